@@ -1,0 +1,100 @@
+"""Builds the extensions of ``cordboard``.
+
+The packages lie in rooms of their own (src/cordboard, src/_core); Cython and mypy want to see one tree. So the sources
+are linked under build/tree/cordboard/... and that tree is their search path; ``python setup.py build_ext --inplace``
+makes ``PYTHONPATH=build/tree`` a working package without an installation.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+ROOT = Path(__file__).resolve().parent
+TREE = ROOT / "build" / "tree"
+CORE = "src/_core"
+
+# Named one by one: what is not listed is not shipped.
+PACKAGES = {
+    "cordboard": "src/cordboard",
+    "cordboard.cli": "src/cordboard/cli",
+    "cordboard._core": CORE,
+}
+EXTENSIONS: dict[str, list[str]] = {  # name -> C sources beside the .pyx
+    "acd": [],
+    "wait": [],
+    "pacing": [],
+    "dialworld": [],
+    "online": [],
+    "trees": [],
+    "queueing": [],
+    "simkernel": [],
+}
+
+SANITIZE = os.environ.get("CORDBOARD_SANITIZE") == "1"
+DEBUG = os.environ.get("CORDBOARD_DEBUG") == "1"
+
+
+def link_tree() -> None:
+    """Make build/tree/cordboard look like the installed package, by symbolic links."""
+    top = TREE / "cordboard"
+    top.mkdir(parents=True, exist_ok=True)
+    wanted = {path.name: path for path in (ROOT / "src" / "cordboard").iterdir() if path.name != "__pycache__"}
+    wanted["_core"] = ROOT / CORE
+    for link in top.iterdir():
+        if link.is_symlink() and (link.name not in wanted or not link.exists()):
+            link.unlink()
+    for name, target in wanted.items():
+        link = top / name
+        if not link.exists():
+            link.symlink_to(os.path.relpath(target, top), target_is_directory=target.is_dir())
+
+
+def extensions() -> list[Extension]:
+    compile_args = ["-O3", "-fno-math-errno", "-ffp-contract=off"]  # the same bytes on every machine: no fused steps
+    link_args: list[str] = []
+    if SANITIZE:
+        compile_args = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+        link_args = ["-fsanitize=address,undefined"]
+    return [
+        Extension(
+            f"cordboard._core.{name}",
+            [f"build/tree/cordboard/_core/{name}.pyx", *(f"build/tree/cordboard/_core/{c}" for c in sources)],
+            extra_compile_args=compile_args,
+            extra_link_args=link_args,
+        )
+        for name, sources in EXTENSIONS.items()
+        if (ROOT / CORE / f"{name}.pyx").exists()  # until every module has landed
+    ]
+
+
+def main() -> None:
+    os.chdir(ROOT)
+    link_tree()
+    sys.path.insert(0, str(ROOT))
+    setup(
+        packages=list(PACKAGES),
+        package_dir=PACKAGES,
+        package_data={"cordboard": ["py.typed"], "cordboard._core": ["*.pxd", "*.pyi"]},
+        ext_modules=cythonize(
+            extensions(),
+            include_path=[str(TREE)],
+            nthreads=os.cpu_count() or 1,
+            compiler_directives={
+                "language_level": "3",
+                "boundscheck": DEBUG,
+                "wraparound": False,
+                "cdivision": True,
+                "initializedcheck": DEBUG,
+                "embedsignature": True,
+                "freethreading_compatible": False,
+            },
+        ),
+    )
+
+
+main()

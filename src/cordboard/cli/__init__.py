@@ -1,0 +1,89 @@
+"""The command ``cordboard``. One module a command in this folder; each is loaded only when it is called.
+
+A command module has ``HELP`` (English, Chinese), ``add_arguments(parser)`` and ``run(options) -> int`` (the exit status).
+``options`` always has ``lang`` and ``json``. Errors that cordboard raises on purpose end with status 2 and one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from cordboard import words
+from cordboard.errors import CordboardError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "replay": ("feed a journal to a center, write its effects", "把流水日志送入中心，输出结果"),
+    "explain": ("why a contact got its agent, or nobody", "解释某个联系为何分给某座席，或为何无人接"),
+    "check": ("check a center file", "检查中心配置文件"),
+    "simulate": ("simulate a center", "仿真一个中心"),
+    "compare": ("compare two centers on the same contacts", "用同一批联系比较两个中心"),
+    "staff": ("how many agents a load needs", "计算所需座席数"),
+    "pace": ("study the pacing of a campaign", "研究外呼节奏"),
+    "learn": ("train and judge an answer model", "训练并评估接听模型"),
+    "import": ("make a center and a journal of other systems' records", "从其他系统的记录生成中心和日志"),
+    "demo": ("a center at work for one simulated day", "演示：一个中心的一天"),
+}
+
+
+def build_parser(lang: words.Lang, chosen: str | None) -> argparse.ArgumentParser:
+    """The parser, with the arguments of the chosen command alone: the others' modules are not loaded."""
+    parser = argparse.ArgumentParser(
+        prog="cordboard", description=words.pick(lang, "A contact-center engine.", "联络中心引擎。")
+    )
+    parser.add_argument("--version", action="store_true", help=words.pick(lang, "print the version", "显示版本"))
+    sub = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, (en, zh) in COMMANDS.items():
+        text = words.pick(lang, en, zh)
+        one = sub.add_parser(name, help=text, description=text)
+        one.add_argument("--lang", choices=words.LANGS, default=lang, help=words.pick(lang, "language", "语言"))
+        one.add_argument("--json", action="store_true", help=words.pick(lang, "print JSON", "以 JSON 输出"))
+        if name == chosen:
+            command_module(name).add_arguments(one)
+    return parser
+
+
+def command_module(name: str):  # type: ignore[no-untyped-def]
+    """The module of a command (``import`` is a keyword, so its module is ``import_``)."""
+    return importlib.import_module(f"cordboard.cli.{'import_' if name == 'import' else name}")
+
+
+def asked_lang(argv: Sequence[str]) -> words.Lang:
+    """The language, which the help texts need before the arguments are parsed."""
+    for i, arg in enumerate(argv):
+        value = arg.removeprefix("--lang=") if arg.startswith("--lang=") else ""
+        if arg == "--lang" and i + 1 < len(argv):
+            value = argv[i + 1]
+        if value in words.LANGS:
+            return "zh" if value == "zh" else "en"
+    return words.default_lang()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the entry point of the console script."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    lang = asked_lang(argv)
+    chosen = next((arg for arg in argv if not arg.startswith("-")), None)
+    parser = build_parser(lang, chosen)
+    options = parser.parse_args(argv)
+    if options.version:
+        from cordboard import __version__
+
+        print(f"cordboard {__version__}")
+        return 0
+    if options.command is None:
+        parser.print_help()
+        return 0
+    try:
+        return int(command_module(options.command).run(options))
+    except CordboardError as error:
+        print(f"cordboard: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output went away, e.g. `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,114 @@
+"""What can go wrong, and what to do about it.
+
+::
+
+    CordboardError
+    ├── InputError(what, where, hint)        something that was handed in is not usable
+    │   ├── CenterError                      a center file: file, line and key
+    │   ├── JournalError                     a journal line: file and line
+    │   ├── EventError                       an event that the state of the center does not allow
+    │   │   ├── UnknownNameError             an agent, queue, contact ... that does not exist
+    │   │   └── StaleEventError              it was true once: an offer already withdrawn, a contact already gone
+    │   ├── DataError                        records for importing or learning
+    │   └── ModelFileError                   a model file: damaged, or of another schema
+    ├── LimitError(what, limit)              a bound was reached; nothing was changed
+    └── MissingExtraError(extra)             an optional library is not installed
+
+Every message has three parts: what happened, where (file, line, key, when known), and what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A place in something that was handed in. Parts that are not known are None."""
+
+    file: str | None = None
+    line: int | None = None
+    key: str | None = None
+
+    def __str__(self) -> str:
+        place = self.file or ""
+        if self.line is not None:
+            place += f":{self.line}" if place else f"line {self.line}"
+        if self.key:
+            place += f" [{self.key}]" if place else f"[{self.key}]"
+        return place
+
+
+class CordboardError(Exception):
+    """The root: catch this to catch everything that cordboard raises on purpose."""
+
+
+class InputError(CordboardError, ValueError):
+    """Something that was handed in is not usable; nothing was changed.
+
+    ``what`` says what is wrong, ``where`` the place, ``hint`` what to do about it.
+    """
+
+    def __init__(self, what: str, where: Where | None = None, hint: str = "") -> None:
+        self.what = what
+        self.where = where or Where()
+        self.hint = hint
+        super().__init__(what, self.where, hint)
+
+    def __str__(self) -> str:
+        place = str(self.where)
+        text = f"{place}: {self.what}" if place else self.what
+        return f"{text}. {self.hint}" if self.hint else text
+
+    def at(self, where: Where) -> InputError:
+        """The same error with its place filled in, for a caller who knows the file and the line."""
+        key = where.key or self.where.key
+        return type(self)(self.what, Where(where.file, where.line, key), self.hint)
+
+
+class CenterError(InputError):
+    """A center file that can't be used."""
+
+
+class JournalError(InputError):
+    """A journal line that can't be read."""
+
+
+class EventError(InputError):
+    """An event that the present state of the center does not allow."""
+
+
+class UnknownNameError(EventError):
+    """An event names an agent, a queue or a contact that does not exist."""
+
+
+class StaleEventError(EventError):
+    """An event that came too late: its offer was withdrawn, its contact is gone."""
+
+
+class DataError(InputError):
+    """Records for importing, learning or simulation that can't be used."""
+
+
+class ModelFileError(InputError):
+    """A model file that is damaged or was made for another feature schema."""
+
+
+class LimitError(CordboardError):
+    """A bound was reached. ``limit`` is the bound; nothing was changed."""
+
+    def __init__(self, what: str, limit: int, hint: str = "") -> None:
+        self.what, self.limit, self.hint = what, limit, hint
+        super().__init__(what, limit, hint)
+
+    def __str__(self) -> str:
+        text = f"{self.what} (the limit is {self.limit})"
+        return f"{text}. {self.hint}" if self.hint else text
+
+
+class MissingExtraError(CordboardError, ImportError):
+    """An optional library is not installed."""
+
+    def __init__(self, library: str, extra: str) -> None:
+        self.library, self.extra = library, extra
+        super().__init__(f"{library} is not installed. Install it with: pip install 'cordboard[{extra}]'")
