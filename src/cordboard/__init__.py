@@ -15,7 +15,7 @@ _HOMES: dict[str, str] = {
     "CordboardError": "cordboard.errors",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+__all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
     from cordboard.errors import CordboardError as CordboardError

@@ -1,6 +1,6 @@
 """The command ``cordboard``. One module a command in this folder; each is loaded only when it is called.
 
-A command module has ``HELP`` (English, Chinese), ``add_arguments(parser)`` and ``run(options) -> int`` (the exit status).
+A command module has ``add_arguments(parser)`` and ``run(options) -> int`` (the exit status).
 ``options`` always has ``lang`` and ``json``. Errors that cordboard raises on purpose end with status 2 and one line.
 """
 
