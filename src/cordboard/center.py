@@ -1,15 +1,21 @@
 """The center file: what a contact center is made of.
 
-``load_center(path)`` and ``parse_center(text)`` read the TOML that docs/reference/center-file.md describes and return a
-:class:`Center`. Everything in it is plain data, frozen, in the order of the file; the engine and the simulator take it
-as it is. A center can be made in Python as well, from the classes below; they have the defaults of the file.
+``load_center(path)`` and ``parse_center(text)`` read the TOML that docs/reference/center-file.md
+describes and return a :class:`Center`. Everything in it is plain data, frozen, in the order of the file;
+the engine and the simulator take it as it is. A center can be made in Python as well, from the classes
+below; they have the defaults of the file, but nothing checks them.
 
 Times are seconds (float), levels 1 to 10, tiers 1 and up (1 is first).
 """
 
 from __future__ import annotations
 
+import os
+import re
+import tomllib
 from dataclasses import dataclass, field
+
+from cordboard.errors import CenterError, Where
 
 CHANNELS = ("voice", "chat", "email", "sms", "social", "task")
 ORDERS = ("priority", "score", "ratio")
@@ -29,6 +35,7 @@ LEVEL_MAX = 10
 TIER_MAX = 1000
 CAPACITY_MAX = 1000
 WEIGHT_MAX = 1_000_000_000
+STEPS_MAX = 100
 DURATION_MAX_S = 1e9
 CENTER_BYTES_MAX = 16 * 1024 * 1024
 
@@ -45,9 +52,9 @@ class Step:
 class Weights:
     """The factors of the strategy ``weighted``: the agent with the greatest sum gets the contact.
 
-    ``wait`` a second that the contact has waited, ``idle`` a second that the agent has been idle, ``priority`` a point of the
-    contact's priority, ``proficiency`` a level of the required skills, ``value`` the value given for the pair,
-    ``tier`` a tier of the agent in the queue.
+    ``wait`` a second that the contact has waited, ``idle`` a second that the agent has been idle,
+    ``priority`` a point of the contact's priority, ``proficiency`` a level of the required skills,
+    ``value`` the value given for the pair, ``tier`` a tier of the agent in the queue.
     """
 
     wait: float = 0.0
@@ -60,7 +67,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue. Times in seconds; 0 means no limit for ``offer_timeout``, ``max_wait``, ``max_waiting``, ``max_no_answer``."""
+    """A queue; times in seconds. 0 is no limit for the timeout, ``max_wait`` and the other maxima."""
 
     name: str
     channel: str = "voice"
@@ -86,7 +93,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An agent. ``queues``: queue -> tier, None for every queue of a channel that it has. ``wrap_up`` None: the queue's."""
+    """An agent. ``queues``: queue -> tier, None: all of its channels. ``wrap_up`` None: the queue's."""
 
     name: str
     skills: dict[str, int] = field(default_factory=dict)
@@ -120,3 +127,61 @@ class Center:
     reserves: tuple[Reserve, ...] = ()
     warnings: tuple[str, ...] = ()
 
+
+def load_center(path: str | os.PathLike[str]) -> Center:
+    """Read a center file. Raises CenterError for the first thing wrong; its ``errors`` holds all of them."""
+    file = os.fspath(path)
+    try:
+        with open(file, "rb") as stream:
+            raw = stream.read(CENTER_BYTES_MAX + 1)
+    except OSError as error:
+        raise CenterError(
+            f"the center file can't be read: {error.strerror}", Where(file), "Check the path"
+        ) from error
+    if len(raw) > CENTER_BYTES_MAX:
+        raise CenterError(
+            f"the center file is longer than {CENTER_BYTES_MAX} bytes",
+            Where(file),
+            "Is it a journal, perhaps?",
+        )
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise CenterError("not valid UTF-8", Where(file, line), "Save the file as UTF-8") from error
+    return parse_center(text, file)
+
+
+def parse_center(text: str, file: str = "<string>") -> Center:
+    """Read a center from TOML text; ``file`` is the name that errors give. Raises as load_center does."""
+    if len(text) > CENTER_BYTES_MAX:
+        raise CenterError(
+            f"the center is longer than {CENTER_BYTES_MAX} characters", Where(file), "Make it shorter"
+        )
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _syntax_error(str(error), text, file) from error
+    except RecursionError as error:
+        raise CenterError("nested too deeply", Where(file), "A center needs four levels at most") from error
+    except ValueError as error:  # e.g. an integer of more digits than Python converts
+        raise CenterError(f"not valid TOML: {error}", Where(file), "Write numbers as 30 or 0.5") from error
+    from cordboard.center_reader import read_center  # it needs the classes above
+
+    return read_center(data, text, file)
+
+
+def _syntax_error(message: str, text: str, file: str) -> CenterError:
+    match = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+    line = text.count("\n") + 1
+    if match:
+        message = message[: match.start()]
+        line = int(match.group(1)) if match.group(1) else line
+    return CenterError(
+        f"not valid TOML: {message}", Where(file, line), "See https://toml.io for the notation"
+    )
+
+
+def serves(agent: Agent, queue: Queue) -> bool:
+    """Whether the agent is in the queue and has any capacity for its channel."""
+    return agent.capacity.get(queue.channel, 0) > 0 and (agent.queues is None or queue.name in agent.queues)

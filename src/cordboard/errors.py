@@ -8,7 +8,7 @@
     │   ├── JournalError                     a journal line: file and line
     │   ├── EventError                       an event that the state of the center does not allow
     │   │   ├── UnknownNameError             an agent, queue, contact ... that does not exist
-    │   │   └── StaleEventError              it was true once: an offer already withdrawn, a contact already gone
+    │   │   └── StaleEventError              it was true once: an offer withdrawn, a contact gone
     │   ├── DataError                        records for importing or learning
     │   └── ModelFileError                   a model file: damaged, or of another schema
     ├── LimitError(what, limit)              a bound was reached; nothing was changed
@@ -67,7 +67,9 @@ class InputError(CordboardError, ValueError):
 
 
 class CenterError(InputError):
-    """A center file that can't be used."""
+    """A center file that can't be used. ``errors``: all that the file has, in its order, this one first."""
+
+    errors: tuple[CenterError, ...] = ()
 
 
 class JournalError(InputError):
