@@ -22,11 +22,13 @@ CORE = "src/_core"
 PACKAGES = {
     "cordboard": "src/cordboard",
     "cordboard.cli": "src/cordboard/cli",
+    "cordboard.pacing": "src/cordboard/pacing",
     "cordboard._core": CORE,
 }
 EXTENSIONS: dict[str, list[str]] = {  # name -> C sources beside the .pyx
     "acd": [],
     "wait": [],
+    "pacing_policy": [],
     "pacing": [],
     "dialworld": [],
     "online": [],
