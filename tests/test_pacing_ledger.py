@@ -68,9 +68,7 @@ rolling_rules = st.builds(
 
 @settings(max_examples=300, deadline=None)
 @given(rolling_rules, steps)
-def test_a_rolling_budget_equals_brute_force_up_to_one_bucket(
-    rule: Rule, moves: list[tuple[float, int, bool]]
-) -> None:
+def test_a_rolling_budget_equals_brute_force_up_to_one_bucket(rule: Rule, moves: list[tuple[float, int, bool]]) -> None:
     # given a history in which drops happen only as the ledger allows, or now and then against it
     ledger, history, t = Ledger([rule], start=0.0), [], 0.0
     for pause, answers, drop in moves:
@@ -211,8 +209,7 @@ def test_two_seconds_after_the_greeting_is_not_abandoned_and_a_microsecond_more_
 def test_the_start_point_and_the_early_hangup_are_data() -> None:
     call = AnsweredCall(10.0, greeting_start=11.0, greeting_end=12.5, agent=13.5)
     outcomes = [
-        judge(Rule("r", "0.03", CAMPAIGN, start_point=p), call)
-        for p in ("connect", "greeting_start", "greeting_end")
+        judge(Rule("r", "0.03", CAMPAIGN, start_point=p), call) for p in ("connect", "greeting_start", "greeting_end")
     ]
     assert outcomes == ["dropped", "dropped", "handled"]
     short = AnsweredCall(10.0, hung_up=11.2)

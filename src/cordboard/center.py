@@ -31,6 +31,7 @@ STRATEGIES = (
     "ring_all",
     "weighted",
 )
+UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # what no name may have
 LEVEL_MAX = 10
 TIER_MAX = 1000
 CAPACITY_MAX = 1000

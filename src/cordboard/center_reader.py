@@ -20,6 +20,7 @@ from cordboard.center import (
     STEPS_MAX,
     STRATEGIES,
     TIER_MAX,
+    UNFIT,
     WEIGHT_MAX,
     Agent,
     Center,
@@ -65,13 +66,9 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 def _number(low: float, high: float, unit: str = "") -> Check:
     def check(_: _Reader, path: Path, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _Wrong(
-                path, f"{_shown(value)} is not a number", f"Give a number from {low:g} to {high:g}{unit}"
-            )
+            raise _Wrong(path, f"{_shown(value)} is not a number", f"Give a number from {low:g} to {high:g}{unit}")
         if not low <= value <= high:  # NaN comes here too
-            raise _Wrong(
-                path, f"{_shown(value)} is out of range", f"Give a number from {low:g} to {high:g}{unit}"
-            )
+            raise _Wrong(path, f"{_shown(value)} is out of range", f"Give a number from {low:g} to {high:g}{unit}")
         return float(value)
 
     return check
@@ -80,9 +77,7 @@ def _number(low: float, high: float, unit: str = "") -> Check:
 def _seconds(reader: _Reader, path: Path, value: Any) -> float:
     number: float = _number(0, DURATION_MAX_S, " seconds")(reader, path, value)
     if 0 < number < 1e-6:
-        raise _Wrong(
-            path, f"{_shown(value)} seconds is less than a microsecond", "The clock has microseconds"
-        )
+        raise _Wrong(path, f"{_shown(value)} seconds is less than a microsecond", "The clock has microseconds")
     return number
 
 
@@ -149,17 +144,13 @@ _STEP: dict[str, Check] = {"for": _seconds, "requires": _levels}
 
 def _steps(reader: _Reader, path: Path, value: Any) -> tuple[Step, ...]:
     if not isinstance(value, list) or not 0 < len(value) <= STEPS_MAX:
-        raise _Wrong(
-            path, f"{_shown(value)} is not a list of 1 to {STEPS_MAX} steps", "Leave it out for no steps"
-        )
+        raise _Wrong(path, f"{_shown(value)} is not a list of 1 to {STEPS_MAX} steps", "Leave it out for no steps")
     steps = []
     for index, item in enumerate(value):
         got = reader.table((*path, index), item, _STEP)
         steps.append(Step(got.get("for"), got.get("requires", {})))
         if steps[-1].seconds is None and index + 1 < len(value):
-            reader.warn(
-                (*path, index), "a step without `for` never ends: the steps after it are out of reach"
-            )
+            reader.warn((*path, index), "a step without `for` never ends: the steps after it are out of reach")
     return tuple(steps)
 
 
@@ -274,18 +265,17 @@ class _Reader:
         if not isinstance(named, dict):
             self.wrong.append(_Wrong((name,), f"{_shown(named)} is not a table", f"Write [{name}.NAME]"))
             return {}
-        tables: dict[str, Check] = {
-            one: lambda reader, path, value: reader.table(path, value, checks) for one in named
-        }
+        for one in named:
+            if not one or UNFIT.search(one):
+                self.wrong.append(_Wrong((name, one), "a name that is empty or has control characters", "Give another"))
+        tables: dict[str, Check] = {one: lambda reader, path, value: reader.table(path, value, checks) for one in named}
         return self.each((name,), named, tables)
 
     def center(self, data: dict[str, Any]) -> Center:
         for key in data:
             if key not in _TOP:
                 self.wrong.append(_Wrong((key,), f'unknown key "{key}"', _nearest(key, _TOP)))
-        head = self.each(
-            (), {"center": data.get("center", {})}, {"center": lambda r, p, v: r.table(p, v, _CENTER)}
-        )
+        head = self.each((), {"center": data.get("center", {})}, {"center": lambda r, p, v: r.table(p, v, _CENTER)})
         queues = tuple(self.queue(name, got) for name, got in self.section(data, "queues", _QUEUE).items())
         agents = tuple(self.agent(name, got) for name, got in self.section(data, "agents", _AGENT).items())
         reserves = self.reserves(data.get("reserve", []))
@@ -316,9 +306,7 @@ class _Reader:
                 continue
             missing = [key for key in ("skill", "agents", "for") if key not in item]
             for key in missing:
-                self.wrong.append(
-                    _Wrong(path, f'the reserve has no "{key}"', "It needs skill, agents and for")
-                )
+                self.wrong.append(_Wrong(path, f'the reserve has no "{key}"', "It needs skill, agents and for"))
             if not missing and len(got) == len(item):
                 reserves.append(Reserve(got["skill"], got.get("level", 1), got["agents"], got["for"]))
         return tuple(reserves)
@@ -343,9 +331,7 @@ class _Reader:
             if isinstance(name, str) and name not in known:
                 self.wrong.append(_Wrong(path, f'there is no queue "{name}"', _nearest(name, known)))
 
-    def skills(
-        self, queues: tuple[Queue, ...], agents: tuple[Agent, ...], reserves: tuple[Reserve, ...]
-    ) -> None:
+    def skills(self, queues: tuple[Queue, ...], agents: tuple[Agent, ...], reserves: tuple[Reserve, ...]) -> None:
         """Skills that only one side knows are likely typos."""
         asked: dict[str, Path] = {}
         for queue in queues:

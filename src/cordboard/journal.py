@@ -11,11 +11,10 @@ engine's to say.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, NoReturn
 
-from cordboard.center import LEVEL_MAX, STEPS_MAX, TIER_MAX
+from cordboard.center import LEVEL_MAX, STEPS_MAX, TIER_MAX, UNFIT
 from cordboard.errors import JournalError, Where
 
 LINE_BYTES_MAX = 1024 * 1024
@@ -26,8 +25,6 @@ SKILLS_MAX = 100
 TIER_RULES_MAX = 100
 
 Event = dict[str, Any]
-
-_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class _Wrong(Exception):
@@ -47,7 +44,7 @@ def _name(key: str, value: Any) -> None:
         raise _Wrong(key, f"{_shown(value)} is not a name", "Give a text in quotes")
     if len(value) > NAME_CHARACTERS_MAX:
         raise _Wrong(key, f"a name of {len(value)} characters", f"The limit is {NAME_CHARACTERS_MAX}")
-    if _UNFIT.search(value):
+    if UNFIT.search(value):
         raise _Wrong(key, f"{_shown(value)} has control characters or half characters", "Leave them out")
 
 
@@ -170,7 +167,7 @@ def _check_fields(event: Event) -> None:
     if fields is None:
         if "event" not in event:
             raise _Wrong("event", "the line has no event", 'Write "event": "clock" or another one')
-        raise _Wrong("event", f"unknown event {_shown(kind)}", _nearest(kind, EVENTS))
+        raise _Wrong("event", f"unknown event {_shown(kind)}", nearest(kind, EVENTS))
     required, optional = fields
     if "t" not in event:
         raise _Wrong("t", "the line has no time", 'Write "t": seconds')
@@ -185,18 +182,21 @@ def _check_fields(event: Event) -> None:
         if key in optional:
             optional[key](key, value)
         elif key not in required and key not in ("t", "event"):
-            raise _Wrong(key, f"{kind} has no such field", _nearest(key, [*required, *optional, "t"]))
+            raise _Wrong(key, f"{kind} has no such field", nearest(key, [*required, *optional, "t"]))
     queued_at = event.get("queued_at")
     if queued_at is not None and queued_at > event["t"]:
         raise _Wrong("queued_at", f"{_shown(queued_at)} is later than t", "It can't lie in the future")
 
 
-def _nearest(name: Any, known: Any) -> str:
+def nearest(name: Any, known: Iterable[str]) -> str:
+    """A hint: the known name that is most like this one, or the known names if they are few."""
     import difflib  # only a mistake needs it
 
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1) if isinstance(name, str) else []
-    return f'Did you mean "{close[0]}"?' if close else "Known: " + ", ".join(names)
+    if close:
+        return f'Did you mean "{close[0]}"?'
+    return "Known: " + ", ".join(names) if 0 < len(names) <= 24 else "Check the spelling"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -268,4 +268,3 @@ def read_journal(stream: BinaryIO, file: str = "<journal>") -> Iterator[tuple[in
 def event_line(record: dict[str, Any]) -> str:
     """An event or an effect as a line of a journal, without the end of line."""
     return json.dumps(record, ensure_ascii=False, allow_nan=False)
-

@@ -1,0 +1,96 @@
+"""``cordboard check``: what is wrong or odd in a center file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from cordboard import words
+from cordboard.center import Center, load_center, serves
+from cordboard.errors import CenterError
+
+HELP = ("check a center file", "检查中心配置文件")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    lang = parser.get_default("lang")
+    parser.add_argument("center", metavar="CENTER.toml", help=words.pick(lang, "the center file", "中心配置文件"))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Status 0: usable; 2: not. All errors go to standard error, or with --json into the record."""
+    try:
+        center = load_center(options.center)
+    except CenterError as error:
+        errors = error.errors or (error,)
+        if options.json:
+            print(json.dumps({"ok": False, "errors": [error_record(one) for one in errors]}, ensure_ascii=False))
+            return 2
+        for one in errors:
+            print(one, file=sys.stderr)
+        count = len(errors)
+        print(words.pick(options.lang, f"{count} to mend", f"共 {count} 处错误"), file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps(center_record(center), ensure_ascii=False))
+        return 0
+    for warning in center.warnings:
+        print(warning, file=sys.stderr)
+    print(summary(center, options.lang))
+    return 0
+
+
+def error_record(error: CenterError) -> dict[str, Any]:
+    where = error.where
+    return {"file": where.file, "line": where.line, "key": where.key, "error": error.what, "hint": error.hint}
+
+
+def center_record(center: Center) -> dict[str, Any]:
+    return {
+        "ok": True,
+        "order": center.order,
+        "time_zone": center.time_zone,
+        "queues": [queue.name for queue in center.queues],
+        "agents": len(center.agents),
+        "profiles": profiles(center),
+        "warnings": list(center.warnings),
+    }
+
+
+def profiles(center: Center) -> int:
+    """How many different kinds of agents there are: what the cost of routing depends on."""
+    kinds = {
+        (
+            tuple(sorted(agent.skills.items())),
+            None if agent.queues is None else tuple(sorted(agent.queues.items())),
+            tuple(sorted(agent.capacity.items())),
+            agent.blend,
+        )
+        for agent in center.agents
+    }
+    return len(kinds)
+
+
+def summary(center: Center, lang: words.Lang) -> str:
+    """What the center is made of, a line a queue."""
+    lines = [
+        words.pick(
+            lang,
+            f"The center is usable: {len(center.queues)} queues, {len(center.agents)} agents in"
+            f" {profiles(center)} profiles, order {center.order}, {len(center.warnings)} warnings",
+            f"配置可用：{len(center.queues)} 个队列，{len(center.agents)} 名座席（{profiles(center)} 种技能组合），"
+            f"次序 {center.order}，{len(center.warnings)} 条警告",
+        )
+    ]
+    for queue in center.queues:
+        able = sum(serves(agent, queue) for agent in center.agents)
+        lines.append(
+            words.pick(
+                lang,
+                f"  {queue.name}: {queue.channel}, {queue.strategy}, {able} agents",
+                f"  {queue.name}：{queue.channel}，{queue.strategy}，{able} 名座席",
+            )
+        )
+    return "\n".join(lines)
