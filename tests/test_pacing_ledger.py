@@ -54,7 +54,7 @@ def brute_budget(rule: Rule, history: list[tuple[float, bool]], now: float, keep
 
 steps = st.lists(
     st.tuples(st.sampled_from([0.0, 1.0, 7.0, 13.0, 200.0, 1500.0]), st.integers(1, 12), st.booleans()),
-    max_size=60,
+    max_size=40,
 )
 rolling_rules = st.builds(
     Rule,
@@ -66,7 +66,7 @@ rolling_rules = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(rolling_rules, steps)
 def test_a_rolling_budget_equals_brute_force_up_to_one_bucket(rule: Rule, moves: list[tuple[float, int, bool]]) -> None:
     # given a history in which drops happen only as the ledger allows, or now and then against it
@@ -86,7 +86,7 @@ def test_a_rolling_budget_equals_brute_force_up_to_one_bucket(rule: Rule, moves:
         assert min(longer, exact) <= max(left, 0) <= exact
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(rolling_rules, steps, st.integers(0, 3))
 def test_no_interval_of_any_future_breaks_a_rule_whose_ledger_was_obeyed(
     rule: Rule, moves: list[tuple[float, int, bool]], silence: int
@@ -115,7 +115,7 @@ def test_no_interval_of_any_future_breaks_a_rule_whose_ledger_was_obeyed(
             assert allowed(rule, dropped, j - i + 1)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 40000), st.sampled_from("hdm")), max_size=150),
     st.sampled_from(["0.03", "0.2"]),

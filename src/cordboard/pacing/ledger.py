@@ -97,11 +97,10 @@ class _Account:
         self.up = rule.share.numerator
         self.down = rule.share.denominator
         self.strict = 1 if rule.below else 0  # in integers, "less than" is "at most, less one"
-        self.floor_units = (
-            self.up * rule.floor_base * CALL - self.strict
-        )  # what down * D may reach in a small window
+        self.floor_units = self.up * rule.floor_base * CALL - self.strict  # what down * D may reach in a small window
         self.dropped = 0
         self.base = 0
+        self.errors = 0  # of the drops, those that are estimated errors of machine detection
         self.worst = 0.0
 
     def room(self, slack: int, dropped: int) -> int:
@@ -152,11 +151,12 @@ class _Fixed(_Account):
         if t >= self.until:
             self.note_worst()
             self.since, self.until = self._bounds(t)
-            self.dropped = self.base = 0
+            self.dropped = self.base = self.errors = 0
 
-    def add(self, t: float, dropped: int, base: int) -> None:
+    def add(self, dropped: int, base: int, errors: int = 0) -> None:
         self.dropped += dropped
         self.base += base
+        self.errors += errors
 
     def budget(self) -> int:
         return self.room(self.up * self.base - self.down * self.dropped, self.dropped)
@@ -168,11 +168,11 @@ class _Fixed(_Account):
         return WindowState(self.rule, self.since, self.dropped / CALL, self.base / CALL, self.budget(), worst)
 
     def save(self) -> dict[str, Any]:
-        return {"since": self.since, "dropped": self.dropped, "base": self.base, "worst": self.worst}
+        return {name: getattr(self, name) for name in ("since", "dropped", "base", "errors", "worst")}
 
     def load(self, saved: dict[str, Any]) -> None:
-        self.since, self.dropped, self.base = saved["since"], saved["dropped"], saved["base"]
-        self.worst = saved["worst"]
+        for name, value in saved.items():
+            setattr(self, name, value)
         self.until = self._bounds(self.since)[1]
 
 
@@ -183,7 +183,7 @@ class _Rolling(_Account):
         super().__init__(rule)
         self.width = rule.window.seconds / BUCKETS
         self.bucket = 0
-        self.buckets: deque[list[int]] = deque()  # [bucket, dropped, base], those of the window
+        self.buckets: deque[list[int]] = deque()  # [bucket, dropped, base, errors], of the window
         self.total_dropped = 0
         self.total_base = 0
         # The starts x just before a drop. recent: [bucket, F(x), P_D(x)], of the last drops; old: [bucket,
@@ -202,28 +202,31 @@ class _Rolling(_Account):
         gone = bucket - BUCKETS - 1  # all of it is at least a window's length ago
         buckets = self.buckets
         while buckets and buckets[0][0] <= gone:
-            _, dropped, base = buckets.popleft()
+            _, dropped, base, errors = buckets.popleft()
             self.dropped -= dropped
             self.base -= base
+            self.errors -= errors
             self.note_worst()
         while self.recent and self.recent[0][0] <= gone:
             self.recent.popleft()
         while self.old and self.old[0][0] <= gone:
             self.old.popleft()
 
-    def add(self, t: float, dropped: int, base: int) -> None:
+    def add(self, dropped: int, base: int, errors: int = 0) -> None:
         if dropped:
             self._mark_start()
         self.dropped += dropped
         self.base += base
+        self.errors += errors
         self.total_dropped += dropped
         self.total_base += base
         buckets = self.buckets
         if buckets and buckets[-1][0] == self.bucket:
             buckets[-1][1] += dropped
             buckets[-1][2] += base
+            buckets[-1][3] += errors
         else:
-            buckets.append([self.bucket, dropped, base])
+            buckets.append([self.bucket, dropped, base, errors])
         if dropped:
             self._age_starts()
             self.note_worst()
@@ -263,7 +266,7 @@ class _Rolling(_Account):
         return WindowState(self.rule, since, self.dropped / CALL, self.base / CALL, self.budget(), self.worst)
 
     def save(self) -> dict[str, Any]:
-        names = ("bucket", "dropped", "base", "total_dropped", "total_base", "worst")
+        names = ("bucket", "dropped", "base", "errors", "total_dropped", "total_base", "worst")
         saved: dict[str, Any] = {name: getattr(self, name) for name in names}
         for name in ("buckets", "recent", "old"):
             saved[name] = [list(entry) for entry in getattr(self, name)]
@@ -287,9 +290,7 @@ class Ledger:
     ) -> None:
         self.rules: Sequence[Rule] = tuple(rules)
         if len({r.name for r in self.rules}) < len(self.rules):
-            raise InputError(
-                "two rules have one name", Where(key="rules"), "Give each rule a name of its own."
-            )
+            raise InputError("two rules have one name", Where(key="rules"), "Give each rule a name of its own.")
         if not math.isfinite(start):
             raise InputError(f"{start} is not an instant", Where(key="start"), "Give Unix seconds.")
         self.start = start
@@ -301,9 +302,7 @@ class Ledger:
             hint = "Use an IANA name such as Asia/Shanghai."
             raise InputError(f"there is no time zone {time_zone!r}", Where(key="time_zone"), hint) from None
         self.set_false_positives(false_positives)
-        self._windows = [
-            _Rolling(r) if r.window.kind == "rolling" else _Fixed(r, start, zone) for r in self.rules
-        ]
+        self._windows = [_Rolling(r) if r.window.kind == "rolling" else _Fixed(r, start, zone) for r in self.rules]
         self._advance(start)
 
     def set_false_positives(self, share: float) -> None:
@@ -326,19 +325,19 @@ class Ledger:
         """A person answered and had an agent in time."""
         self._advance(t)
         for window in self._windows:
-            window.add(t, 0, CALL)
+            window.add(0, CALL)
 
     def dropped(self, t: float) -> None:
         """A person answered and had no agent in time."""
         self._advance(t)
         for window in self._windows:
-            window.add(t, CALL, CALL)
+            window.add(CALL, CALL)
 
     def machine(self, t: float) -> None:
         """A call was judged to be an answering machine and not given to an agent."""
         self._advance(t)
         for window in self._windows:
-            self._add_machine(window, t)
+            self._add_machine(window)
 
     def record(self, t: float, call: AnsweredCall) -> tuple[Outcome, ...]:
         """Count a call at the time ``t`` at which its outcome became known; the outcome under each rule, in
@@ -349,19 +348,19 @@ class Ledger:
         for window in self._windows:
             outcome = judge(window.rule, call)
             if outcome == "machine":
-                self._add_machine(window, t)
+                self._add_machine(window)
             else:
-                window.add(t, CALL if outcome == "dropped" else 0, CALL)
+                window.add(CALL if outcome == "dropped" else 0, CALL)
             outcomes.append(outcome)
         return tuple(outcomes)
 
-    def _add_machine(self, window: _Fixed | _Rolling, t: float) -> None:
+    def _add_machine(self, window: _Fixed | _Rolling) -> None:
         form = window.rule.form
         if form == "live_with_amd":
             if self._error_units:
-                window.add(t, self._error_units, self._error_units)
+                window.add(self._error_units, self._error_units, self._error_units)
         elif form != "live":  # d' / (H + d') <= c just when d / (H + AM + d) <= c: see rules.abandonment
-            window.add(t, 0, CALL)
+            window.add(0, CALL)
 
     def budget(self, now: float) -> Budget:
         """How many drops may still happen at ``now``, in the strictest window."""
@@ -380,6 +379,18 @@ class Ledger:
         """
         self._advance(now)
         return min((window.budget() for window in self._windows), default=UNLIMITED)
+
+    def infeasible(self, now: float) -> Rule | None:
+        """The first rule whose cap the estimated errors of machine detection alone exceed, or None.
+
+        A window with fewer calls than ``Rule.floor_base``, or than a hundred, says nothing yet.
+        """
+        self._advance(now)
+        for window in self._windows:
+            people = window.base - window.dropped + window.errors  # as if nothing but errors had been dropped
+            if people >= max(100, window.rule.floor_base) * CALL and window.down * window.errors > window.up * people:
+                return window.rule
+        return None
 
     def windows(self, now: float) -> tuple[WindowState, ...]:
         """Every rule's window at ``now``, in the order of the rules."""

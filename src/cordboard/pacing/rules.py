@@ -96,15 +96,9 @@ class Rule:
         if not 0 < share < 1:
             raise _bad(self.name, "cap", f"the cap {self.cap} is not between 0 and 1", "Write 3 % as 0.03.")
         if self.window.kind not in WINDOW_KINDS:
-            raise _bad(
-                self.name, "window", f"there is no window {self.window.kind!r}", f"Use one of {WINDOW_KINDS}."
-            )
-        if self.window.kind == "rolling" and not (
-            self.window.seconds > 0 and math.isfinite(self.window.seconds)
-        ):
-            raise _bad(
-                self.name, "window", "a rolling window needs a positive number of seconds", "A day has 86400."
-            )
+            raise _bad(self.name, "window", f"there is no window {self.window.kind!r}", f"Use one of {WINDOW_KINDS}.")
+        if self.window.kind == "rolling" and not (self.window.seconds > 0 and math.isfinite(self.window.seconds)):
+            raise _bad(self.name, "window", "a rolling window needs a positive number of seconds", "A day has 86400.")
         if self.window.kind == "period" and self.window.days < 1:
             raise _bad(self.name, "window", "a period needs a positive number of days", "The TSR has 30.")
         if self.form not in FORMS:
@@ -117,9 +111,7 @@ class Rule:
                 f"Use one of {START_POINTS}.",
             )
         if not (self.threshold >= 0 and math.isfinite(self.threshold)):
-            raise _bad(
-                self.name, "threshold", f"{self.threshold} s is no threshold", "It is 2.0 s in most rules."
-            )
+            raise _bad(self.name, "threshold", f"{self.threshold} s is no threshold", "It is 2.0 s in most rules.")
         if self.least is not None and self.least < 0:
             raise _bad(self.name, "least", f"{self.least} calls is no base", "Use 0 or more.")
 
@@ -232,9 +224,7 @@ def rule(name: str, cap: float | str | None = None) -> Rule:
     """
     if name not in RULES:
         known = ", ".join(RULES)
-        raise InputError(
-            f"there is no abandonment rule {name!r}", Where(key="rules"), f"The table has {known}."
-        )
+        raise InputError(f"there is no abandonment rule {name!r}", Where(key="rules"), f"The table has {known}.")
     found = RULES[name]
     return found if cap is None else replace(found, cap=str(cap))
 
@@ -277,9 +267,7 @@ def judge(rule: Rule, call: AnsweredCall) -> Outcome:
     limit = round(rule.threshold * 1e6)
     if call.agent is not None and round((call.agent - begin) * 1e6) <= limit:
         return "handled"
-    left_early = (
-        call.agent is None and call.hung_up is not None and round((call.hung_up - begin) * 1e6) <= limit
-    )
+    left_early = call.agent is None and call.hung_up is not None and round((call.hung_up - begin) * 1e6) <= limit
     if left_early and not rule.early_hangup_counts:
         return "handled"
     return "dropped"

@@ -99,8 +99,11 @@ class World:
             raise DataError(what, Where(key="hours"), "Use more than 0, at most 1440.")
         for lead in self.lists or (LeadList(self.p),):
             if not 0.0 <= lead.p <= 1.0 - self.machine or not 0 <= lead.campaign <= 3:
-                raise DataError(f"the list {lead} is not possible", Where(key="lists"),
-                                "p and machine together are at most 1, campaigns are 0 to 3.")
+                raise DataError(
+                    f"the list {lead} is not possible",
+                    Where(key="lists"),
+                    "p and machine together are at most 1, campaigns are 0 to 3.",
+                )
 
     def numbers(self) -> dict[str, Any]:
         """What the compiled world reads."""
@@ -125,7 +128,7 @@ class Day:
     def total(self, name: str, start: float = 0.0, end: float = math.inf) -> float:
         """The sum of a column from ``start`` to ``end`` (seconds, whole minutes)."""
         last = len(self.minutes) if end == math.inf else int(end // 60)
-        return float(self.column(name)[int(start // 60):last].sum())
+        return float(self.column(name)[int(start // 60) : last].sum())
 
     def occupancy(self, start: float = 1800.0, end: float = math.inf) -> float:
         """Talk and wrap-up over staffed time."""
