@@ -33,6 +33,7 @@ EXTENSIONS: dict[str, list[str]] = {  # name -> C sources beside the .pyx
     "dialworld": [],
     "online": [],
     "trees": [],
+    "patience": [],
     "queueing": [],
     "simkernel": [],
 }
