@@ -22,6 +22,7 @@ CORE = "src/_core"
 PACKAGES = {
     "cordboard": "src/cordboard",
     "cordboard.cli": "src/cordboard/cli",
+    "cordboard.simulation": "src/cordboard/simulation",
     "cordboard.pacing": "src/cordboard/pacing",
     "cordboard._core": CORE,
 }
@@ -36,6 +37,7 @@ EXTENSIONS: dict[str, list[str]] = {  # name -> C sources beside the .pyx
     "patience": [],
     "queueing": [],
     "simkernel": [],
+    "simlaws": [],
 }
 
 SANITIZE = os.environ.get("CORDBOARD_SANITIZE") == "1"

@@ -13,12 +13,14 @@ __version__ = "0.1.0"
 # name -> the module that defines it
 _HOMES: dict[str, str] = {
     "CordboardError": "cordboard.errors",
+    "simulate": "cordboard.simulation",
 }
 
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
     from cordboard.errors import CordboardError as CordboardError
+    from cordboard.simulation import simulate as simulate
 
 
 def __getattr__(name: str) -> Any:
