@@ -1,0 +1,234 @@
+"""Estimated waits: a projection of a center's events that says how long a waiting contact will still wait.
+
+Feed :meth:`WaitEstimator.observe` every event with the effects that the engine answered, and ask
+:meth:`WaitEstimator.predict` at any time. It learns with every contact that an agent takes, and uses the state alone:
+who waits ahead for the same agents, who of them is staffed and busy, handle times, patience, the flow of the last
+minutes, the time of day. What the contact before got is not extrapolated. See docs/background/estimated-waits.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cordboard._core.wait import WaitCore
+from cordboard.center import Agent, Center, Queue, Step
+from cordboard.errors import LimitError, UnknownNameError, Where
+
+KINDS_MORE_MAX = 64  # kinds beyond the queues' own: contacts that bring their own requirements
+PRIORITIES_MAX = 16  # lines a kind; a further priority stands with the nearest
+
+QUEUES_MAX = 2000
+KEYS_MAX = 100_000  # sets of requirements remembered
+
+_ORDERS = {"priority": 0, "score": 1, "ratio": 2}
+_STAFFED = {"agent_ready": True, "agent_away": False, "agent_offline": False}
+
+
+@dataclass(frozen=True, slots=True)
+class WaitEstimate:
+    """Seconds that a contact will still wait if it stays: the mean, and what half and nine tenths of such contacts wait
+    at most. Zero where an agent is free for it."""
+
+    mean: float
+    p50: float
+    p90: float
+
+
+class WaitEstimator:
+    """Learns and predicts the waits of one center. Not thread-safe; deterministic: same events, same answers.
+
+    Contacts are named as in the events, any hashable name will do. Bounded: it learns from at most 4,096 contacts that
+    wait at one time and keeps at most ``KINDS_MORE_MAX`` sets of requirements beyond the queues' own; others count as
+    their queue's. LimitError for a center of more than ``QUEUES_MAX`` queues.
+    """
+
+    def __init__(self, center: Center) -> None:
+        if len(center.queues) > QUEUES_MAX:
+            raise LimitError(f"{len(center.queues)} queues are too many for estimated waits", QUEUES_MAX)
+        self._center = center
+        self._queues = {queue.name: i for i, queue in enumerate(center.queues)}
+        self._agents = {agent.name: i for i, agent in enumerate(center.agents)}
+        profiles: dict[object, int] = {}
+        agent_group = np.zeros(len(center.agents), dtype=np.int32)
+        self._groups: list[Agent] = []  # one agent of each profile
+        for i, agent in enumerate(center.agents):
+            agent_group[i] = profiles.setdefault(_profile(agent), len(profiles))
+            if len(profiles) > len(self._groups):
+                self._groups.append(agent)
+        slots = [next(iter(a.capacity.values())) if len(a.capacity) == 1 else 0 for a in self._groups]
+        kinds = len(center.queues) + KINDS_MORE_MAX
+        self._core = WaitCore(
+            agent_group, np.array(slots, dtype=np.int32), _ORDERS[center.order], kinds, kinds * PRIORITIES_MAX
+        )
+        self._slots: dict[object, int] = {}
+        self._waiting: dict[object, tuple[int, int, float]] = {}  # contact -> queue, kind, priority
+        self._kinds: dict[object, int] = {}
+        self._lines: dict[int, dict[float, int]] = {}
+        for i, queue in enumerate(center.queues):
+            self._add_kind(i, queue.requires, queue.steps, (i,))
+
+    @property
+    def learned(self) -> int:
+        """Contacts learned from so far."""
+        return self._core.learned
+
+    def observe(self, event: Mapping[str, Any], effects: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Take one event of the journal and the effects with which the engine answered it.
+
+        Times in seconds that never fall (ValueError). UnknownNameError if it names what was never seen.
+        """
+        held = any(effect["effect"] == "wrap_up_started" for effect in effects)
+        for effect in effects:  # timers fire before the event that lets them be seen ...
+            if effect["effect"] != "contact_rejected":
+                self._effect(effect)
+        self._event(event, held)
+        for effect in effects:  # ... and a contact must have come to be rejected
+            if effect["effect"] == "contact_rejected":
+                self._gone(float(effect["t"]), effect["contact"], abandoned=False)
+
+    def predict(self, contact: object, now: float = 0.0) -> WaitEstimate:
+        """The wait still ahead of a waiting contact, at ``now`` (seconds) or the last event, whichever is later.
+
+        UnknownNameError if no contact of that name waits.
+        """
+        return WaitEstimate(*self._core.predict(now, self._slot(contact)))
+
+    def ahead(self, contact: object) -> float:
+        """Contacts ahead that compete for the agents of this one, each by the share of those agents who serve it."""
+        return self._core.ahead(self._slot(contact))
+
+    def learned_rates(self, queue: str) -> tuple[float, float]:
+        """Of a queue: mean handle time (conversation and wrap-up, seconds), abandonments a second of waiting."""
+        return self._core.parameters(_known(self._queues, queue, "queue"))
+
+    # ---- events and effects
+
+    def _event(self, event: Mapping[str, Any], held: bool) -> None:
+        t, name = float(event["t"]), event["event"]
+        if name == "contact_queued":
+            self._queued(t, event)
+        elif name == "offer_accepted":
+            slot = self._slot(event["contact"])
+            agent = -1 if event["agent"] is None else _known(self._agents, event["agent"], "agent")
+            self._core.connected(t, slot, agent)
+            del self._waiting[event["contact"]]
+        elif name == "contact_ended":
+            self._core.ended(t, _known(self._slots, event["contact"], "contact"), held)
+            del self._slots[event["contact"]]
+        elif name == "contact_left":
+            self._gone(t, event["contact"], abandoned=True)
+        elif name in _STAFFED:
+            self._core.agent_staffed(t, _known(self._agents, event["agent"], "agent"), _STAFFED[name])
+        elif name == "offer_declined":
+            self._core.refused(self._slot(event["contact"]))
+        elif name == "priority_changed":
+            queue, kind, _ = self._waiting[event["contact"]]
+            self._move(t, event["contact"], queue, kind, float(event["priority"]))
+
+    def _effect(self, effect: Mapping[str, Any]) -> None:
+        t, name = float(effect["t"]), effect["effect"]
+        if name == "agent_away":
+            self._core.agent_staffed(t, _known(self._agents, effect["agent"], "agent"), False)
+        elif name == "wrap_up_ended":
+            self._core.wrap_up_ended(t, _known(self._agents, effect["agent"], "agent"))
+        elif name == "offer_expired" and effect["contact"] in self._waiting:
+            self._core.refused(self._slot(effect["contact"]))
+        elif name == "contact_expired":
+            if effect["to"] is None:
+                self._gone(t, effect["contact"], abandoned=False)
+            else:
+                _, kind, priority = self._waiting[effect["contact"]]
+                queue = _known(self._queues, effect["to"], "queue")
+                own = kind >= len(self._queues)  # it brought its own requirements and keeps them
+                self._move(t, effect["contact"], queue, kind if own else queue, priority)
+
+    def _queued(self, t: float, event: Mapping[str, Any]) -> None:
+        queue = _known(self._queues, event["queue"], "queue")
+        priority = float(event.get("priority") or 0.0)
+        kind = self._kind_of(queue, event.get("requires"), event.get("steps"))
+        since = event.get("queued_at")
+        line = self._line(queue, kind, priority)
+        self._slots[event["contact"]] = self._core.queued(t, line, t if since is None else float(since))
+        self._waiting[event["contact"]] = (queue, kind, priority)
+
+    def _gone(self, t: float, contact: object, abandoned: bool) -> None:
+        self._core.left(t, self._slot(contact), abandoned)
+        del self._waiting[contact], self._slots[contact]
+
+    def _move(self, t: float, contact: object, queue: int, kind: int, priority: float) -> None:
+        self._core.moved(t, self._slot(contact), self._line(queue, kind, priority))
+        self._waiting[contact] = (queue, kind, priority)
+
+    # ---- kinds and lines
+
+    def _slot(self, contact: object) -> int:
+        if contact not in self._waiting:
+            raise UnknownNameError(
+                f"no contact {contact!r} waits", Where(key="contact"), "It may be connected, or gone"
+            )
+        return self._slots[contact]
+
+    def _kind_of(self, queue: int, requires: object, steps: object) -> int:
+        if requires is None and steps is None:
+            return queue
+        levels = requires if isinstance(requires, Mapping) else {}
+        parts = tuple(
+            Step(part.get("for"), dict(part.get("requires", {})))
+            for part in (steps if isinstance(steps, Sequence) else ())
+        )
+        key = (
+            queue,
+            tuple(sorted(levels.items())),
+            tuple((s.seconds, tuple(sorted(s.requires.items()))) for s in parts),
+        )
+        kind = self._kinds.get(key)
+        if kind is not None:
+            return kind
+        return self._add_kind(queue, levels, parts, key)
+
+    def _add_kind(self, queue: int, requires: Mapping[str, int], steps: Sequence[Step], key: object) -> int:
+        room = [_room(agent, self._center.queues[queue], requires, steps) for agent in self._groups]
+        kind = self._core.add_kind(np.array(room, dtype=np.int32))
+        self._kinds[key] = kind if kind >= 0 else queue
+        if len(self._kinds) > KEYS_MAX:  # requirements without end: those that got no kind are looked up anew
+            self._kinds = {k: v for k, v in self._kinds.items() if v >= len(self._queues)}
+        return self._kinds.get(key, queue)
+
+    def _line(self, queue: int, kind: int, priority: float) -> int:
+        lines = self._lines.setdefault(kind, {})
+        line = lines.get(priority)
+        if line is not None:
+            return line
+        if len(lines) >= PRIORITIES_MAX:
+            return lines[min(lines, key=lambda known: (abs(known - priority), known))]
+        spec = self._center.queues[queue]
+        lines[priority] = self._core.add_line(kind, spec.weight, priority, max(spec.target_within, 1e-6))
+        return lines[priority]
+
+
+def _profile(agent: Agent) -> object:
+    """What decides whom an agent can serve; agents who share it are one group."""
+    queues = None if agent.queues is None else frozenset(agent.queues)
+    return frozenset(agent.skills.items()), queues, frozenset(agent.capacity.items()), agent.blend
+
+
+def _room(agent: Agent, queue: Queue, requires: Mapping[str, int], steps: Sequence[Step]) -> int:
+    """How many of these contacts the agent can hold; 0 if it never serves them, in no step."""
+    if agent.queues is not None and queue.name not in agent.queues:
+        return 0
+    ways = [step.requires for step in steps] if steps else [requires]
+    if steps and steps[-1].seconds is not None:
+        ways.append({})  # when the last timed step is over, queue membership alone counts
+    able = any(all(agent.skills.get(skill, 0) >= level for skill, level in way.items()) for way in ways)
+    return agent.capacity.get(queue.channel, 0) if able else 0
+
+
+def _known(names: Mapping[Any, int], name: object, what: str) -> int:
+    found = names.get(name)
+    if found is None:
+        raise UnknownNameError(f"there is no {what} {name!r}", Where(key=what), "Names are those of the center file")
+    return found
