@@ -175,15 +175,15 @@ cdef class WaitCore:
         self.unused_count -= 1
         cdef Contact_C* contact = &self.contact[slot]
         contact.state, contact.since, contact.agent, contact.refused, contact.sample = WAITING, t, -1, False, -1
+        for i in range(TIMESCALES):
+            kind.arrivals[i] += exp((t - self.epoch) / TIMESCALE[i])
+        self.place[line].rate += exp((t - self.epoch) / TIMESCALE[TIMESCALES - 1])
         if self.unused_sample_count > 0:
             sample = self.samples + self.unused_samples[self.unused_sample_count - 1] * SAMPLE
             if self._features(t, slot, sample) >= 0.0:
                 self._answer(sample, sample + FEATURES)
                 self.unused_sample_count -= 1
                 contact.sample = self.unused_samples[self.unused_sample_count]
-        for i in range(TIMESCALES):
-            kind.arrivals[i] += exp((t - self.epoch) / TIMESCALE[i])
-        self.place[line].rate += exp((t - self.epoch) / TIMESCALE[TIMESCALES - 1])
         return slot
 
     def moved(self, double t, int32_t slot, int line) -> None:
