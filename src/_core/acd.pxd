@@ -26,9 +26,4 @@ cdef void acd_queued_defaults(Queued_C* spec, int64_t id, int32_t queue) noexcep
 # Router(center, seed=0, explain=True, max_contacts=1_000_000) makes and owns an engine; a simulator uses .engine.
 cdef class Router:
     cdef Engine* engine
-    cdef readonly int seed
-    cdef list _names
-    cdef dict _slots
-    cdef dict _agents
-    cdef dict _queues
-    cdef dict _skills
+    cdef readonly dict skills     # name -> index

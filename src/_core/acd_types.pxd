@@ -10,7 +10,8 @@ cdef enum:
     ACD_MAX_AGENTS = 1 << 20      # the timers' order packs an agent in 20 bits ...
     ACD_SEQ_BITS = 40             # ... and a contact's line in 40
 
-cdef int64_t NEVER "INT64_MAX"
+cdef extern from "<stdint.h>" nogil:
+    const int64_t NEVER "INT64_MAX"
 
 # What a function of the engine returns.
 cdef enum:
@@ -49,6 +50,11 @@ cdef enum:                        # presence of an agent
     OFFLINE = 0                   # after loading, agent_offline
     AWAY = 1                      # after agent_away, or max_no_answer offers expired in a row
     READY = 2                     # after agent_ready
+
+cdef enum:                        # Agent.shown: a presence, or
+    SHOWN_OFFERED = 3
+    SHOWN_CONNECTED = 4
+    SHOWN_WRAP_UP = 5
 
 cdef enum:                        # state of a contact
     FREE = 0                      # the slot is empty
@@ -174,10 +180,11 @@ ctypedef struct Agent:
     int64_t wrap_until
     int64_t retry_until
     int64_t wrap_up               # its own; -1: the queue's
-    int64_t since                 # of its present state, for wallboards
+    int64_t since                 # of what is shown, for wallboards
     int32_t group
     int32_t rank                  # among its group, in file order
     int32_t presence
+    int32_t shown                 # presence, or SHOWN_* while it has something to do
     int32_t misses
     int32_t n_links
     int32_t n_connected
@@ -314,6 +321,8 @@ ctypedef struct Engine:
     Effect_C* effects
     int32_t n_effects
     int32_t effects_room
+    int32_t out_of_memory         # for good: every later call returns ACD_NO_MEMORY
+    Effect_C spare                # written to when there is no memory for a row
     int32_t* freed                # slots of contacts with a negative id that are gone
     int32_t n_freed
     int32_t freed_room
@@ -359,7 +368,8 @@ ctypedef struct Engine:
     int32_t n_dirty_groups
     Reserve* reserves
     int32_t n_reserves
-    int32_t* scratch              # n_agents, for ring_all
+    int32_t* scratch              # n_agents: agents to ring
+    int64_t* numbers              # n_agents + 1: a set of exclusions being made
     # classes
     Class* classes
     int32_t n_classes             # ids ever used
