@@ -1,22 +1,56 @@
-# The two commands are `make demo` and `make test`; each makes its own environment in .venv, once.
-PYTHON ?= python3
+# The two commands are `make demo` and `make test`. Each makes what it needs in .venv, once; a second run starts at once.
+#
+#   make lint       ruff and mypy, part of `make test`
+#   make bench      every benchmark once, quickly
+#   make sanitize   the extensions built with ASan and UBSan, the core's tests run over them
+#   make fuzz       atheris on the parsers, a minute each
+#   make dist       wheel and sdist in dist/
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest
+CORE := $(wildcard src/_core/*.pyx src/_core/*.pxd src/_core/*.h)
 
-.PHONY: demo test lint build bench clean
+.PHONY: demo test lint build bench sanitize fuzz dist clean
+.DELETE_ON_ERROR:
 
 demo: $(VENV)/.built
 	$(BIN)/cordboard demo
 
-test: $(VENV)/.tools lint
-	$(BIN)/python -m pytest tests
+test: lint
+	$(PYTEST) -n $(JOBS) --dist worksteal tests
 
-lint: $(VENV)/.tools
+lint: $(VENV)/.built $(VENV)/.tools
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.tools
-	$(BIN)/python -m pytest benchmarks --benchmark-enable -o addopts= -q
+build: $(VENV)/.built
 
-build: $(VENV)/.tools
-	$(BIN)/python setup.py build_ext --inplace
+bench: $(VENV)/.built $(VENV)/.tools
+	$(PYTEST) -o addopts= -q -p no:xdist --benchmark-enable --benchmark-min-rounds=3 --benchmark-max-time=0.3 \
+		--benchmark-columns=min,median,rounds benchmarks
+
+sanitize: $(VENV)/.built $(VENV)/.tools
+	PYTHON=$(BIN)/python .ci/sanitize
+
+fuzz: $(VENV)/.built $(VENV)/.tools
+	@$(BIN)/python -m pip install -q "atheris==3.0.0" || { echo "atheris has no build for this Python" >&2; exit 1; }
+	for target in tests/fuzz/fuzz_*.py; do $(BIN)/python $$target -max_total_time=60 || exit 1; done
+
+dist: $(VENV)/.tools
+	rm -rf dist && $(BIN)/python -m build --no-isolation --outdir dist .
+
+clean:
+	rm -rf build dist src/*.egg-info src/_core/*.so $(VENV)
+
+$(VENV)/.made: requirements-build.txt
+	VENV=$(VENV) .ci/setup
+	touch $@
+
+$(VENV)/.built: $(VENV)/.made setup.py pyproject.toml $(CORE)
+	$(BIN)/python -m pip install -q --no-build-isolation --no-deps --editable .
+	touch $@
+
+$(VENV)/.tools: $(VENV)/.made requirements-test.txt
+	$(BIN)/python -m pip install -q -r requirements-test.txt
+	touch $@
