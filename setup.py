@@ -8,6 +8,7 @@ makes ``PYTHONPATH=build/tree`` a working package without an installation.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -77,11 +78,20 @@ def extensions() -> list[Extension]:
     ]
 
 
+def version() -> str:
+    """The version of src/cordboard/__init__.py, where alone it stands."""
+    found = re.search(r'^__version__ = "(.+)"$', (ROOT / "src/cordboard/__init__.py").read_text("utf-8"), re.M)
+    if found is None:
+        raise SystemExit("src/cordboard/__init__.py has no __version__")
+    return found.group(1)
+
+
 def main() -> None:
     os.chdir(ROOT)
     link_tree()
     sys.path.insert(0, str(ROOT))
     setup(
+        version=version(),
         packages=list(PACKAGES),
         package_dir=PACKAGES,
         package_data={"cordboard": ["py.typed"], "cordboard._core": ["*.pxd", "*.pyi"]},
