@@ -227,6 +227,7 @@ class SimulationResult:
     queues: Mapping[str, QueueResult]
     total: QueueResult
     groups: tuple[GroupResult, ...]
+    everyone: GroupResult
     replications: int
     seed: int
     contacts: int
@@ -257,6 +258,10 @@ def _queue_dict(one: QueueResult) -> dict[str, Any]:
     return {"threshold_s": one.threshold_s, "counts": {name: one.count(name) for name in COUNTERS[:9]}} | {
         id: _plain(one[id]) for id in QUEUE_IDS
     }
+
+
+def _group_dict(one: GroupResult) -> dict[str, Any]:
+    return {"name": one.name, "agents": len(one.agents)} | {id: _plain(one[id]) for id in GROUP_IDS}
 
 
 def _plain(estimate: Estimate) -> dict[str, float | None]:

@@ -207,6 +207,7 @@ class _Plan:
             queues=queues,
             total=total,
             groups=_groups(self.asked.agents, counts),
+            everyone=_group("all agents", range(len(self.asked.agents)), self.asked.agents, counts),
             replications=len(seconds),
             seed=seed,
             contacts=sum(run.work[0] for run in runs),
@@ -312,7 +313,11 @@ def _groups(agents: Sequence[Agent], counts: Counts) -> tuple[GroupResult, ...]:
         members.setdefault(key, []).append(i)
     out = []
     for at in members.values():
-        names = tuple(agents[i].name for i in at)
-        name = names[0] if len(names) == 1 else f"{names[0]} +{len(names) - 1}"
-        out.append(GroupResult(name, names, counts.agents[:, at].sum(axis=1), counts.handled[:, at].sum(axis=1)))
+        first = agents[at[0]].name
+        out.append(_group(first if len(at) == 1 else f"{first} +{len(at) - 1}", at, agents, counts))
     return tuple(out)
+
+
+def _group(name: str, at: Sequence[int], agents: Sequence[Agent], counts: Counts) -> GroupResult:
+    states, handled = counts.agents[:, list(at)].sum(axis=1), counts.handled[:, list(at)].sum(axis=1)
+    return GroupResult(name, tuple(agents[i].name for i in at), states, handled)
