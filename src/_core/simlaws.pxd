@@ -23,7 +23,11 @@ cdef enum:
     LAW_DEPTH_MAX = 4       # mixtures of mixtures
 
 # About 73,000 years in microseconds: a time that no run reaches, and that can be added to any that one does.
-cdef enum: NEVER_US = 0x1FFFFFFFFFFFFFFF
+cdef extern from *:
+    """
+    #define CORDBOARD_NEVER_US INT64_C(0x1FFFFFFFFFFFFFFF)
+    """
+    const int64_t NEVER_US "CORDBOARD_NEVER_US"
 
 ctypedef struct Law_C:
     int kind

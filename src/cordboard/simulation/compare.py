@@ -24,10 +24,10 @@ from cordboard.simulation.scenario import Scenario, Trace
 
 OUTCOMES = ("answered", "abandoned", "timeout", "rejected", "busy")
 
-# NumPy dtype of what happened to one first attempt in both centers; waits in seconds, agents by their place in each center.
+# What happened to one first attempt in both centers; waits in seconds, agents by their place in each center.
 CHANGE = np.dtype([
-    ("replication", "i4"), ("source", "i4"), ("index", "i8"), ("outcome_a", "i4"), ("outcome_b", "i4"), ("wait_a", "f8"),
-    ("wait_b", "f8"), ("agent_a", "i4"), ("agent_b", "i4"),
+    ("replication", "i4"), ("source", "i4"), ("index", "i8"), ("outcome_a", "i4"), ("outcome_b", "i4"),
+    ("wait_a", "f8"), ("wait_b", "f8"), ("agent_a", "i4"), ("agent_b", "i4"),
 ])  # fmt: skip
 
 

@@ -211,4 +211,4 @@ def _upper(results: Sequence[tuple[str, SimulationResult]]) -> float:
         waits = result.total.waits.sum(axis=0)
         share = np.cumsum(waits) / max(1, waits.sum())
         ends.append(bin_edges(len(waits))[1:][min(int(np.searchsorted(share, 0.995)), len(waits) - 1)])
-    return max(1e-3, *ends)
+    return float(max(1e-3, *ends))

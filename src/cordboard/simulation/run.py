@@ -161,7 +161,13 @@ class _Plan:
 
         scenario = self.scenario
         state = np.random.SeedSequence(seed, spawn_key=(replication,)).generate_state(1)
-        router = Router(self.center, seed=int(state[0]) >> 1, explain=False, max_contacts=scenario.max_alive)
+        router = Router(
+            self.center,
+            seed=int(state[0]) >> 1,
+            explain=False,
+            max_contacts=scenario.max_alive,
+            index_ids=False,
+        )
         world = World(
             router,
             self.law_arrays,
@@ -179,7 +185,7 @@ class _Plan:
         )
         for number, source in enumerate(scenario.sources):
             fixed = self.sources[number]
-            steps = -1 if source.requires is None else router.plan(dict(source.requires))
+            steps = -1 if source.requires is None else router.plan([(None, dict(source.requires))])
             world.add_source(**fixed, steps=steps, **_arrivals(scenario, source, (seed, replication, number)))
         start = time.perf_counter()
         code = world.run()
