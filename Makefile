@@ -22,6 +22,7 @@ test: lint
 
 lint: $(VENV)/.built $(VENV)/.tools
 	$(BIN)/ruff check .
+	$(BIN)/python setup.py -q --name >/dev/null  # links new files into build/tree, where mypy looks
 	$(BIN)/mypy
 
 build: $(VENV)/.built
