@@ -63,6 +63,7 @@ rolling_rules = st.builds(
     st.just(HOUR),
     below=st.booleans(),
     least=st.sampled_from([None, 0, 4, 10, 40]),
+    least_share=st.just(0.0),
 )
 
 

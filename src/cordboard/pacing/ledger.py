@@ -3,10 +3,10 @@
 **Windows with a fixed start** (day, month, period, campaign). At every instant the drops of the window so far
 stay within the cap of its base so far. So the window is legal whenever it ends.
 
-**Rolling windows.** A rolling window loses its old answers while a drop stays in it, so "the rate now is
-under the cap" is not enough: a drop that is legal at 17:00 because of the morning's answers is in a window
-without them the next day. What the future brings is not known, so nothing is assumed of it. The ledger keeps,
-for the window's length W, the cap c and a least base m (``Rule.least``)::
+**Rolling windows.** A rolling window loses its old answers while a drop stays in it, so "the rate now is under the cap"
+is not enough: a drop that is legal at 17:00 because of the morning's answers is in a window without them the next day.
+What the future brings is not known, so nothing is assumed of it. The ledger keeps, for the window's length W, the cap c
+and a least base m (``Rule.least``, or a share of the busiest window so far; m never falls)::
 
     for every x in [now - W, now]:   D(x, now] <= c * max(A(x, now], m)      (*)
 
@@ -112,7 +112,7 @@ class _Account:
         return by_share if by_share > by_floor else by_floor
 
     def note_worst(self) -> None:
-        if self.base >= max(1, self.rule.floor_base) * CALL:
+        if self.base > 0 and self.up * self.base >= self.floor_units + self.strict:
             self.worst = max(self.worst, self.dropped / self.base)
 
 
@@ -186,6 +186,7 @@ class _Rolling(_Account):
         self.buckets: deque[list[int]] = deque()  # [bucket, dropped, base, errors], of the window
         self.total_dropped = 0
         self.total_base = 0
+        self.busiest = 0  # the largest base of a window so far
         # The starts x just before a drop. recent: [bucket, F(x), P_D(x)], of the last drops; old: [bucket,
         # F(x)], F falling.
         self.recent: deque[list[int]] = deque()
@@ -218,6 +219,10 @@ class _Rolling(_Account):
         self.dropped += dropped
         self.base += base
         self.errors += errors
+        if self.base > self.busiest:
+            self.busiest = self.base
+            least = max(self.rule.floor_base * CALL, int(self.rule.least_share * self.base))
+            self.floor_units = self.up * least - self.strict
         self.total_dropped += dropped
         self.total_base += base
         buckets = self.buckets
@@ -266,7 +271,17 @@ class _Rolling(_Account):
         return WindowState(self.rule, since, self.dropped / CALL, self.base / CALL, self.budget(), self.worst)
 
     def save(self) -> dict[str, Any]:
-        names = ("bucket", "dropped", "base", "errors", "total_dropped", "total_base", "worst")
+        names = (
+            "bucket",
+            "dropped",
+            "base",
+            "errors",
+            "total_dropped",
+            "total_base",
+            "busiest",
+            "floor_units",
+            "worst",
+        )
         saved: dict[str, Any] = {name: getattr(self, name) for name in names}
         for name in ("buckets", "recent", "old"):
             saved[name] = [list(entry) for entry in getattr(self, name)]

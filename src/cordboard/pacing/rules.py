@@ -73,9 +73,11 @@ class Rule:
     the numerator and the base; see ``abandonment``. ``threshold``: seconds from ``start_point`` within which
     an agent must have the call, inclusive: exactly the threshold is not abandoned. ``early_hangup_counts``:
     whether a person who hangs up before the threshold, without an agent, was abandoned; if not, the call
-    stays in the base alone. ``least``: a window with fewer calls in its base than this is held to ``floor(cap
-    * least)`` drops instead of to the share. 0 means: every window, from its first call. A rolling window
-    needs some (see ``Ledger``); None picks the base in which ten drops are allowed.
+    stays in the base alone.
+    ``least``: a window with fewer calls in its base than this is held to ``floor(cap * least)`` drops instead of to the
+    share. 0 means: every window, from its first call. A rolling window needs some (see ``Ledger``); None picks the base
+    in which ten drops are allowed. ``least_share``: of a rolling window: this share of the largest base that any
+    of its windows has had, when that is more than ``least``.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Rule:
     start_point: StartPoint = "connect"
     early_hangup_counts: bool = False
     least: int | None = None
+    least_share: float = 0.5
     min_ring: float = 15.0
     verified: bool = False
     source: str = ""
@@ -114,6 +117,8 @@ class Rule:
             raise _bad(self.name, "threshold", f"{self.threshold} s is no threshold", "It is 2.0 s in most rules.")
         if self.least is not None and self.least < 0:
             raise _bad(self.name, "least", f"{self.least} calls is no base", "Use 0 or more.")
+        if not 0 <= self.least_share < 1:
+            raise _bad(self.name, "least_share", f"{self.least_share} is no share", "Use 0 or more, under 1.")
 
     @property
     def share(self) -> Fraction:
