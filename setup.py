@@ -23,6 +23,7 @@ CORE = "src/_core"
 PACKAGES = {
     "cordboard": "src/cordboard",
     "cordboard.cli": "src/cordboard/cli",
+    "cordboard.importers": "src/cordboard/importers",
     "cordboard.simulation": "src/cordboard/simulation",
     "cordboard.pacing": "src/cordboard/pacing",
     "cordboard._core": CORE,

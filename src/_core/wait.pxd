@@ -7,12 +7,18 @@ cdef enum:
     FEATURES = 47
     TIMESCALES = 3
 
+ctypedef struct Rate_C:
+    # Events over the time at risk: conversations that ended, or contacts who gave up.
+    double events        # forgetting
+    double seconds       # at risk, of those that are over, forgetting
+    double closed        # how many are over, forgetting
+    double open          # how many go on
+    double open_since    # sum of the times at which those began
+
 ctypedef struct Kind_C:
     # A queue together with what its contacts require: those who compete for the same agents on the same terms.
-    double handle_sum    # seconds, forgetting
-    double handle_count
-    double left_count    # abandonments and the seconds waited for them, forgetting
-    double left_seconds
+    Rate_C handle
+    Rate_C patience
     double last_start    # seconds
     double starts[TIMESCALES]    # decayed counts, see decay()
     double arrivals[TIMESCALES]
@@ -70,7 +76,8 @@ cdef class WaitCore:
     cdef readonly int kinds, lines, groups, agents, max_kinds, max_lines
     cdef int order
     cdef double epoch, now
-    cdef double handle_sum, handle_count, left_count, left_seconds, last_start
+    cdef double last_start
+    cdef Rate_C handle, patience    # of all kinds
     cdef Kind_C* kind
     cdef Group_C* group
     cdef Agent_C* agent
@@ -100,8 +107,7 @@ cdef class WaitCore:
     cdef void _free_slot(self, int32_t slot) noexcept nogil
     cdef void _forget_sample(self, int32_t slot) noexcept nogil
     cdef void _hold(self, int32_t number, double load, int sign) noexcept nogil
-    cdef void _waited(self, Kind_C* kind, double seconds, double abandoned) noexcept nogil
-    cdef void _handled(self, int number, double seconds) noexcept nogil
+    cdef void _handled(self, int kind, double since, double t) noexcept nogil
     cdef double _tau(self) noexcept nogil
     cdef double _handle(self, int kind) noexcept nogil
     cdef double _theta(self, int kind) noexcept nogil

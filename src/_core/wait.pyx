@@ -42,6 +42,8 @@ cdef double FORGET = 0.9998         # of the regression, an answered contact: 5,
 cdef double STRENGTH = 5.0          # of the prior, in contacts
 cdef double TRACK = 0.01            # step of the two quantile multiples, an answered contact
 
+FEATURE_COUNT = FEATURES
+
 cdef double digamma(double x) noexcept nogil:
     # x > 0; recurrence up to 8, then the asymptotic series (DLMF 5.11.2), relative error below 1e-11.
     cdef double total = 0.0, f
@@ -57,6 +59,24 @@ cdef double qla(double ahead, double rate, double theta) noexcept nogil:
     if x > 1e5:  # the difference would cancel; the midpoint integral is exact to 1 / x^2 there
         return log1p((ahead + 1.0) / (x - 0.5)) / theta if theta > 1e-300 * rate else (ahead + 1.0) / rate
     return (digamma(x + ahead + 1.0) - digamma(x)) / theta
+
+cdef void begun(Rate_C* rate, double t) noexcept nogil:
+    rate.open += 1.0
+    rate.open_since += t
+
+cdef void over(Rate_C* rate, double since, double t, double event) noexcept nogil:
+    cdef double keep = 1.0 - 1.0 / MEMORY
+    rate.open -= 1.0
+    rate.open_since = rate.open_since - since if rate.open > 0.0 else 0.0
+    rate.events = keep * rate.events + event
+    rate.seconds = keep * rate.seconds + t - since
+    rate.closed = keep * rate.closed + 1.0
+
+cdef double at_risk(const Rate_C* rate, double t) noexcept nogil:
+    # Events / seconds at risk is the maximum-likelihood rate when some are still open (censored). Of those only the share
+    # counts that is not yet forgotten elsewhere: at the start all, in the long run none, where it would be counted twice.
+    cdef double fresh = 1.0 - rate.closed / MEMORY
+    return rate.seconds + (fresh * (rate.open * t - rate.open_since) if fresh > 0.0 else 0.0)
 
 
 cdef class WaitCore:
@@ -174,6 +194,8 @@ cdef class WaitCore:
         self._wait_in(slot, line, arrival)
         self.unused_count -= 1
         cdef Contact_C* contact = &self.contact[slot]
+        begun(&kind.patience, t)
+        begun(&self.patience, t)
         contact.state, contact.since, contact.agent, contact.refused, contact.sample = WAITING, t, -1, False, -1
         for i in range(TIMESCALES):
             kind.arrivals[i] += exp((t - self.epoch) / TIMESCALE[i])
@@ -196,6 +218,10 @@ cdef class WaitCore:
             return
         self._wait_in(slot, line, contact.arrival)
         line_remove(&self.line[before], place)
+        cdef Rate_C* old = &self.kind[self.place[before].kind].patience
+        old.open -= 1.0
+        old.open_since -= contact.since
+        begun(&self.kind[self.place[line].kind].patience, contact.since)
         self._forget_sample(slot)
 
     def refused(self, int32_t slot) -> None:
@@ -210,7 +236,8 @@ cdef class WaitCore:
         cdef Contact_C* contact = &self.contact[slot]
         cdef Kind_C* kind = &self.kind[self.place[contact.line].kind]
         cdef int i
-        self._waited(kind, t - contact.since, 1.0 if abandoned else 0.0)
+        over(&kind.patience, contact.since, t, 1.0 if abandoned else 0.0)
+        over(&self.patience, contact.since, t, 1.0 if abandoned else 0.0)
         if abandoned:
             for i in range(TIMESCALES):
                 kind.lefts[i] += exp((t - self.epoch) / TIMESCALE[i])
@@ -226,7 +253,10 @@ cdef class WaitCore:
         cdef int number = self.place[contact.line].kind, i
         cdef Kind_C* kind = &self.kind[number]
         cdef double waited = t - contact.since
-        self._waited(kind, waited, 0.0)
+        over(&kind.patience, contact.since, t, 0.0)
+        over(&self.patience, contact.since, t, 0.0)
+        begun(&kind.handle, t)
+        begun(&self.handle, t)
         if contact.sample >= 0 and waited > 0.0:
             self._learn(self.samples + contact.sample * SAMPLE, waited)
         self._forget_sample(slot)
@@ -249,12 +279,14 @@ cdef class WaitCore:
         cdef Agent_C* agent
         if contact.agent >= 0 and wrap_up:
             agent = &self.agent[contact.agent]
+            if agent.wraps > 0:  # another contact's wrap-up goes on: that one is counted as over
+                self._handled(agent.wrap_kind, agent.wrap_since, t)
             agent.wraps += 1
             agent.wrap_load += contact.load
             agent.wrap_kind = kind
             agent.wrap_since = contact.since
         else:
-            self._handled(kind, t - contact.since)
+            self._handled(kind, contact.since, t)
             if contact.agent >= 0:
                 self._hold(contact.agent, contact.load, -1)
         self._free_slot(slot)
@@ -265,7 +297,7 @@ cdef class WaitCore:
         cdef Agent_C* one = &self.agent[agent]
         if one.wraps == 0:
             return
-        self._handled(one.wrap_kind, t - one.wrap_since)
+        self._handled(one.wrap_kind, one.wrap_since, t)
         cdef double load = one.wrap_load / one.wraps
         while one.wraps > 0:
             one.wraps -= 1
@@ -285,6 +317,13 @@ cdef class WaitCore:
         mean = self._answer(x, roots)
         tau = self._tau()
         return mean * tau, roots[1] * roots[1] * tau, roots[2] * roots[2] * tau
+
+    def features(self, int32_t slot, double[::1] out) -> bool:
+        """Write what the regression sees of a waiting contact to ``out``, float64, shape (47,). False: an agent is free."""
+        self._check(slot, WAITING)
+        if out.shape[0] != FEATURES:
+            raise ValueError(f"out has {out.shape[0]} places, {FEATURES} are needed")
+        return self._features(self.now, slot, &out[0]) >= 0.0
 
     def ahead(self, int32_t slot) -> float:
         """Contacts ahead that compete for this contact's agents, each counted by the share of those that could take it."""
@@ -378,35 +417,24 @@ cdef class WaitCore:
             group.busy += sign
             group.load = group.load + sign * load if group.busy > 0 else 0.0
 
-    cdef void _waited(self, Kind_C* kind, double seconds, double abandoned) noexcept nogil:
-        cdef double keep = 1.0 - 1.0 / MEMORY
-        if seconds <= 0.0 and abandoned == 0.0:
-            return
-        kind.left_count = keep * kind.left_count + abandoned
-        kind.left_seconds = keep * kind.left_seconds + seconds
-        self.left_count = keep * self.left_count + abandoned
-        self.left_seconds = keep * self.left_seconds + seconds
-
-    cdef void _handled(self, int number, double seconds) noexcept nogil:
-        cdef double keep = 1.0 - 1.0 / MEMORY
-        cdef Kind_C* kind = &self.kind[number]
-        kind.handle_sum = keep * kind.handle_sum + seconds
-        kind.handle_count = keep * kind.handle_count + 1.0
-        self.handle_sum = keep * self.handle_sum + seconds
-        self.handle_count = keep * self.handle_count + 1.0
+    cdef void _handled(self, int kind, double since, double t) noexcept nogil:
+        over(&self.kind[kind].handle, since, t, 1.0)
+        over(&self.handle, since, t, 1.0)
 
     cdef double _tau(self) noexcept nogil:
         # Mean handle time of all kinds: the unit in which the regression counts time. At least 1 ms.
-        return (self.handle_sum + HANDLE_FIRST * 0.1 + 1e-3) / (self.handle_count + 0.1)
+        return max((at_risk(&self.handle, self.now) + 0.1 * HANDLE_FIRST) / (self.handle.events + 0.1), 1e-3)
 
     cdef double _handle(self, int kind) noexcept nogil:
         # Shrunk to the mean of all kinds by ten conversations.
-        return (self.kind[kind].handle_sum + 10.0 * self._tau()) / (self.kind[kind].handle_count + 10.0)
+        cdef Rate_C* one = &self.kind[kind].handle
+        return (at_risk(one, self.now) + 10.0 * self._tau()) / (one.events + 10.0)
 
     cdef double _theta(self, int kind) noexcept nogil:
-        # Abandonments a second of waiting: the censored maximum-likelihood rate, shrunk to that of all kinds by five.
-        cdef double all_kinds = (self.left_count + 0.1) / (self.left_seconds + 0.1 * PATIENCE_FIRST)
-        return (self.kind[kind].left_count + 5.0) / (self.kind[kind].left_seconds + 5.0 / all_kinds)
+        # Abandonments a second of waiting, shrunk to that of all kinds by five of them.
+        cdef Rate_C* one = &self.kind[kind].patience
+        cdef double usual = (self.patience.events + 0.1) / (at_risk(&self.patience, self.now) + 0.1 * PATIENCE_FIRST)
+        return (one.events + 5.0) / (at_risk(one, self.now) + 5.0 / usual)
 
     cdef const double* _overlap_row(self, int kind) noexcept nogil:
         # overlap[d]: of the agents staffed (if none is: of all) who serve `kind`, the share that serves d too. Renewed

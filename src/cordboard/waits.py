@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cordboard._core.wait import WaitCore
+from cordboard._core.wait import FEATURE_COUNT, WaitCore
 from cordboard.center import Agent, Center, Queue, Step
 from cordboard.errors import LimitError, UnknownNameError, Where
 
@@ -96,6 +97,19 @@ class WaitEstimator:
         UnknownNameError if no contact of that name waits.
         """
         return WaitEstimate(*self._core.predict(now, self._slot(contact)))
+
+    def features(self, contact: object) -> NDArray[np.float64] | None:
+        """What the estimate of a waiting contact is made of: float64, shape (47,), in the order of ``_core/wait.pyx``.
+
+        None where an agent is free for it, and the estimate is 0. For studies.
+        """
+        row = np.empty(FEATURE_COUNT, dtype=np.float64)
+        return row if self._core.features(self._slot(contact), row) else None
+
+    @property
+    def trust(self) -> float:
+        """The share of the learned correction in the estimates: 0 is the physics alone, 1 the regression alone."""
+        return self._core.trust()
 
     def ahead(self, contact: object) -> float:
         """Contacts ahead that compete for the agents of this one, each by the share of those agents who serve it."""

@@ -8,8 +8,10 @@ read, so ``t % 86400`` is the time of day (no clock was changed in January or Fe
 
 from __future__ import annotations
 
+import bisect
 import datetime
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ from typing import Any
 
 from cordboard.center import Center
 from cordboard.errors import DataError, Where
+from cordboard.importers.driving import Contact
 
 COLUMNS = [
     *("vru+line", "call_id", "customer_id", "priority", "type", "date", "vru_entry", "vru_exit", "vru_time"),
@@ -32,6 +35,7 @@ TYPES = {
 }
 HEAD_START = 90.0  # seconds by which a caller of priority 2 goes before those who came at the same time
 DAY = 86_400
+SHIFT_GAP = 1800.0  # seconds without a call after which an agent is taken to have gone
 CALLS_MAX = 5_000_000
 EXAMPLES_MAX = 5  # line numbers kept for a reason
 
@@ -85,7 +89,7 @@ class ImportReport:
     def _place(self, reason: str, place: Where) -> None:
         places = self.places.setdefault(reason, [])
         if len(places) < EXAMPLES_MAX:
-            places.append(str(place))
+            places.append(f"{os.path.basename(place.file or '')}:{place.line}")
 
 
 def read_calls(files: Sequence[str | os.PathLike[str]]) -> tuple[list[Call], ImportReport]:
@@ -197,6 +201,9 @@ def _call(row: dict[str, str], place: Where, midnight: float, report: ImportRepo
         report.skip("hung up before the queue", place)
         return None
     entered = _clock(row, "q_start" if queued else "ser_start", place)
+    if not queued and row["ser_start"] == row["ser_exit"] == "0:00:00":
+        report.mend("no time of service; taken to begin at the end of the voice menu", place)
+        entered = _clock(row, "vru_exit", place)
     if entered < in_menu - DAY / 2:
         report.mend("passed midnight on the way to the queue", place)
         entered += DAY
@@ -213,9 +220,7 @@ def _call(row: dict[str, str], place: Where, midnight: float, report: ImportRepo
     return Call(place.line or 0, contact, kind, priority, customer, entered, wait, agent, served, service)
 
 
-def _note_quirks(
-    row: dict[str, str], place: Where, served: bool, service: float, report: ImportReport
-) -> None:
+def _note_quirks(row: dict[str, str], place: Where, served: bool, service: float, report: ImportReport) -> None:
     if _seconds(row, "vru_time", place) < 0:
         report.mend("a negative time in the voice menu, which is not used", place)
     if served and service == 0:
@@ -264,6 +269,114 @@ def center_toml(calls: Sequence[Call]) -> str:
         names = ", ".join(f'"{kind}"' for kind in kinds)
         lines += ["", f"[agents.{json.dumps(agent)}]", f"queues = [{names}]"]
     return "\n".join(lines) + "\n"
+
+
+def working_hours(calls: Sequence[Call]) -> dict[str, list[tuple[float, float]]]:
+    """When each agent was there for a call: (from, to) seconds, in order, apart from each other.
+
+    The records hold conversations alone, so this is inferred: an agent is there while it talks, and between two
+    conversations from the last moment at which somebody whom it serves had to wait (it took nobody, so it was not
+    there) until the next. A gap of more than ``SHIFT_GAP`` without a call is no work at all.
+    """
+    serves = servers(calls)
+    talks: dict[str, list[tuple[float, float]]] = {agent: [] for agent in serves}
+    for call in calls:
+        if call.agent is not None:
+            talks[call.agent].append((call.left_queue, call.ended))
+    queues_seen: dict[tuple[str, ...], list[tuple[float, float]]] = {}
+    hours: dict[str, list[tuple[float, float]]] = {}
+    for agent, kinds in serves.items():
+        key = tuple(kinds)
+        if key not in queues_seen:
+            queues_seen[key] = _merged((c.entered, c.left_queue) for c in calls if c.type in kinds and c.wait > 0)
+        hours[agent] = _there(sorted(talks[agent]), queues_seen[key])
+    return hours
+
+
+def _there(talks: list[tuple[float, float]], waits: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The hours of one agent, from its conversations and the times when somebody it serves waited."""
+    there: list[tuple[float, float]] = []
+    for start, end in talks:
+        since = start
+        if there and start <= there[-1][1] + SHIFT_GAP:
+            before = there[-1][1]
+            i = bisect.bisect_left(waits, (start,)) - 1  # the last time of waiting that began before this conversation
+            since = min(max(waits[i][1], before), start) if i >= 0 and waits[i][1] > before else before
+            if since <= before:
+                there[-1] = (there[-1][0], max(end, before))
+                continue
+        if end > since:
+            there.append((since, end))
+    return there
+
+
+def _merged(intervals: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The union of intervals, in order."""
+    union: list[tuple[float, float]] = []
+    for start, end in sorted(intervals):
+        if union and start <= union[-1][1]:
+            union[-1] = (union[-1][0], max(union[-1][1], end))
+        else:
+            union.append((start, end))
+    return union
+
+
+def contacts(calls: Sequence[Call]) -> list[Contact]:
+    """The calls as they can meet any center: who came when, how long each talks, how long each was ready to wait.
+
+    A caller who hung up talks, should it be served after all, as long as the callers of its type do on average; one
+    who was served is taken to be ready to wait for ever, since nobody knows.
+    """
+    talk: dict[str, list[float]] = {}
+    for call in calls:
+        if call.served:
+            talk.setdefault(call.type, []).append(call.service)
+    usual = {kind: round(sum(times) / len(times)) * 1.0 for kind, times in talk.items()}
+    return [
+        Contact(
+            call.entered,
+            call.contact,
+            call.type,
+            int(call.priority),
+            call.service if call.served else usual.get(call.type, 0.0),
+            math.inf if call.served else call.wait,
+            call.customer,
+        )
+        for call in calls
+    ]
+
+
+def scenario_toml(calls: Sequence[Call]) -> str:
+    """A scenario file (docs/reference/simulation.md) for ``cordboard simulate``.
+
+    A stream of arrivals for each type and priority, at the recorded times; service times drawn from the recorded ones
+    of the type, patience from the Kaplan-Meier estimate of its waits; the agents' :func:`working_hours`.
+    """
+    streams: dict[tuple[str, int], list[float]] = {}
+    for call in calls:
+        streams.setdefault((call.type, int(call.priority)), []).append(call.entered)
+    last = max((call.entered for call in calls), default=0.0)
+    lines = [
+        "# Made by `cordboard import anonymous-bank` of the records of the Anonymous Bank, 1999.",
+        "[scenario]",
+        f"duration = {math.floor(last) + 1}",
+    ]
+    for (kind, priority), times in sorted(streams.items()):
+        mine = [call for call in calls if call.type == kind]
+        services = [call.service for call in mine if call.served]
+        lines += ["", "[[arrivals]]", f'queue = "{kind}"', f"priority = {priority}", f"trace = {_array(times)}"]
+        lines += [f'service = {{ law = "empirical", values = {_array(services or [0.0])} }}']
+        ended = json.dumps([not call.served for call in mine])
+        waits = _array([call.wait for call in mine])
+        lines += [f'patience = {{ law = "empirical", values = {waits}, ended = {ended} }}']
+    for agent, hours in working_hours(calls).items():
+        pairs = ", ".join(f"[{start:.10g}, {end:.10g}]" for start, end in hours)
+        lines += ["", "[[shifts]]", f"agents = [{json.dumps(agent)}]", f"work = [{pairs}]"]
+    return "\n".join(lines) + "\n"
+
+
+def _array(values: Iterable[float]) -> str:
+    return "[" + ", ".join(f"{value:.10g}" for value in values) + "]"
 
 
 def recorded_events(calls: Sequence[Call], center: Center) -> Iterator[dict[str, Any]]:
