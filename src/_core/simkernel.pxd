@@ -145,6 +145,7 @@ ctypedef struct World_C:
     int64_t end_of_arrivals
     int64_t stop
     int64_t lines
+    int64_t places            # for waiting contacts, over all queues; 0: no limit
     int64_t back_after
     int64_t short_us
     int64_t n_events

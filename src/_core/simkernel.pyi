@@ -26,6 +26,7 @@ class World:
         shifts: tuple[Any, Any, Any],
         stop: int,
         lines: int,
+        places: int,
         back_after: int,
         short_us: int,
         records: bool,

@@ -238,12 +238,27 @@ cdef int come(World_C* w, int32_t source, uint64_t key, int64_t index, int32_t a
     code = drain(w)
     if code != W_OK or c.agent >= 0:
         return code
+    if w.places and c.offers == 0 and e.counts.waiting > w.places:
+        return no_place(w, slot)
     c.row[C_DELAYED] += c.offers == 0
     x = stream(key, P_PATIENCE, attempt)
     patience = law_ticks(w.laws, s.patience, &x)
     if patience < NEVER_US:
         push(w, w.now + patience, K_PATIENCE, slot, c.generation & GENERATION_MASK)
     return W_OK
+
+
+cdef int no_place(World_C* w, int32_t slot) noexcept nogil:
+    # It would have to wait and no place is left: it hears busy, as if it had not come into the queue.
+    cdef Caller_C c = w.callers[slot]
+    cdef int code = acd.acd_contact_left(w.engine, w.now, slot)
+    if code != ACD_OK:
+        return code
+    c.row[C_OFFERED] -= 1
+    if c.attempt:
+        c.row[C_RETRIED] -= 1
+    turned_away(w, c.source, c.key, c.index, c.attempt, C_BUSY, O_BUSY)
+    return drain(w)
 
 
 cdef inline void forget_offers(World_C* w, Caller_C* c) noexcept nogil:
@@ -595,7 +610,8 @@ cdef class World:
 
     def __init__(self, Router router, laws, *, int32_t n_queues, int32_t n_agents, const int32_t[:] agent_kind,
                  const int64_t[:] within, const int64_t[:] batch_at, shifts, int64_t stop, int64_t lines,
-                 int64_t back_after, int64_t short_us, bint records):
+                 int64_t places,                 int64_t back_after, int64_t short_us,
+                 bint records):
         """See ``cordboard.simulation.run``, which alone makes worlds."""
         kinds, counts, parameters, offsets, tables = laws
         self.router = router
@@ -607,7 +623,8 @@ cdef class World:
         laws_fill(self.laws, kinds, counts, parameters, offsets, self.doubles(tables))
         self.w.laws = self.laws
         self.w.n_queues, self.w.n_agents = n_queues, n_agents
-        self.w.stop, self.w.lines, self.w.back_after, self.w.short_us = stop, lines, back_after, short_us
+        self.w.stop, self.w.lines, self.w.places = stop, lines, places
+        self.w.back_after, self.w.short_us = back_after, short_us
         self.w.free_pending = -1
         self.w.within = self.longs(within)
         self.w.batch_at = self.longs(batch_at)

@@ -179,6 +179,7 @@ class _Plan:
             shifts=self.shifts,
             stop=round((scenario.duration + scenario.drain) * _US),
             lines=scenario.lines,
+            places=scenario.waiting_places,
             back_after=round(BACK_AFTER_S * _US),
             short_us=round(SHORT_ABANDON_S * _US),
             records=self.records,

@@ -201,6 +201,7 @@ class Scenario:
     warm_up: float = 0.0
     drain: float = 86400.0
     lines: int = 0
+    waiting_places: int = 0
     max_alive: int = ALIVE_MAX
 
     def __post_init__(self) -> None:
@@ -209,6 +210,7 @@ class Scenario:
         _number(self.warm_up, "warm_up", 0, self.duration)
         _number(self.drain, "drain", 0, DURATION_MAX_S)
         _number(self.lines, "lines", 0, 2**31 - 1)
+        _number(self.waiting_places, "waiting_places", 0, 2**31 - 1)
         _number(self.max_alive, "max_alive", 1, 50_000_000)
         _require(
             self.warm_up < self.duration, "the warm-up is the whole run", "warm_up", "Give a longer duration."

@@ -17,7 +17,7 @@ from cordboard.simulation.scenario import Rates, Retry, Scenario, ServiceBy, Shi
 SCENARIO_BYTES_MAX = 64 * 1024 * 1024
 
 _TOP = {"scenario", "arrivals", "shifts"}
-_SCENARIO = {"duration", "warm_up", "drain", "lines", "max_alive"}
+_SCENARIO = {"duration", "warm_up", "drain", "lines", "waiting_places", "max_alive"}
 _ARRIVALS = {
     "queue", "name", "per_hour", "rates", "period", "day_scv", "interval_scv", "trace", "service", "service_by",
     "patience", "priority", "requires", "ring", "no_answer", "wrap_up", "retry",
@@ -73,6 +73,7 @@ class _Reader:
             warm_up=self._float(top.get("warm_up", 0), "scenario.warm_up"),
             drain=self._float(top.get("drain", 86400), "scenario.drain"),
             lines=self._int(top.get("lines", 0), "scenario.lines"),
+            waiting_places=self._int(top.get("waiting_places", 0), "scenario.waiting_places"),
             max_alive=self._int(top.get("max_alive", 1_000_000), "scenario.max_alive"),
         )
 
