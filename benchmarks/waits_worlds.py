@@ -48,11 +48,20 @@ def qla(ahead: NDArray[np.int64], agents: int, theta: float) -> Array:
 
 
 def mmn_m(agents: int, arrivals: float, theta: float, contacts: int, seed: int) -> Delayed:
-    """Simulate M/M/n+M (mu = 1) with an estimator that watches it and is told none of the rates.
+    """Simulate M/M/n+M (mu = 1) with an estimator that watches it and is told none of the rates."""
+    return _mmn_m(agents, arrivals, theta, contacts, seed)[0]
 
-    An offered wait is known for everyone: who gave up keeps its place in ``line``, and the agent who would have taken
-    it is the first one free when nobody before it is left.
-    """
+
+def learned_world(agents: int, arrivals: float, theta: float, contacts: int, seed: int) -> tuple[WaitEstimator, float]:
+    """The estimator as it is when the last contact has come, with every agent busy, and that instant (seconds)."""
+    return _mmn_m(agents, arrivals, theta, contacts, seed, stop=True)[1:]
+
+
+def _mmn_m(
+    agents: int, arrivals: float, theta: float, contacts: int, seed: int, stop: bool = False
+) -> tuple[Delayed, WaitEstimator, float]:
+    # An offered wait is known for everyone: who gave up keeps its place in `line`, and the agent who would have taken
+    # it is the first one free when nobody before it is left.
     draw = np.random.default_rng(seed)
     came = np.cumsum(draw.exponential(HANDLE / arrivals, contacts))
     talk = draw.exponential(HANDLE, contacts)
@@ -67,8 +76,8 @@ def mmn_m(agents: int, arrivals: float, theta: float, contacts: int, seed: int) 
     agenda: list[tuple[float, int, int, str]] = []  # time, 0 a conversation ends / 1 patience ends, contact, agent
     asked: dict[int, tuple[float, ...]] = {}
     offered: dict[int, float] = {}
-    last, i = 0.0, 0
-    while i < contacts or agenda:
+    last, i, t = 0.0, 0, 0.0
+    while (i < contacts or agenda) and not (stop and i == contacts and not idle):
         if i < contacts and (not agenda or came[i] <= agenda[0][0]):
             t, contact, i = float(came[i]), i, i + 1
             estimator.observe({"t": t, "event": "contact_queued", "contact": contact, "queue": "q"})
@@ -104,7 +113,8 @@ def mmn_m(agents: int, arrivals: float, theta: float, contacts: int, seed: int) 
     wait = np.array([offered[contact] for contact in who])
     scaled = rows[:, 1:] / HANDLE
     ahead = rows[:, 0].astype(np.int64)
-    return Delayed(wait / HANDLE, patience[who] < wait, ahead, *np.ascontiguousarray(scaled.T))
+    seen = Delayed(wait / HANDLE, patience[who] < wait, ahead, *np.ascontiguousarray(scaled.T))
+    return seen, estimator, t
 
 
 def _take(

@@ -476,7 +476,7 @@ cdef class WaitCore:
             if overlap[other.kind] == 0.0 or self.line[i].alive == 0 and other.rate == 0.0:
                 continue
             above = 0
-            if i == me.line:
+            if i == me.line and self.line[i].arrival[self.places[slot]] <= me.arrival:
                 ahead = here = line_before(&self.line[i], self.places[slot])
             else:
                 here = line_arrived(&self.line[i], me.arrival)
@@ -591,7 +591,8 @@ cdef class WaitCore:
         out[2] = max(out[0] + max(self.k90, self.k50) * spread, 0.0)
         # The bounds are for a state far from anything seen.
         out[3] = min(max(mean, 0.02 * x[PHYSICS]), 10.0 * (x[PHYSICS] + 1.0))
-        return x[PHYSICS] + trust * (out[3] - x[PHYSICS])
+        mean = x[PHYSICS] + trust * (out[3] - x[PHYSICS])
+        return mean if trust == 0.0 else min(mean, out[2] * out[2])
 
     cdef double _trust(self) noexcept nogil:
         # How much of the regression's correction to take, 0 .. 1: the least-squares share, shrunk to none. Neighbours

@@ -20,10 +20,13 @@ from cordboard.center import Agent, Center, Queue, Step
 from cordboard.errors import LimitError, UnknownNameError, Where
 
 KINDS_MORE_MAX = 64  # kinds beyond the queues' own: contacts that bring their own requirements
-PRIORITIES_MAX = 16  # lines a kind; a further priority stands with the nearest
+LINES_MAX = 16  # lines a kind, one for each priority and origin; a further one stands with the nearest
 
 QUEUES_MAX = 2000
 KEYS_MAX = 100_000  # sets of requirements remembered
+
+# Where a contact in a line comes from: a queue it overflowed from (0 ...), or
+_NEW, _CALL_BACK, _PRIORITY_CHANGED = -1, -2, -3
 
 _ORDERS = {"priority": 0, "score": 1, "ratio": 2}
 _STAFFED = {"agent_ready": True, "agent_away": False, "agent_offline": False}
@@ -63,12 +66,12 @@ class WaitEstimator:
         slots = [next(iter(a.capacity.values())) if len(a.capacity) == 1 else 0 for a in self._groups]
         kinds = len(center.queues) + KINDS_MORE_MAX
         self._core = WaitCore(
-            agent_group, np.array(slots, dtype=np.int32), _ORDERS[center.order], kinds, kinds * PRIORITIES_MAX
+            agent_group, np.array(slots, dtype=np.int32), _ORDERS[center.order], kinds, kinds * LINES_MAX
         )
         self._slots: dict[object, int] = {}
         self._waiting: dict[object, tuple[int, int, float]] = {}  # contact -> queue, kind, priority
         self._kinds: dict[object, int] = {}
-        self._lines: dict[int, dict[float, int]] = {}
+        self._lines: dict[int, dict[tuple[float, int], int]] = {}  # kind -> priority, origin -> line
         for i, queue in enumerate(center.queues):
             self._add_kind(i, queue.requires, queue.steps, (i,))
 
@@ -140,8 +143,9 @@ class WaitEstimator:
         elif name == "offer_declined":
             self._core.refused(self._slot(event["contact"]))
         elif name == "priority_changed":
+            self._slot(event["contact"])
             queue, kind, _ = self._waiting[event["contact"]]
-            self._move(t, event["contact"], queue, kind, float(event["priority"]))
+            self._move(t, event["contact"], (queue, kind, float(event["priority"])), _PRIORITY_CHANGED)
 
     def _effect(self, effect: Mapping[str, Any]) -> None:
         t, name = float(effect["t"]), effect["effect"]
@@ -155,17 +159,17 @@ class WaitEstimator:
             if effect["to"] is None:
                 self._gone(t, effect["contact"], abandoned=False)
             else:
-                _, kind, priority = self._waiting[effect["contact"]]
+                before, kind, priority = self._waiting[effect["contact"]]
                 queue = _known(self._queues, effect["to"], "queue")
                 own = kind >= len(self._queues)  # it brought its own requirements and keeps them
-                self._move(t, effect["contact"], queue, kind if own else queue, priority)
+                self._move(t, effect["contact"], (queue, kind if own else queue, priority), before)
 
     def _queued(self, t: float, event: Mapping[str, Any]) -> None:
         queue = _known(self._queues, event["queue"], "queue")
         priority = float(event.get("priority") or 0.0)
         kind = self._kind_of(queue, event.get("requires"), event.get("steps"))
         since = event.get("queued_at")
-        line = self._line(queue, kind, priority)
+        line = self._line(queue, kind, priority, _NEW if since is None else _CALL_BACK)
         self._slots[event["contact"]] = self._core.queued(t, line, t if since is None else float(since))
         self._waiting[event["contact"]] = (queue, kind, priority)
 
@@ -173,9 +177,9 @@ class WaitEstimator:
         self._core.left(t, self._slot(contact), abandoned)
         del self._waiting[contact], self._slots[contact]
 
-    def _move(self, t: float, contact: object, queue: int, kind: int, priority: float) -> None:
-        self._core.moved(t, self._slot(contact), self._line(queue, kind, priority))
-        self._waiting[contact] = (queue, kind, priority)
+    def _move(self, t: float, contact: object, to: tuple[int, int, float], origin: int) -> None:
+        self._core.moved(t, self._slot(contact), self._line(*to, origin))
+        self._waiting[contact] = to
 
     # ---- kinds and lines
 
@@ -212,16 +216,18 @@ class WaitEstimator:
             self._kinds = {k: v for k, v in self._kinds.items() if v >= len(self._queues)}
         return self._kinds.get(key, queue)
 
-    def _line(self, queue: int, kind: int, priority: float) -> int:
+    def _line(self, queue: int, kind: int, priority: float, origin: int) -> int:
+        """The line of contacts alike: a line is in order of arrival, so those that keep an earlier one stand apart."""
         lines = self._lines.setdefault(kind, {})
-        line = lines.get(priority)
+        line = lines.get((priority, origin))
         if line is not None:
             return line
-        if len(lines) >= PRIORITIES_MAX:
-            return lines[min(lines, key=lambda known: (abs(known - priority), known))]
+        if len(lines) >= LINES_MAX:
+            return lines[min(lines, key=lambda known: (abs(known[0] - priority), known[1] != origin, known))]
         spec = self._center.queues[queue]
-        lines[priority] = self._core.add_line(kind, spec.weight, priority, max(spec.target_within, 1e-6))
-        return lines[priority]
+        line = self._core.add_line(kind, spec.weight, priority, max(spec.target_within, 1e-6))
+        lines[(priority, origin)] = line
+        return line
 
 
 def _profile(agent: Agent) -> object:

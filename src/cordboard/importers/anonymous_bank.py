@@ -164,12 +164,14 @@ def _day(row: dict[str, str], place: Where) -> datetime.date:
 
 
 def _clock(row: dict[str, str], key: str, place: Where) -> float:
-    try:
-        hours, minutes, seconds = (int(part) for part in row[key].split(":"))
-    except ValueError:
+    parts = row[key].split(":")
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
+        parts = ["-1", "0", "0"]
+    hours, minutes, seconds = (int(part) for part in parts)
+    if not (0 <= hours < 24 and minutes < 60 and seconds < 60):
         raise DataError(
             f"{row[key]!r} is no clock time", Where(place.file, place.line, key), "Times are written h:mm:ss"
-        ) from None
+        )
     return float(hours * 3600 + minutes * 60 + seconds)
 
 
