@@ -37,13 +37,13 @@ def assert_close(estimate: Estimate, exact: float, width: float, name: str, extr
 @pytest.mark.parametrize("row", theory.ERLANG_A, ids=lambda row: f"n={row[0]} lambda={row[1]:g} theta={row[2]:g}")
 def test_erlang_a_is_reproduced(row: tuple[float, ...]) -> None:
     n, lam, theta, threshold, delayed, abandoned, wait, asa, level, occupancy = row
-    result = run(theory.pool(int(n), lam, Exponential(1 / theta), threshold=threshold, calls=4e5))
+    result = run(theory.pool(int(n), lam, Exponential(1 / theta), threshold=threshold, calls=8e5))
     total = result.total
     assert_close(total["DELAYED"], delayed, 0.12, "P(wait)")
     assert_close(total["ABANDON_RATE"], abandoned, 0.25, "P(abandon)")
     assert_close(total["WAIT_ALL"], wait, 0.25, "E[W]")
     assert_close(total["ASA"], asa, 0.25, "E[W | served]")
-    if level > 0.01:
+    if level > 0.05:
         assert_close(total["SL_OFFERED"], level, 0.25, "service level")
     assert_close(result.everyone["OCC_TALK"], occupancy, 0.02, "occupancy")
 
@@ -59,7 +59,7 @@ def test_all_five_patience_laws_are_reproduced(row: tuple[str, float, float, flo
         assert_close(total["ABANDON_RATE"], abandoned, wide, "P(abandon)")
     assert_close(total["WAIT_ALL"], wait, wide, "E[W]")
     assert_close(total["QUEUE_LENGTH"], length, wide, "E[Q]")
-    if level > 0.01:
+    if level > 0.05:
         assert_close(total["SL_OFFERED"], level, wide, "service level")
 
 
@@ -112,11 +112,11 @@ def test_the_n_model_with_abandonment_and_reserves_is_reproduced(reserve: int | 
 
 @pytest.mark.parametrize(("erlang", "skills"), theory.SIX_TYPES, ids=str)
 def test_the_six_types_and_ninety_agents_are_reproduced(erlang: float, skills: int) -> None:
-    exact = theory.SIX_TYPES[erlang, skills]
-    total = run(theory.six_types(erlang, skills, 1e6)).total
-    assert_close(total["BLOCKED"], exact[0], 0.8, "blocking", theory.SIX_TYPES_NOISE * exact[0] * 5)
-    assert_close(total["ASA"], exact[1] * 60, 0.15, "ASA", theory.SIX_TYPES_NOISE * exact[1] * 60)
-    assert_close(total["DELAYED"], exact[2], 0.1, "P(delay)", theory.SIX_TYPES_NOISE * exact[2])
+    blocked, asa, delayed = theory.SIX_TYPES[erlang, skills]
+    total = run(theory.six_types(erlang, skills, 2e6)).total
+    assert_close(total["BLOCKED"], blocked[0], 0.8, "blocking", blocked[1])
+    assert_close(total["ASA"], 60 * asa[0], 0.12, "ASA", 60 * asa[1])
+    assert_close(total["DELAYED"], delayed[0], 0.1, "P(delay)", delayed[1])
 
 
 def test_intervals_of_independent_replications_cover_as_often_as_they_say() -> None:

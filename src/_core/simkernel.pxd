@@ -25,7 +25,7 @@ cdef enum:                    # columns of a queue's counters; cordboard.simulat
     C_MISSED = 16
     C_BUSY = 17
     C_RETRIED = 18
-    C_OPEN = 19               # still alive when the run ended
+    C_OPEN = 19               # still waiting when the run ended
     N_COUNTERS = 20
 
 cdef enum:                    # columns of an agent's row: time in each state, then contacts handled

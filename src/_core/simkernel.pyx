@@ -17,7 +17,7 @@ from cordboard._core.acd_types cimport (
     ACD_OK, ACD_TOO_MANY_CONTACTS,
     EFFECT_AGENT_AWAY, EFFECT_CONTACT_EXPIRED, EFFECT_CONTACT_REJECTED, EFFECT_OFFER, EFFECT_OFFER_EXPIRED,
     EFFECT_OFFER_WITHDRAWN, EFFECT_WRAP_UP_ENDED, EFFECT_WRAP_UP_STARTED,
-    AWAY, OFFLINE, READY,
+    AWAY, OFFERED, READY, WAITING,
     Agent, Effect_C,
 )
 from cordboard._core.rng cimport splitmix64
@@ -578,10 +578,10 @@ cdef int run_world(World_C* w) noexcept nogil:
 
 
 cdef void count_open(World_C* w) noexcept nogil:
-    # Contacts that the end of the run overtook.
+    # Contacts that still wait when the run ends.
     cdef int32_t slot
     for slot in range(w.engine.n_contacts):
-        if w.engine.contacts[slot].state != 0 and slot < w.callers_room:
+        if w.engine.contacts[slot].state == WAITING or w.engine.contacts[slot].state == OFFERED:
             w.callers[slot].row[C_OPEN] += 1
 
 
@@ -610,8 +610,7 @@ cdef class World:
 
     def __init__(self, Router router, laws, *, int32_t n_queues, int32_t n_agents, const int32_t[:] agent_kind,
                  const int64_t[:] within, const int64_t[:] batch_at, shifts, int64_t stop, int64_t lines,
-                 int64_t places,                 int64_t back_after, int64_t short_us,
-                 bint records):
+                 int64_t places, int64_t back_after, int64_t short_us, bint records):
         """See ``cordboard.simulation.run``, which alone makes worlds."""
         kinds, counts, parameters, offsets, tables = laws
         self.router = router
