@@ -84,12 +84,12 @@ class Call:
     offers: dict[int, int] = field(default_factory=dict)  # desk index -> when it expires
     phase: int = 0  # the waiting time up to which delay, tiers and steps have been applied
 
-    def boundaries(self) -> list[int]:
+    def boundaries(self, last_tier: int) -> list[int]:
         """Every waiting time at which something about the contact changes."""
         queue = self.queue
         times = [ticks(queue.delay)]
         if queue.tier_wait:
-            reach = 1000 if queue.tier_wait_multiplies else 1
+            reach = last_tier if queue.tier_wait_multiplies else 1
             times += [ticks(queue.tier_wait) * k for k in range(1, reach + 1)]
         times += [ticks(rule["after"]) for rule in self.tier_rules]
         end = 0
@@ -138,6 +138,7 @@ class Router:
         self.calls: dict[str, Call] = {}
         self.turn = dict.fromkeys(self.queues, -1)  # round robin: the agent offered last
         self.known_customer: dict[str, int] = {}
+        self.last_tier = max((tier for agent in center.agents for tier in (agent.queues or {}).values()), default=1)
         self.tick = 0
         self.lines = 0
         self.out: list[Effect] = []
@@ -159,7 +160,7 @@ class Router:
                 found.append((due, 0, call.line, 0, lambda call=call: self.expire(call)))
             for index, due in call.offers.items():
                 found.append((due, 1, call.line, index, lambda c=call, i=index: self.expire_offer(c, i)))
-            later = [time for time in call.boundaries() if time > call.phase]
+            later = [time for time in call.boundaries(self.last_tier) if time > call.phase]
             if later:
                 step = min(later)
                 found.append((call.arrived + step, 4, call.line, 0, lambda c=call, s=step: self.set_phase(c, s)))
@@ -175,14 +176,20 @@ class Router:
         return timers[0][0] / 1e6 if timers else None
 
     def run_to(self, when: int) -> None:
+        """Fire what is due up to and at ``when``; the clock stops at the last timer."""
         while True:
             timers = self.timers()
             if not timers or timers[0][0] > when:
-                break
+                return
             self.tick = timers[0][0]
             timers[0][4]()
             self.match()
-        self.tick = when
+
+    def fire(self, t: float) -> list[Effect]:
+        """The effects of the timers up to and at t."""
+        self.out = []
+        self.run_to(ticks(t))
+        return self.out
 
     def advance(self, t: float) -> list[Effect]:
         return self.apply({"t": t, "event": "clock"})
@@ -196,7 +203,12 @@ class Router:
             raise Refused("time goes back")
         self.out = []
         self.run_to(when)
-        getattr(self, "on_" + event["event"])(event)
+        before, self.tick = self.tick, when
+        try:
+            getattr(self, "on_" + event["event"])(event)
+        except Refused:
+            self.tick = before
+            raise
         self.match()
         return self.out
 
