@@ -1,0 +1,62 @@
+"""``cordboard explain``: why a contact got its agent, or nobody."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from cordboard import words
+from cordboard.center import load_center
+from cordboard.cli.replay import open_journal, seconds
+from cordboard.explain import explain, records
+from cordboard.telling import clock, tell, tell_entry
+
+HELP = ("why a contact got its agent, or nobody", "解释某个联系为何分给某座席，或为何无人接")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    lang = parser.get_default("lang")
+    parser.add_argument("center", metavar="CENTER.toml", help=words.pick(lang, "the center file", "中心配置文件"))
+    parser.add_argument(
+        "journal",
+        metavar="JOURNAL.jsonl",
+        help=words.pick(lang, "the journal; - reads standard input", "日志文件；- 表示标准输入"),
+    )
+    parser.add_argument("--contact", required=True, metavar="ID", help=words.pick(lang, "the contact", "联系编号"))
+    parser.add_argument(
+        "--at", type=seconds, metavar="T", help=words.pick(lang, "only how things stood at T", "只看时刻 T 的情形")
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help=words.pick(lang, "of the strategy random (0)", "随机策略的种子（0）")
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Status 0: told; 1: told, but lines of the journal were skipped; 2: no such contact, or a file can't be used."""
+    from cordboard.acd import Acd  # the compiled core, only when something is explained
+
+    center = load_center(options.center)
+    name = "<stdin>" if options.journal == "-" else options.journal
+    with open_journal(options.journal) as stream:
+        story = explain(Acd(center, seed=options.seed), center, stream, options.contact, name, options.at)
+    if options.json:
+        entries = list(records(story))
+        told = entries if options.at is None else entries[-1:]
+        record = {"contact": story.contact, "ended_at": story.ended_at, "skipped": story.skipped, "story": told}
+        print(json.dumps(record, ensure_ascii=False))
+    elif options.at is not None:
+        at = clock(options.at)
+        print(words.pick(options.lang, f"{story.contact} at {at}, since:", f"{story.contact} 在 {at} 的情形，自："))
+        print("\n".join(tell_entry(story.entries[-1], options.lang)))
+    else:
+        print("\n".join(tell(story, options.lang)))
+    if story.skipped:
+        text = words.pick(
+            options.lang,
+            f"{story.skipped} lines of the journal were skipped; cordboard replay says why",
+            f"日志中有 {story.skipped} 行被跳过；cordboard replay 会说明原因",
+        )
+        print(text, file=sys.stderr)
+        return 1
+    return 0

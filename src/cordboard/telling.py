@@ -1,0 +1,229 @@
+"""The story of a contact in sentences, in English and Chinese."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cordboard.explain import Entry, Group, Story
+from cordboard.floor import Block
+from cordboard.words import Lang, pick
+
+NAMES_SHOWN = 4
+
+Data = dict[str, Any]
+
+
+def tell(story: Story, lang: Lang = "en") -> list[str]:
+    """The whole story, a line a sentence; what belongs to a spell of waiting is indented."""
+    lines = [line for entry in story.entries for line in tell_entry(entry, lang)]
+    last = story.entries[-1] if story.entries else None
+    if last is not None and last.kind == "waiting" and last.until == story.ended_at:
+        end = clock(story.ended_at)
+        lines.append(pick(lang, f"{end}  the replay ends; it still waits", f"{end}  回放结束，仍在等待"))
+    return lines
+
+
+def tell_entry(entry: Entry, lang: Lang) -> list[str]:
+    """One part of the story."""
+    if entry.kind == "waiting":
+        return _spell(entry, lang)
+    lines = [f"{clock(entry.t)}  {_HAPPENINGS[entry.kind](entry.data, lang)}"]
+    if entry.kind == "offer":
+        lines += [f"    {line}" for line in why_lines(entry.data, lang)]
+    return lines
+
+
+def clock(seconds: float) -> str:
+    """Seconds, as exact as they are."""
+    return f"{seconds:.6f}".rstrip("0").rstrip(".") if seconds != int(seconds) else f"{seconds:.1f}"
+
+
+def levels(asks: dict[str, int], lang: Lang) -> str:
+    """Skills and minimum levels."""
+    if not asks:
+        return pick(lang, "no skill", "不要求技能")
+    return ", ".join(f"{skill} ≥ {level}" for skill, level in sorted(asks.items()))
+
+
+def agents(names: tuple[str, ...], lang: Lang) -> str:
+    """Some names, and how many more."""
+    if len(names) == 1:
+        return names[0]
+    shown = ", ".join(names[:NAMES_SHOWN])
+    if len(names) > NAMES_SHOWN:
+        rest = len(names) - NAMES_SHOWN
+        shown += pick(lang, f" and {rest} more", f" 等另外 {rest} 名")
+    return pick(lang, f"{len(names)} agents ({shown})", f"{len(names)} 名座席（{shown}）")
+
+
+# -- what happened ---------------------------------------------------------------------------------------
+
+
+def _queued(data: Data, lang: Lang) -> str:
+    queue, asks = data["queue"], levels(data["asks"], lang)
+    arrived = clock(data["arrived"])
+    return pick(
+        lang,
+        f"enters the queue {queue}, priority {data['priority']}, its wait counts from {arrived}; it asks for {asks}",
+        f"进入队列 {queue}，优先级 {data['priority']}，等待从 {arrived} 起算；要求：{asks}",
+    )
+
+
+def _withdrawn(data: Data, lang: Lang) -> str:
+    reasons = {
+        "agent_away": ("the agent stepped away", "座席离开"),
+        "agent_offline": ("the agent logged out", "座席签出"),
+        "contact_left": ("the contact left", "联系方已离开"),
+        "accepted_elsewhere": ("someone else accepted it", "已由他人接听"),
+        "contact_expired": ("its wait was over", "等待超时"),
+    }
+    en, zh = reasons.get(data.get("reason", ""), ("", ""))
+    return pick(
+        lang,
+        f"the offer to {data['agent']} is withdrawn" + (f": {en}" if en else ""),
+        f"撤回给 {data['agent']} 的分配" + (f"：{zh}" if zh else ""),
+    )
+
+
+def _expired(data: Data, lang: Lang) -> str:
+    if data["to"] is None:
+        return pick(lang, "its wait is over; it leaves", "等待超时，离开")
+    return pick(lang, f"its wait is over; it goes on to {data['to']}", f"等待超时，溢出到 {data['to']}")
+
+
+_HAPPENINGS: dict[str, Callable[[Data, Lang], str]] = {
+    "contact_queued": _queued,
+    "offer": lambda d, lang: pick(lang, f"offered to {d['agent']}", f"分配给 {d['agent']}"),
+    "offer_accepted": lambda d, lang: pick(lang, f"{d['agent']} accepts; connected", f"{d['agent']} 接听，通话开始"),
+    "offer_declined": lambda d, lang: pick(lang, f"{d['agent']} declines", f"{d['agent']} 拒接"),
+    "offer_expired": lambda d, lang: pick(lang, f"{d['agent']} does not answer in time", f"{d['agent']} 未按时应答"),
+    "offer_withdrawn": _withdrawn,
+    "priority_changed": lambda d, lang: pick(
+        lang, f"its priority is {d['priority']} from now on", f"优先级改为 {d['priority']}"
+    ),
+    "contact_rejected": lambda d, lang: pick(lang, "rejected: the queue is full", "被拒绝：队列已满"),
+    "contact_expired": _expired,
+    "contact_left": lambda d, lang: pick(lang, "leaves before it is connected", "接通前离开"),
+    "contact_ended": lambda d, lang: pick(
+        lang, f"the conversation with {d['agent']} ends", f"与 {d['agent']} 的通话结束"
+    ),
+}
+
+
+# -- why nobody ------------------------------------------------------------------------------------------
+
+
+def _spell(entry: Entry, lang: Lang) -> list[str]:
+    until = entry.until if entry.until is not None else entry.t
+    start, end, length = clock(entry.t), clock(until), clock(round(until - entry.t, 6))
+    if not entry.groups:
+        reason = pick(lang, "the center has no agents", "中心没有座席")
+        return [f"{start} – {end}  {reason}"]
+    lines = [pick(lang, f"{start} – {end}  waits {length} s: nobody can take it",
+                  f"{start} – {end}  等待 {length} 秒：无人可接")]  # fmt: skip
+    for group in entry.groups:
+        who, why = agents(group.agents, lang), block_text(group.block, lang)
+        lines.append(pick(lang, f"    {who}: {why}", f"    {who}：{why}"))
+    if entry.change is not None:
+        change = change_text(entry.change, lang)
+        lines.append(pick(lang, f"    What would have changed it: {change}", f"    怎样会不同：{change}"))
+    return lines
+
+
+def _until(block: Block, lang: Lang) -> str:
+    if block.until is None:
+        return ""
+    return pick(lang, f" until {clock(block.until)}", f"，至 {clock(block.until)}")
+
+
+def _instead(block: Block, lang: Lang) -> str:
+    """Who got the agent while our contact waited, and why."""
+    got = block.detail.get("instead")
+    if not got:
+        return ""
+    keys = {
+        "weight": ("the weight of its queue is {its}, here {ours}", "其队列权重 {its}，本队列 {ours}"),
+        "priority": ("its priority is {its}, here {ours}", "其优先级 {its}，本联系 {ours}"),
+        "score": ("wait and priority together were more", "其等待加优先级更高"),
+        "ratio": ("its target is {its:g} s, here {ours:g} s", "其目标 {its:g} 秒，此处 {ours:g} 秒"),
+        "arrival": (
+            "it had waited since {its:g}, this one since {ours:g}",
+            "其自 {its:g} 起等待，本联系自 {ours:g} 起",
+        ),
+        "line": ("it came first at the same instant", "同一时刻其先到"),
+    }
+    en, zh = (text.format(**got) for text in keys[got["key"]])
+    t, other = clock(got["t"]), got["contact"]
+    return pick(lang, f"; was free at {t} and went to {other}: {en}", f"；{t} 时空闲，分给了 {other}：{zh}")
+
+
+_DECLINED_OR_MISSED = {"declined": "已拒接该联系", "missed": "未应答该联系"}
+
+
+def block_text(block: Block, lang: Lang) -> str:
+    """What keeps an agent from the contact."""
+    d = block.detail
+    until, instead = _until(block, lang), _instead(block, lang)
+    texts: dict[str, Callable[[], tuple[str, str]]] = {
+        "eligible": lambda: ("eligible", "符合条件"),
+        "channel": lambda: (f"has no capacity for {d['channel']}", f"不处理 {d['channel']}"),
+        "queue": lambda: (f"not in the queue {d['queue']}", f"不在队列 {d['queue']}"),
+        "window": lambda: (
+            f"tier {d['tier']}, the contact goes to tiers {d['min_tier']} to {d['max_tier'] or 'any'}{until}",
+            f"层级 {d['tier']}，该联系只到层级 {d['min_tier']} 至 {d['max_tier'] or '不限'}{until}",
+        ),
+        "delay": lambda: (f"the queue's delay holds{until}", f"队列延迟{until}"),
+        "tier_wait": lambda: (f"tier {d['tier']} opens at {clock(block.until or 0)}",
+                              f"层级 {d['tier']} 于 {clock(block.until or 0)} 开放"),
+        "level": lambda: (f"level {d['skill']} {d['has']} < {d['needs']}{until}",
+                          f"{d['skill']} 等级 {d['has']} < {d['needs']}{until}"),
+        "excluded": lambda: (f"has {d['how']} this contact", _DECLINED_OR_MISSED[d["how"]]),
+        "offline": lambda: ("offline", "未签入"),
+        "away": lambda: ("away", "离开"),
+        "wrap_up": lambda: (f"in wrap-up{until}", f"话后处理{until}"),
+        "retry": lambda: (f"gets nothing after an unanswered offer{until}", f"未应答后暂停分配{until}"),
+        "other_channel": lambda: (f"busy with {d['channel']}{instead}", f"正在处理 {d['channel']}{instead}"),
+        "rings": lambda: (f"rings for another contact{instead}", f"正为另一联系振铃{instead}"),
+        "talks": lambda: (f"in conversation{instead}", f"通话中{instead}"),
+        "reserve": lambda: (
+            f"free, but held back by reserve {d['rule']}: {d['idle']} idle with {d['skill']}, {d['agents']} kept",
+            f"空闲，但被预留规则 {d['rule']} 保留：{d['skill']} 空闲 {d['idle']} 名，预留 {d['agents']} 名",
+        ),
+    }  # fmt: skip
+    en, zh = texts[block.kind]()
+    return pick(lang, en, zh)
+
+
+def change_text(change: Group, lang: Lang) -> str:
+    """The smallest single change that makes an agent eligible."""
+    name, block = change.agents[0], change.block
+    d = block.detail
+    texts: dict[str, Callable[[], tuple[str, str]]] = {
+        "level": lambda: (f"asking for {d['skill']} {d['has']} instead of {d['needs']}: {name}",
+                          f"{d['skill']} 要求由 {d['needs']} 降为 {d['has']}：{name}"),
+        "tier_wait": lambda: (
+            f"tier {d['tier']} open after {clock(d['waited'])} s of waiting (tier_wait): {name}",
+            f"层级 {d['tier']} 在等待 {clock(d['waited'])} 秒后开放（tier_wait）：{name}",
+        ),
+        "delay": lambda: (f"a delay of {clock(d['waited'])} s: {name}", f"延迟为 {clock(d['waited'])} 秒：{name}"),
+        "window": lambda: (f"a tier window with tier {d['tier']}: {name}", f"层级范围包含 {d['tier']}：{name}"),
+        "reserve": lambda: (f"reserve {d['rule']} with {int(block.size)} fewer: {name}",
+                            f"预留规则 {d['rule']} 减少 {int(block.size)} 名：{name}"),
+        "retry": lambda: (f"a shorter retry_delay: {name}", f"缩短 retry_delay：{name}"),
+        "wrap_up": lambda: (f"a shorter wrap-up: {name}", f"缩短话后处理：{name}"),
+        "rings": lambda: (f"one more contact at a time for {name}", f"{name} 多一个并发"),
+        "talks": lambda: (f"one more contact at a time for {name}", f"{name} 多一个并发"),
+        "other_channel": lambda: (f"blend for {name}", f"{name} 允许混合渠道"),
+        "excluded": lambda: (f"if {name} had taken it", f"若 {name} 当时接听"),
+        "away": lambda: (f"if {name} had been ready", f"若 {name} 处于就绪"),
+        "offline": lambda: (f"if {name} had been logged in and ready", f"若 {name} 已签入并就绪"),
+        "queue": lambda: (f"{name} in the queue {d['queue']}", f"{name} 加入队列 {d['queue']}"),
+        "channel": lambda: (f"capacity for {d['channel']} for {name}", f"{name} 增加 {d['channel']} 容量"),
+    }  # fmt: skip
+    en, zh = texts[block.kind]()
+    return pick(lang, en, zh)
+
+
+def why_lines(data: Data, lang: Lang) -> list[str]:
+    return [str(data.get("why"))]
