@@ -366,13 +366,18 @@ class Router:
         call.offers.clear()
         call.state = "waiting"
 
+    def wait_again(self, call: Call) -> None:
+        """With its last offer gone the contact waits again, in the phase of this instant."""
+        if not call.offers:
+            call.state = "waiting"
+            call.phase = self.tick - call.arrived
+
     def lapse(self, call: Call, desk: Desk) -> None:
         """An offer declined or missed: the agent is out for this contact, and gets nothing for a while."""
         del call.offers[desk.index]
         desk.ringing.remove(call)
         call.excluded.add(desk.agent.name)
-        if not call.offers:
-            call.state = "waiting"
+        self.wait_again(call)
         pause = ticks(call.queue.retry_delay)
         if pause:
             desk.retry_until = max(desk.retry_until or 0, self.tick + pause)
@@ -391,8 +396,7 @@ class Router:
         desk.state = state
         for call in sorted(desk.ringing, key=lambda call: call.line):
             del call.offers[desk.index]
-            if not call.offers:
-                call.state = "waiting"
+            self.wait_again(call)
             self.effect("offer_withdrawn", contact=call.name, agent=desk.agent.name)
         desk.ringing.clear()
 
