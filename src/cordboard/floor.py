@@ -156,7 +156,7 @@ class Floor:
         if desk.agent.name in visit.excluded:
             found.append(Block("excluded", detail={"how": visit.excluded[desk.agent.name]}))
         found += self._presence_blocks(desk, now)
-        found += self._capacity(visit.queue.channel, desk)
+        found += self._capacity(visit, desk)
         found.sort(key=lambda block: SHOWN_FIRST.index(block.kind))
         return found or self._reserve(visit, desk, now)
 
@@ -203,33 +203,33 @@ class Floor:
             found.append(Block("retry", desk.retry_until, desk.retry_until - now))
         return found
 
-    def _capacity(self, channel: str, desk: Desk) -> list[Block]:
+    def _capacity(self, visit: Visit, desk: Desk) -> list[Block]:
+        channel = visit.queue.channel
         held = {name: self.visits[name].queue.channel for name in desk.held if name in self.visits}
         same = [name for name, other in held.items() if other == channel]
         others = [name for name in held if name not in same]
         if others and not desk.agent.blend:
             return [Block("other_channel", detail={"contacts": others, "channel": held[others[0]]})]
-        if same and len(same) >= desk.agent.capacity.get(channel, 0):
+        if len(same) >= desk.agent.capacity.get(channel, 0) and same:
             rings = all(name in desk.ringing for name in same)
             return [Block("rings" if rings else "talks", detail={"contacts": same})]
         return []
 
-    def can_take(self, channel: str, desk: Desk, now: float) -> bool:
-        """Ready, with room for one more contact of the channel: what a reserve counts."""
-        room = desk.agent.capacity.get(channel, 0) > 0 and not self._capacity(channel, desk)
-        return room and not self._presence_blocks(desk, now)
+    def is_idle(self, desk: Desk, now: float) -> bool:
+        """Ready with nothing on: what a reserve counts."""
+        free = desk.wrap_up_until is None and tick(desk.retry_until) <= tick(now) and not desk.held
+        return desk.presence == "ready" and free
 
     def _reserve(self, visit: Visit, desk: Desk, now: float) -> list[Block]:
-        channel = visit.queue.channel
         for number, rule in enumerate(self.center.reserves, 1):
             able = desk.agent.skills.get(rule.skill, 0) >= rule.level
-            if visit.queue.name in rule.queues or not able:
+            if visit.queue.name in rule.queues or not able or not self.is_idle(desk, now):
                 continue
             pool = [one for one in self.desks.values() if one.agent.skills.get(rule.skill, 0) >= rule.level]
-            free = sum(self.can_take(channel, one, now) for one in pool)
-            if free <= rule.agents:
-                detail = {"rule": number, "skill": rule.skill, "free": free, "agents": rule.agents, "for": rule.queues}
-                return [Block("reserve", size=rule.agents - free + 1, detail=detail)]
+            idle = sum(self.is_idle(one, now) for one in pool)
+            if idle <= rule.agents:
+                detail = {"rule": number, "skill": rule.skill, "idle": idle, "agents": rule.agents, "for": rule.queues}
+                return [Block("reserve", size=rule.agents - idle + 1, detail=detail)]
         return []
 
 

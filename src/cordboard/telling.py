@@ -187,8 +187,8 @@ def block_text(block: Block, lang: Lang) -> str:
         "rings": lambda: (f"rings for another contact{instead}", f"正为另一联系振铃{instead}"),
         "talks": lambda: (f"in conversation{instead}", f"通话中{instead}"),
         "reserve": lambda: (
-            f"free, but held back by reserve {d['rule']}: {d['free']} free with {d['skill']}, {d['agents']} kept",
-            f"空闲，但被预留规则 {d['rule']} 保留：{d['skill']} 空闲 {d['free']} 名，预留 {d['agents']} 名",
+            f"free, but held back by reserve {d['rule']}: {d['idle']} idle with {d['skill']}, {d['agents']} kept",
+            f"空闲，但被预留规则 {d['rule']} 保留：{d['skill']} 空闲 {d['idle']} 名，预留 {d['agents']} 名",
         ),
     }  # fmt: skip
     en, zh = texts[block.kind]()

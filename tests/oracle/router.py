@@ -55,14 +55,10 @@ class Desk:
     def load(self, channel: str) -> int:
         return sum(call.queue.channel == channel for call in self.connected + self.ringing)
 
-    def can_take(self, channel: str) -> bool:
-        """Ready, with room for one more contact of the channel: what eligibility asks and a reserve counts."""
-        if self.state != "ready" or self.wrap_up_until is not None or self.retry_until is not None:
-            return False
-        if self.load(channel) >= self.agent.capacity.get(channel, 0):
-            return False
-        busy_with = {call.queue.channel for call in self.connected + self.ringing}
-        return self.agent.blend or not busy_with - {channel}
+    def is_idle(self) -> bool:
+        """Ready with nothing on: what a reserve counts."""
+        nothing_on = not self.connected and not self.ringing
+        return self.state == "ready" and nothing_on and self.wrap_up_until is None and self.retry_until is None
 
 
 @dataclass
@@ -439,7 +435,12 @@ class Router:
 
     def eligible(self, call: Call, desk: Desk) -> bool:
         agent, queue = desk.agent, call.queue
-        if not desk.can_take(queue.channel):
+        if desk.state != "ready" or desk.wrap_up_until is not None or desk.retry_until is not None:
+            return False
+        if desk.load(queue.channel) >= agent.capacity.get(queue.channel, 0):
+            return False
+        busy_with = {one.queue.channel for one in desk.connected + desk.ringing}
+        if not agent.blend and busy_with - {queue.channel}:
             return False
         tier = self.tier(desk, queue)
         low, high = call.window()
@@ -453,12 +454,12 @@ class Router:
         return agent.name not in call.excluded and not self.held_back(call, desk)
 
     def held_back(self, call: Call, desk: Desk) -> bool:
-        """Whether a reserve keeps this agent for other queues: too few with the skill could take such a contact."""
+        """Whether a reserve keeps this idle agent for other queues."""
         for rule in self.center.reserves:
-            pool = [one for one in self.desks if one.agent.skills.get(rule.skill, 0) >= rule.level]
-            if call.queue.name in rule.queues or desk not in pool:
+            if call.queue.name in rule.queues or not desk.is_idle():
                 continue
-            if sum(one.can_take(call.queue.channel) for one in pool) <= rule.agents:
+            pool = [one for one in self.desks if one.agent.skills.get(rule.skill, 0) >= rule.level]
+            if desk in pool and sum(one.is_idle() for one in pool) <= rule.agents:
                 return True
         return False
 
