@@ -29,6 +29,6 @@ class Day:
 
     @staticmethod
     def short(effect: dict[str, Any]) -> str:
-        keys = ("effect", "contact", "agent", "to", "reason")
+        keys = ("effect", "contact", "agent", "to") + ("reason",) * (effect["effect"] != "offer_withdrawn")
         parts = [effect[key] for key in keys if effect.get(key) is not None]
         return " ".join([f"{effect['t']:g}", *parts])

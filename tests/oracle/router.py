@@ -203,12 +203,8 @@ class Router:
             raise Refused("time goes back")
         self.out = []
         self.run_to(when)
-        before, self.tick = self.tick, when
-        try:
-            getattr(self, "on_" + event["event"])(event)
-        except Refused:
-            self.tick = before
-            raise
+        self.tick = when
+        getattr(self, "on_" + event["event"])(event)
         self.match()
         return self.out
 
@@ -223,10 +219,10 @@ class Router:
         desk.missed = 0
 
     def on_agent_away(self, event: dict[str, Any]) -> None:
-        self.step_out(self.desk(event), "away")
+        self.step_out(self.desk(event), "away", "agent_away")
 
     def on_agent_offline(self, event: dict[str, Any]) -> None:
-        self.step_out(self.desk(event), "offline")
+        self.step_out(self.desk(event), "offline", "agent_offline")
 
     def on_contact_queued(self, event: dict[str, Any]) -> None:
         if event["contact"] in self.calls:
@@ -259,7 +255,7 @@ class Router:
         call = self.call(event)
         if call.state == "connected":
             raise Refused("it is connected: contact_ended is meant")
-        self.withdraw_all(call)
+        self.withdraw_all(call, "contact_left")
         del self.calls[call.name]
 
     def on_offer_accepted(self, event: dict[str, Any]) -> None:
@@ -267,7 +263,7 @@ class Router:
         desk.count(self.tick)
         desk.ringing.remove(call)
         del call.offers[desk.index]
-        self.withdraw_all(call)
+        self.withdraw_all(call, "accepted_elsewhere")
         call.state = "connected"
         desk.connected.append(call)
         desk.missed = 0
@@ -347,7 +343,7 @@ class Router:
         call.phase = waited
 
     def expire(self, call: Call) -> None:
-        self.withdraw_all(call)
+        self.withdraw_all(call, "contact_expired")
         del self.calls[call.name]
         to = call.queue.overflow
         self.effect("contact_expired", contact=call.name, to=to)
@@ -355,18 +351,17 @@ class Router:
             call.queue = self.queues[to]
             self.enter(call)
 
-    def withdraw_all(self, call: Call) -> None:
+    def withdraw_all(self, call: Call, reason: str) -> None:
         for index in sorted(call.offers):
             self.desks[index].ringing.remove(call)
-            self.effect("offer_withdrawn", contact=call.name, agent=self.desks[index].agent.name)
+            self.effect("offer_withdrawn", contact=call.name, agent=self.desks[index].agent.name, reason=reason)
         call.offers.clear()
         call.state = "waiting"
 
     def wait_again(self, call: Call) -> None:
-        """With its last offer gone the contact waits again, in the phase of this instant."""
+        """With its last offer gone the contact waits again."""
         if not call.offers:
             call.state = "waiting"
-            call.phase = self.tick - call.arrived
 
     def lapse(self, call: Call, desk: Desk) -> None:
         """An offer declined or missed: the agent is out for this contact, and gets nothing for a while."""
@@ -385,15 +380,15 @@ class Router:
         desk.missed += 1
         if call.queue.max_no_answer and desk.missed >= call.queue.max_no_answer and desk.state == "ready":
             self.effect("agent_away", agent=desk.agent.name, reason="no_answer")
-            self.step_out(desk, "away")
+            self.step_out(desk, "away", "agent_away")
 
-    def step_out(self, desk: Desk, state: str) -> None:
+    def step_out(self, desk: Desk, state: str, reason: str) -> None:
         desk.count(self.tick)
         desk.state = state
         for call in sorted(desk.ringing, key=lambda call: call.line):
             del call.offers[desk.index]
             self.wait_again(call)
-            self.effect("offer_withdrawn", contact=call.name, agent=desk.agent.name)
+            self.effect("offer_withdrawn", contact=call.name, agent=desk.agent.name, reason=reason)
         desk.ringing.clear()
 
     def end_wrap_up(self, desk: Desk) -> None:
