@@ -225,5 +225,58 @@ def change_text(change: Group, lang: Lang) -> str:
     return pick(lang, en, zh)
 
 
+# -- why this agent, why this contact ----------------------------------------------------------------------
+
+# What an agent's key says: the text before the value, the unit after it.
+_AGENT_KEYS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
+    "idle_s": (("idle longest", "空闲最久"), (" s", " 秒")),
+    "handled": (("has handled fewest contacts", "已处理联系最少"), ("", " 个")),
+    "occupancy": (("least occupied", "占用率最低"), ("", "")),
+    "levels": (("by the sum of the required levels", "按所需技能等级之和"), ("", "")),
+    "file_order": (("next in turn", "按顺序轮到"), ("", "")),
+    "draw": (("drawn by lot", "随机抽取"), ("", "")),
+    "all": (("all of the tier ring", "同层级全部振铃"), ("", "")),
+    "score": (("greatest weighted score", "加权得分最高"), ("", "")),
+    "preferred_agent": (("the contact's preferred agent", "该联系的首选座席"), ("", "")),
+    "sticky": (("served this customer last", "上次服务该客户"), ("", "")),
+}
+_WITHOUT_VALUE = ("file_order", "draw", "all", "preferred_agent", "sticky")
+_CONTACT_KEYS = {
+    "priority": ("by weight, priority and wait", "按权重、优先级和等待"),
+    "wait_s+priority": ("by wait plus priority", "按等待加优先级"),
+    "wait/target": ("by wait over target", "按等待与目标之比"),
+}
+
+
 def why_lines(data: Data, lang: Lang) -> list[str]:
-    return [str(data.get("why"))]
+    """Why this agent and why this contact: the winning key and the runner-up of both."""
+    why = data.get("why")
+    if not why:
+        return []
+    contacts = why["contacts"]
+    key, unit = ((text[lang == "zh"]) for text in _AGENT_KEYS[why["key"]])
+    has_value = why["key"] not in _WITHOUT_VALUE
+    won = key + (f" ({number(why['value'])}{unit})" if has_value else "")
+    lines = [pick(lang, f"{won}; {_count(why['eligible'], 'eligible agent')}, tier {why['tier']}",
+                  f"{won}；符合条件的座席 {why['eligible']} 名，层级 {why['tier']}")]  # fmt: skip
+    if why["runner_up"] is not None:
+        value = f" ({number(why['runner_up_value'])}{unit})" if has_value else ""
+        lines[0] += pick(lang, f"; runner-up {why['runner_up']}{value}", f"；其次 {why['runner_up']}{value}")
+    if contacts["eligible"] > 1 and contacts["runner_up"] is not None:
+        order = _CONTACT_KEYS[contacts["key"]][lang == "zh"]
+        mine, its = number(contacts["value"]), number(contacts["runner_up_value"])
+        lines.append(pick(
+            lang,
+            f"first of {contacts['eligible']} contacts {order} ({mine}); next is {contacts['runner_up']} ({its})",
+            f"在 {contacts['eligible']} 个联系中{order}居首（{mine}）；其次 {contacts['runner_up']}（{its}）",
+        ))  # fmt: skip
+    return lines
+
+
+def number(value: float) -> str:
+    """A key's value: six decimals at most."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" + "s" * (count != 1)

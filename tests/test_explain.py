@@ -1,0 +1,208 @@
+"""Explanations: every spell of waiting says what kept every agent away, and what would have changed it."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from cordboard.acd import Acd
+from cordboard.center import parse_center
+from cordboard.cli import main
+from cordboard.errors import CordboardError, UnknownNameError
+from cordboard.explain import Story, explain
+from cordboard.floor import Floor
+from cordboard.replay import fire_timers
+from cordboard.telling import tell
+from tests.oracle.worlds import Journalist, Seeded, random_center
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
+CENTER, JOURNAL = str(EXAMPLES / "center.toml"), str(EXAMPLES / "journal.jsonl")
+
+
+def story_of(center_text: str, contact: str, *events: dict[str, object]) -> Story:
+    center = parse_center(center_text)
+    journal = "\n".join(json.dumps(event) for event in events).encode()
+    return explain(Acd(center), center, io.BytesIO(journal), contact)
+
+
+def ready(t: float, *names: str) -> list[dict[str, object]]:
+    return [{"t": t, "event": "agent_ready", "agent": name} for name in names]
+
+
+def queued(t: float, contact: str, queue: str = "q", **more: object) -> dict[str, object]:
+    return {"t": t, "event": "contact_queued", "contact": contact, "queue": queue, **more}
+
+
+def clock(t: float) -> dict[str, object]:
+    return {"t": t, "event": "clock"}
+
+
+def spells(story: Story) -> list[tuple[float, float | None, dict[str, tuple[str, ...]]]]:
+    return [
+        (entry.t, entry.until, {group.block.kind: group.agents for group in entry.groups})
+        for entry in story.entries
+        if entry.kind == "waiting"
+    ]
+
+
+def test_every_agent_is_named_with_what_keeps_it_away_and_until_when() -> None:
+    center = """
+    [queues.q]
+    steps = [ { for = 30, requires = { zh = 5 } }, { requires = { zh = 3 } } ]
+    tier_wait = 40
+    tier_wait_multiplies = false
+    [agents.li]
+    skills = { zh = 4 }
+    [agents.wu]
+    skills = { zh = 9 }
+    queues = { q = 2 }
+    [agents.hu]
+    skills = { zh = 9 }
+    [agents.ma]
+    capacity = { chat = 1 }
+    """
+    story = story_of(center, "c1", *ready(0, "li", "wu", "ma"), queued(1, "c1"), clock(40))
+    assert spells(story) == [
+        (1.0, 31.0, {"level": ("li",), "tier_wait": ("wu",), "offline": ("hu",), "channel": ("ma",)})
+    ]
+    spell = story.entries[1]
+    assert {group.block.kind: group.block.until for group in spell.groups}["level"] == 31.0
+    assert spell.change is not None and (spell.change.block.kind, spell.change.agents) == ("level", ("li",))
+    assert [entry.kind for entry in story.entries] == ["contact_queued", "waiting", "offer"]
+
+
+def test_an_agent_who_went_to_another_contact_is_told_with_the_reason() -> None:
+    events = [*ready(0, "li"), queued(1, "c7"), queued(2, "c1")]
+    events += [{"t": 3, "event": "contact_left", "contact": "c7"}]
+    story = story_of("[queues.q]\n[agents.li]\n", "c1", *events, clock(4))
+    assert [entry.kind for entry in story.entries] == ["contact_queued", "waiting", "offer"]
+    assert "instead" not in story.entries[1].groups[0].block.detail  # li rang before c1 came
+
+    events = [queued(1, "c1"), queued(2, "c7", priority=5), *ready(3, "li"), clock(9)]
+    story = story_of("[queues.q]\n[agents.li]\n", "c1", *events)
+    text = "\n".join(tell(story))
+    assert "li: rings for another contact; was free at 3.0 and went to c7: its priority is 5, here 0" in text
+
+
+def test_a_reserve_that_holds_back_a_free_agent_is_told() -> None:
+    center = '[queues.q]\n[queues.vip]\n[agents.li]\nskills = { zh = 1 }\n[[reserve]]\nskill = "zh"\nagents = 1\nfor = ["vip"]'
+    story = story_of(center, "c1", *ready(0, "li"), queued(1, "c1"), clock(5))
+    assert "li: free, but held back by reserve 1: 1 idle with zh, 1 kept" in "\n".join(tell(story))
+    assert "reserve 1 with 1 fewer: li" in "\n".join(tell(story))
+
+
+def test_the_smallest_change_is_the_smallest_gap_of_one_level() -> None:
+    center = "[queues.q]\nrequires = { zh = 9 }\n[agents.a]\nskills = { zh = 3 }\n[agents.b]\nskills = { zh = 7 }\n"
+    story = story_of(center + "[agents.c]\nskills = { zh = 8 }\n", "c1", *ready(0, "a", "b"), queued(1, "c1"), clock(2))
+    assert "asking for zh 7 instead of 9: b" in "\n".join(tell(story))  # c lacks less, but is offline too
+
+
+def test_a_changed_center_shows_that_the_change_was_right() -> None:
+    center = "[queues.q]\nrequires = { zh = 9 }\n[agents.b]\nskills = { zh = 7 }\n"
+    events = [*ready(0, "b"), queued(1, "c1"), clock(2)]
+    assert story_of(center, "c1", *events).entries[-1].kind == "waiting"
+    assert story_of(center.replace("zh = 9", "zh = 7"), "c1", *events).entries[-1].kind == "offer"
+
+
+def test_an_offer_is_told_with_its_key_and_the_runner_up() -> None:
+    events = [*ready(0, "li"), *ready(5, "wu"), queued(8, "c1")]
+    text = "\n".join(tell(story_of("[queues.q]\n[agents.li]\n[agents.wu]\n", "c1", *events)))
+    assert "idle longest (8 s); 2 eligible agents, tier 1; runner-up wu (3 s)" in text
+
+
+def test_the_same_journal_gives_the_same_text_in_either_language(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    for lang in ("en", "zh"):
+        told = []
+        for _ in range(2):
+            assert main(["explain", CENTER, JOURNAL, "--contact", "c2", "--lang", lang]) == 0
+            told.append(capfdbinary.readouterr().out)
+        assert told[0] == told[1]
+        assert ("nobody can take it" if lang == "en" else "无人可接") in told[0].decode()
+
+
+def test_at_tells_only_how_things_stood_then(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert main(["explain", CENTER, JOURNAL, "--contact", "c2", "--at", "15"]) == 0
+    told = capfdbinary.readouterr().out.decode()
+    assert "wang: tier 2 opens at 50.0" in told and "offered" not in told
+    assert main(["explain", CENTER, JOURNAL, "--contact", "c2", "--at", "15", "--json"]) == 0
+    [entry] = json.loads(capfdbinary.readouterr().out)["story"]
+    assert entry["what"] == "waiting" and entry["change"]["agents"] == ["ann"]
+
+
+def test_a_contact_that_never_came_is_an_error(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert main(["explain", CENTER, JOURNAL, "--contact", "c77"]) == 2
+    assert b'the contact "c77" is not in the journal' in capfdbinary.readouterr().err
+    with pytest.raises(UnknownNameError):
+        story_of("[queues.q]\n", "c1", clock(1))
+
+
+# What the engine's own filters are called here.
+SAME = {
+    "skill": "level", "tier_window": "window", "retry_delay": "retry", "not_in_queue": "queue", "no_channel": "channel",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_floor_and_the_engine_name_the_same_filters_for_every_waiting_contact(seed: int) -> None:
+    source = Seeded(5000 + seed)
+    center = random_center(source)
+    acd, floor, journalist = Acd(center, seed=seed), Floor(center), Journalist(source, center)
+    checked = 0
+    for _ in range(120):
+        event = journalist.next_event(acd.next_timer())
+        fired = fire_timers(acd, event["t"])
+        for effect in fired:
+            floor.take_effect(effect)
+        journalist.note(None, fired)
+        try:
+            effects = acd.apply(event)
+        except CordboardError:
+            continue
+        floor.take_event(event)
+        for effect in effects:
+            floor.take_effect(effect)
+        floor.sweep()
+        journalist.note(event, effects)
+        checked += compare_filters(acd, floor)
+    assert checked > 50
+
+
+def compare_filters(acd: Acd, floor: Floor) -> int:
+    """Every agent against every waiting contact: eligible for none, and the engine's filter is among ours."""
+    count = 0
+    for visit in floor.visits.values():
+        if visit.state != "waiting":
+            continue
+        for entry in acd.eligibility(visit.name):
+            kinds = [block.kind for block in floor.blocks(visit, floor.desks[entry["agent"]], acd.now)]
+            kind = SAME.get(entry["filter"], entry["filter"])
+            assert kinds, f"{entry['agent']} is eligible for {visit.name}, who waits"
+            assert kind in kinds or (kind == "capacity" and {"rings", "talks"} & set(kinds)), (entry, kinds)
+            count += 1
+    return count
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_story_of_a_random_journal_is_told_without_a_gap(seed: int) -> None:
+    source = Seeded(6000 + seed)
+    center = random_center(source)
+    acd, journalist = Acd(center), Journalist(source, center)
+    events = []
+    for _ in range(80):
+        event = journalist.next_event(acd.next_timer())
+        events.append(json.dumps(event))
+        journalist.note(None, fire_timers(acd, event["t"]))
+        try:
+            journalist.note(event, acd.apply(event))
+        except CordboardError:
+            continue
+    journal = "\n".join(events).encode()
+    for name in [f"c{i}" for i in range(1, journalist.count + 1)]:
+        story = explain(Acd(center), center, io.BytesIO(journal), name)
+        assert tell(story, "en") and tell(story, "zh")
+        times = [entry.t for entry in story.entries]
+        assert times == sorted(times)
+        assert all(group.block.kind != "eligible" for entry in story.entries for group in entry.groups)
