@@ -48,6 +48,18 @@ class Duel:
             taken = None if effects is None else event
             self.ledger.take(taken, effects or [])
             journalist.note(taken, effects or [])
+            self._count()
+
+    def _count(self) -> None:
+        """The engine's own counts are the ledger's."""
+        counts = getattr(self.engine, "counts", None)
+        if counts is None:
+            return
+        got, ledger = counts(), self.ledger
+        want = {"entered": ledger.entered, "waiting": ledger.waiting, "offered": ledger.offered}
+        want |= {"connected": len(ledger.talks), "ended": ledger.ended}
+        if got != want:
+            self._fail(f"counts of the engine: {got}; of the ledger: {want}")
 
     def _remember(self, effects: list[Effect]) -> None:
         self.picks = {}

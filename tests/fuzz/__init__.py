@@ -1,0 +1,1 @@
+"""Fuzzing that runs as long as one lets it; not a part of the suite."""
