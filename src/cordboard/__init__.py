@@ -14,11 +14,17 @@ __version__ = "0.1.0"
 _HOMES: dict[str, str] = {
     "CordboardError": "cordboard.errors",
     "simulate": "cordboard.simulation",
+    "Center": "cordboard.center",
+    "load_center": "cordboard.center",
+    "parse_center": "cordboard.center",
 }
 
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
+    from cordboard.center import Center as Center
+    from cordboard.center import load_center as load_center
+    from cordboard.center import parse_center as parse_center
     from cordboard.errors import CordboardError as CordboardError
     from cordboard.simulation import simulate as simulate
 
