@@ -13,7 +13,7 @@ import numpy as np
 
 from libc.math cimport llrint
 from libc.stdint cimport int32_t, int64_t
-from libc.stdlib cimport calloc, free, malloc, qsort
+from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcpy, memset
 
 from cordboard._core.acd_bits cimport bit_set
@@ -21,16 +21,16 @@ from cordboard._core.acd_build cimport (
     engine_arrays, engine_close, engine_tables, group_members, pool_arrays, reserve_arrays,
 )
 from cordboard._core.acd_classes cimport (
-    DoubleBits, contact_place, contact_unplace, ordered, phase_of, plan_drop, waiting_before,
+    DoubleBits, contact_place, contact_unplace, ordered, plan_drop, waiting_before,
 )
 from cordboard._core.acd_events cimport (
-    agent_busy, agent_leave, come_to, contact_enter, contact_free, contact_new, contact_reject, contact_release,
+    agent_appear, agent_busy, agent_leave, come_to, contact_enter, contact_free, contact_new, contact_reject, contact_release,
     offer_refuse, queue_full, wrap_up_end, wrap_up_start,
 )
 from cordboard._core.acd_ids cimport id_add, id_find
 from cordboard._core.acd_intern cimport intern_drop, intern_get, intern_keep
 from cordboard._core.acd_match cimport contact_unheld, contact_unoffer, effect_add, link_find, link_remove, match, offer_withdraw, seconds
-from cordboard._core.acd_pick cimport reserve_allows
+from cordboard._core.acd_pick cimport holds_idle
 from cordboard._core.acd_pools cimport agent_refresh
 from cordboard._core.acd_timers cimport timer_stop
 from cordboard._core.acd_types cimport *
@@ -101,12 +101,7 @@ cdef int acd_agent_ready(Engine* e, int64_t t, int32_t agent) noexcept nogil:
     if not 0 <= agent < e.n_agents:
         return ACD_UNKNOWN_AGENT
     cdef Agent* a = &e.agents[agent]
-    if a.login < 0:
-        a.login = e.now
-        a.busy_before = 0
-        if a.busy_from >= 0:
-            a.busy_from = e.now
-    a.presence = READY
+    agent_appear(e, agent, READY)
     a.idle_since = e.now
     a.misses = 0
     agent_refresh(e, agent, True)
@@ -128,7 +123,6 @@ cdef int acd_agent_offline(Engine* e, int64_t t, int32_t agent) noexcept nogil:
     if not 0 <= agent < e.n_agents:
         return ACD_UNKNOWN_AGENT
     agent_leave(e, agent, OFFLINE, REASON_AGENT_OFFLINE)
-    e.agents[agent].login = -1
     return match(e)
 
 cdef void acd_queued_defaults(Queued_C* spec, int64_t id, int32_t queue) noexcept nogil:
@@ -136,7 +130,7 @@ cdef void acd_queued_defaults(Queued_C* spec, int64_t id, int32_t queue) noexcep
     spec.id = id
     spec.queue = queue
     spec.queued_at = -1
-    spec.steps = spec.tiers = spec.preferred = spec.values = -1
+    spec.steps = spec.tiers = spec.preferred = spec.values = spec.customer = -1
 
 cdef int acd_contact_queued(Engine* e, int64_t t, const Queued_C* spec, int32_t* slot) noexcept nogil:
     cdef int code = come_to(e, t)
@@ -149,6 +143,8 @@ cdef int acd_contact_queued(Engine* e, int64_t t, const Queued_C* spec, int32_t*
         return ACD_UNKNOWN_QUEUE
     if spec.preferred >= e.n_agents:
         return ACD_UNKNOWN_AGENT
+    if spec.customer >= e.customers_room:
+        return ACD_BAD_VALUE
     if spec.queued_at > t or not -1e12 <= spec.priority <= 1e12:  # not: NaN as well
         return ACD_BAD_VALUE
     if e.index_ids and spec.id >= 0 and id_find(e, spec.id) >= 0:
@@ -173,6 +169,7 @@ cdef int acd_contact_queued(Engine* e, int64_t t, const Queued_C* spec, int32_t*
     contact.tiers = spec.tiers
     contact.values = spec.values
     contact.preferred = spec.preferred
+    contact.customer = spec.customer
     if spec.steps >= 0:
         intern_keep(&e.plans, spec.steps)
     if spec.tiers >= 0:
@@ -216,6 +213,8 @@ cdef int acd_offer_accepted(Engine* e, int64_t t, int32_t slot, int32_t agent) n
     timer_stop(e, e.links[l].timer)
     timer_stop(e, contact.tm_max_wait)
     e.links[l].connected = 1
+    if contact.customer >= 0:
+        e.last_served[contact.customer] = agent
     withdraw_others(e, slot, l)
     contact_unoffer(e, slot)
     contact.state = CONNECTED
@@ -297,6 +296,8 @@ cdef int acd_priority_changed(Engine* e, int64_t t, int32_t slot, double priorit
         return code
     if not is_live(e, slot):
         return ACD_UNKNOWN_CONTACT
+    if e.contacts[slot].state == CONNECTED:
+        return ACD_CONNECTED
     if not -1e12 <= priority <= 1e12:
         return ACD_BAD_VALUE
     e.contacts[slot].priority = priority
@@ -337,11 +338,11 @@ cdef class Router:
 
     ``seed``: of the strategy ``random``. ``explain``: fill in why, in every offer. ``max_contacts``: so many may be in the
     center at once. ``index_ids``: contacts with an id can be found by it, and :meth:`freed` tells of them; a simulator,
-    which knows their slots, turns it off. Methods that take an event return 0 or a negative code (``CODES``); what
+    which knows their slots, needs neither. Methods that take an event return 0 or a negative code (``CODES``); what
     happened is in :meth:`effects`. Times are float64 seconds. Raises MemoryError.
     """
 
-    def __cinit__(self, center, *, seed=0, bint explain=True, int max_contacts=1_000_000, bint index_ids=True):
+    def __cinit__(self, center, *, seed=0, bint explain=True, int max_contacts=1_000_000, bint index_ids=False):
         self.engine = <Engine*>calloc(1, sizeof(Engine))
         if self.engine == NULL:
             raise MemoryError
@@ -373,9 +374,9 @@ cdef class Router:
         return acd_agent_offline(self.engine, ticks_of(t), agent)
 
     def contact_queued(self, double t, int queue, *, id=None, double priority=0.0, queued_at=None, int preferred=-1,
-                       steps=None, tiers=None, values=None):
+                       steps=None, tiers=None, values=None, int customer=-1):
         """Returns (code, slot). ``steps``: [(seconds or None, {skill: level})]; ``tiers``: (min, max, [(after, min,
-        max)]) with None for an open bound; ``values``: {agent index: value}. Without id, Python knows it by its slot.
+        max)]) with None for an open bound; ``values``: {agent index: value}; ``customer``: see :meth:`customers`.
         """
         cdef Engine* e = self.engine
         cdef Queued_C spec
@@ -384,6 +385,7 @@ cdef class Router:
         acd_queued_defaults(&spec, -1 if id is None else id, queue)
         spec.priority = priority
         spec.preferred = preferred
+        spec.customer = customer
         if queued_at is not None:
             spec.queued_at = ticks_of(queued_at)
         try:
@@ -492,8 +494,6 @@ cdef class Router:
     def contact(self, int slot):
         """A live contact, as a dict, or None."""
         cdef Engine* e = self.engine
-        cdef Class key
-        cdef int64_t until = NEVER
         cdef int32_t link
         if not is_live(e, slot):
             return None
@@ -504,11 +504,10 @@ cdef class Router:
             held.append(e.links[link].agent)
             link = e.links[link].next_of_contact
         excluded = [e.exclusions.items[c.excluded].data[i] for i in range(e.exclusions.items[c.excluded].n)]
-        phase_of(e, c, &key, &until)
         return {
             "id": c.id, "state": CONTACT_STATES[c.state], "queue": c.queue, "priority": c.priority,
             "arrival": seconds(c.arrival), "entered": seconds(c.entered), "agents": sorted(held), "excluded": excluded,
-            "preferred": c.preferred, "phase_until": None if until == NEVER else seconds(c.arrival + until),
+            "preferred": c.preferred,
         }
 
     def agent(self, int agent):
@@ -583,7 +582,7 @@ cdef class Router:
     def held_back(self, int agent, int queue):
         """Whether a reserve rule keeps this agent from the contacts of a queue just now."""
         cdef Engine* e = self.engine
-        return not reserve_allows(e, e.agents[agent].group, queue, e.queues[queue].channel)
+        return bool(e.agents[agent].idle and holds_idle(e, e.agents[agent].group, queue))
 
     @property
     def sizes(self):
@@ -597,10 +596,31 @@ cdef class Router:
 
     # -- what contacts may bring
 
+    def customers(self, int n):
+        """Room for customers 0 .. n - 1, of whom a sticky queue remembers the last agent. Grows only."""
+        cdef Engine* e = self.engine
+        cdef int32_t i
+        if n <= e.customers_room:
+            return
+        cdef int32_t* grown = <int32_t*>realloc(e.last_served, n * sizeof(int32_t))
+        if grown == NULL:
+            raise MemoryError
+        for i in range(e.customers_room, n):
+            grown[i] = -1
+        e.last_served = grown
+        e.customers_room = n
+
+    def forget_customer(self, int customer):
+        """The index is for someone else from now on."""
+        self.engine.last_served[customer] = -1
+
     def plan(self, steps):
-        """Intern a plan of requirements: [(seconds or None, {skill: level})]. The reference is the caller's."""
+        """Intern a plan of requirements: [(seconds or None, {skill: level})], or {skill: level} for ever. Returns its id
+        for ``Queued_C.steps``; it stays as long as the engine."""
         cdef Engine* e = self.engine
         cdef int64_t until = 0
+        if isinstance(steps, dict):
+            steps = [(None, steps)]
         numbers = []
         for length, requires in steps:
             until = NEVER if length is None else until + ticks_of(length)
@@ -734,6 +754,7 @@ cdef int build_queues(Router self, list queues, dict queue_index, list membershi
         steps = [(s.seconds, s.requires) for s in queue.steps] or [(None, queue.requires)]
         q.steps = self.plan(steps)
         q.plain = steps[0][0] is None and q.delay == 0 and q.tier_wait == 0
+        q.sticky = queue.sticky
         q.plain_class = q.classes = q.last_agent = -1
         q.groups_from = place
         while place < len(memberships) and memberships[place][0] == i:
@@ -780,7 +801,7 @@ cdef int build_agents(Router self, list agents, dict profiles) except -1:
             agent = agents[i]
             a.group = g
             a.rank = rank
-            a.login = a.busy_from = -1
+            a.busy_from = -1
             a.links = a.tm_wrap_up = a.tm_retry = -1
             a.wrap_up = -1 if agent.wrap_up is None else ticks_of(agent.wrap_up)
             a.blend = agent.blend
@@ -805,8 +826,8 @@ cdef int kept_for(const Queue* q) noexcept:
         return 1 << HEAP_HANDLED
     if q.strategy == LEAST_OCCUPIED:
         return KEEP_OCCUPANCY
-    if q.strategy == WEIGHTED and q.w_idle < 0:
-        return 1 << HEAP_LATEST
-    if q.strategy in (LONGEST_IDLE, MOST_SKILLED, LEAST_SKILLED, WEIGHTED):
+    if q.strategy == WEIGHTED and q.w_idle != 0:
+        return 1 << (HEAP_IDLE if q.w_idle > 0 else HEAP_LATEST)
+    if q.strategy in (LONGEST_IDLE, MOST_SKILLED, LEAST_SKILLED):
         return 1 << HEAP_IDLE
     return KEEP_BITS

@@ -153,14 +153,14 @@ cdef inline void engine_close(Engine* e) noexcept nogil:
         free(e.head_key[kind])
         free(e.head_agent[kind])
         free(e.agent_at[kind])
-    cdef void* arrays[28]
+    cdef void* arrays[29]
     arrays[:] = [
         e.effects, e.freed, e.contacts, e.heap_at, e.ids, e.id_slots, e.links, e.timers, e.agents, e.queues, e.by_queue,
         e.groups, e.levels, e.pools, e.has_agents, e.dirty_groups, e.reserves, e.scratch, e.numbers, e.classes,
         e.class_buckets, e.has_contacts, e.may_serve, e.first_weight, e.first_key, e.first_arrival, e.first_seq,
-        e.dirty_classes,
+        e.dirty_classes, e.last_served,
     ]
-    for i in range(28):
+    for i in range(29):
         free(arrays[i])
     intern_close(&e.requirements)
     intern_close(&e.exclusions)

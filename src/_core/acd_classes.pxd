@@ -1,6 +1,8 @@
 # Waiting contacts. Contacts with the same eligibility (queue, requirement, tier window, excluded agents) share a class,
 # and a class knows the groups that may serve it. A contact whose eligibility changes with time has one phase timer, at
 # which it moves to its next class; one that nobody may take yet waits in a class that no group may serve ("parked").
+# Contact.phase is the waiting time that counts. It runs through boundaries in their turn: a contact that comes back by
+# another timer of the very instant of a boundary waits in the phase before it, until the boundary's own timer fires.
 #
 # Heap invariant of a class: for 0 < i < n, (key, arrival, seq) of node (i - 1) / 4 is before that of node i;
 # heap_at[slot] = i; first_*[class] is node 0; bit c of has_contacts is set if and only if class c has n > 0.
@@ -11,6 +13,7 @@ from libc.string cimport memcpy, memset
 
 from cordboard._core.acd_bits cimport bit_clear, bit_get, bit_lowest, bit_set
 from cordboard._core.acd_intern cimport intern_drop, intern_forget, intern_keep, intern_release, mix
+from cordboard._core.acd_occupancy cimport int128
 from cordboard._core.acd_timers cimport timer_order, timer_start, timer_stop
 from cordboard._core.acd_types cimport (
     ACD_NO_MEMORY, ACD_OK, Class, Contact, Engine, Interned, Membership, NEVER, ORDER_PRIORITY, ORDER_RATIO, ORDER_SCORE,
@@ -34,15 +37,12 @@ cdef inline int64_t contact_key(const Engine* e, const Contact* contact) noexcep
         return contact.arrival - llrint(contact.priority * 1e6)
     return contact.arrival
 
-cdef inline double wait_ratio(const Engine* e, int32_t queue, int64_t arrival) noexcept nogil:
-    return <double>(e.now - arrival) / <double>max(e.queues[queue].within, 1)
-
 cdef inline bint node_before_first(const Engine* e, int32_t a, const Waiting* node, int32_t b) noexcept nogil:
     # Whether a contact of class a comes before the first one of class b, in the center's order.
-    cdef double ratio_a, ratio_b
+    cdef int128 ratio_a, ratio_b  # (now - arrival) / within, multiplied crosswise
     if e.order == ORDER_RATIO:
-        ratio_a = wait_ratio(e, e.classes[a].queue, node.arrival)
-        ratio_b = wait_ratio(e, e.classes[b].queue, e.first_arrival[b])
+        ratio_a = <int128>(e.now - node.arrival) * <int128>e.queues[e.classes[b].queue].within
+        ratio_b = <int128>(e.now - e.first_arrival[b]) * <int128>e.queues[e.classes[a].queue].within
         if ratio_a != ratio_b:
             return ratio_a > ratio_b
     else:
@@ -415,7 +415,7 @@ cdef inline void tiers_unlocked(const Engine* e, const Queue* queue, int64_t wai
 cdef inline void phase_of(const Engine* e, const Contact* contact, Class* key, int64_t* until) noexcept nogil:
     # Fill in the class's key for the present, and the waiting time (ticks) until which it holds.
     cdef const Queue* queue = &e.queues[contact.queue]
-    cdef int64_t waited = e.now - contact.arrival
+    cdef int64_t waited = contact.phase
     cdef int32_t highest = 0
     key.queue = contact.queue
     key.excluded = contact.excluded
@@ -443,6 +443,7 @@ cdef inline void contact_place(Engine* e, int32_t slot) noexcept nogil:
     # Let it wait in the class of its present phase.
     cdef Contact* contact = &e.contacts[slot]
     cdef Queue* queue = &e.queues[contact.queue]
+    contact.phase = max(contact.phase, e.now - contact.arrival - e.early)
     cdef bint plain = queue.plain and contact.steps < 0 and contact.tiers < 0 and contact.excluded == 0
     cdef int64_t until = NEVER
     cdef Class key

@@ -15,7 +15,7 @@ from cordboard._core.acd_timers cimport timer_order, timer_start, timer_stop
 from cordboard._core.acd_types cimport (
     ACD_NO_MEMORY, ACD_OK, ACD_TIME_BACK, ACD_TOO_MANY_CONTACTS, AWAY, Agent, Contact, EFFECT_AGENT_AWAY,
     EFFECT_CONTACT_EXPIRED, EFFECT_CONTACT_REJECTED, EFFECT_OFFER_EXPIRED, EFFECT_WRAP_UP_ENDED, EFFECT_WRAP_UP_STARTED,
-    Effect_C, Engine, FREE, Interned, Link, OFFERED, Queue, REASON_AGENT_AWAY, REASON_CONTACT_EXPIRED, REASON_FULL,
+    Effect_C, Engine, FREE, Interned, Link, OFFERED, OFFLINE, Queue, REASON_AGENT_AWAY, REASON_CONTACT_EXPIRED, REASON_FULL,
     REASON_NO_ANSWER, TIMER_MAX_WAIT, TIMER_OFFER, TIMER_PHASE, TIMER_RETRY, TIMER_WRAP_UP, Timer,
 )
 
@@ -91,6 +91,7 @@ cdef inline void contact_enter(Engine* e, int32_t slot, int32_t q) noexcept nogi
     cdef int64_t max_wait = e.queues[q].max_wait
     contact.queue = q
     contact.entered = e.now
+    contact.phase = e.now - contact.arrival
     if max_wait > 0 and timer_start(
         e, TIMER_MAX_WAIT, slot, e.now + max_wait, timer_order(TIMER_MAX_WAIT, contact.seq, 0)
     ) < 0:
@@ -151,7 +152,7 @@ cdef inline void contact_exclude(Engine* e, int32_t slot, int32_t a) noexcept no
 cdef inline void agent_busy(Engine* e, int32_t a) noexcept nogil:
     # Handling is a conversation or wrap-up: keep its clock.
     cdef Agent* agent = &e.agents[a]
-    cdef bint busy = agent.n_connected > 0 or agent.wrapping
+    cdef bint busy = agent.presence != OFFLINE and (agent.n_connected > 0 or agent.wrapping)
     if busy and agent.busy_from < 0:
         agent.busy_from = e.now
     elif not busy and agent.busy_from >= 0:
@@ -176,9 +177,19 @@ cdef inline void agent_withdraw(Engine* e, int32_t a, int32_t reason) noexcept n
         offer_withdraw(e, first, reason)
         contact_unheld(e, slot)
 
+cdef inline void agent_appear(Engine* e, int32_t a, int32_t presence) noexcept nogil:
+    # Its presence, and the clocks of the time that it is logged in and busy.
+    cdef Agent* agent = &e.agents[a]
+    if presence == OFFLINE and agent.presence != OFFLINE:
+        agent.logged_in = e.now - agent.login
+    elif presence != OFFLINE and agent.presence == OFFLINE:
+        agent.login = e.now - agent.logged_in
+    agent.presence = presence
+    agent_busy(e, a)
+
 cdef inline void agent_leave(Engine* e, int32_t a, int32_t presence, int32_t reason) noexcept nogil:
     # Away or offline. Out of the pools before its offers are withdrawn, so that none comes back.
-    e.agents[a].presence = presence
+    agent_appear(e, a, presence)
     agent_refresh(e, a, False)
     agent_withdraw(e, a, reason)
 
@@ -199,11 +210,9 @@ cdef inline void wrap_up_start(Engine* e, int32_t a, int64_t length) noexcept no
         if not agent.wrapping:
             agent.idle_since = e.now
         return
-    if agent.wrapping and agent.wrap_until >= e.now + length:
-        return
     timer_stop(e, agent.tm_wrap_up)
+    agent.wrap_until = max(e.now + length, agent.wrap_until if agent.wrapping else 0)
     agent.wrapping = 1
-    agent.wrap_until = e.now + length
     if timer_start(e, TIMER_WRAP_UP, a, agent.wrap_until, timer_order(TIMER_WRAP_UP, 0, a)) < 0:
         e.out_of_memory = 1
     effect_add(e, EFFECT_WRAP_UP_STARTED, -1, a).value = seconds(agent.wrap_until)
@@ -249,7 +258,8 @@ cdef inline void fire(Engine* e) noexcept nogil:
     # The first timer, and what follows from it.
     cdef Timer t = e.timers[0]
     timer_stop(e, 0)
-    e.now = max(e.now, t.due)
+    e.now = t.due
+    e.early = t.kind != TIMER_PHASE
     if t.kind == TIMER_OFFER:
         offer_expire(e, t.subject)
     elif t.kind == TIMER_WRAP_UP:
@@ -262,6 +272,7 @@ cdef inline void fire(Engine* e) noexcept nogil:
     else:
         contact_expire(e, t.subject)
     match(e)
+    e.early = 0
 
 cdef inline int come_to(Engine* e, int64_t t) noexcept nogil:
     # Everything that is due at or before t, in its order; then it is t.

@@ -8,11 +8,11 @@ from libc.string cimport memset
 
 from cordboard._core.acd_bits cimport bit_lowest
 from cordboard._core.acd_classes cimport (
-    class_second, contact_place, contact_unplace, first_before, node_before_first, wait_ratio,
+    class_second, contact_place, contact_unplace, first_before, node_before_first,
 )
 from cordboard._core.acd_occupancy cimport busy_share
 from cordboard._core.acd_pick cimport (
-    Out, class_has_agent, count_free, is_excluded, out_of, pair_score, pick_agent, proficiency, reserve_allows, ring_list,
+    Out, class_has_agent, count_free, is_excluded, out_of, pair_score, holds_idle, pick_agent, proficiency, ring_list, sticky_agent,
 )
 from cordboard._core.acd_pools cimport agent_refresh
 from cordboard._core.acd_timers cimport timer_order, timer_start, timer_stop
@@ -166,8 +166,7 @@ cdef inline double agent_value(Engine* e, const Class* cls, const Contact* conta
     if q.strategy == WEIGHTED:
         if contact.values >= 0:
             value = value_for(e, contact.values, a)
-        return (pair_score(e, cls, tier, a, value) + q.w_wait * seconds(e.now - contact.arrival)
-                + q.w_priority * contact.priority)
+        return pair_score(e, cls, contact, tier, a, value)
     return a
 
 cdef inline double value_for(const Engine* e, int32_t values, int32_t a) noexcept nogil:
@@ -184,7 +183,7 @@ cdef inline double contact_value(const Engine* e, int32_t slot) noexcept nogil:
         return contact.priority
     if e.order == ORDER_SCORE:
         return seconds(e.now - contact.arrival) + contact.priority
-    return wait_ratio(e, contact.queue, contact.arrival)
+    return <double>(e.now - contact.arrival) / <double>e.queues[contact.queue].within
 
 cdef inline void explain_contacts(const Engine* e, int32_t chosen, int32_t a, Effect_C* row) noexcept nogil:
     # Among whom this contact (the first of class `chosen`) was taken for this agent.
@@ -205,7 +204,7 @@ cdef inline void explain_contacts(const Engine* e, int32_t chosen, int32_t a, Ef
             cls = &e.classes[c]
             out_of(e, cls, -1, &out)
             if (not (e.agents[a].available >> cls.channel) & 1 or is_excluded(&out, a)
-                    or not reserve_allows(e, g, cls.queue, cls.channel)):
+                    or (e.agents[a].idle and holds_idle(e, g, cls.queue))):
                 continue
             n += cls.n
             if c != chosen and (runner < 0 or first_before(e, c, runner)):
@@ -245,7 +244,10 @@ cdef inline void offer_to(Engine* e, int32_t c, int32_t slot, int32_t a, int32_t
     cdef int32_t l
     row.queue = contact.queue
     row.tier = e.classes[c].tiers[tier]
-    row.preferred = contact.preferred == a
+    if contact.preferred == a:
+        row.preferred = 1
+    elif sticky_agent(e, contact) == a:
+        row.preferred = 2
     if e.explain:
         explain(e, c, slot, a, tier, row)
     l = link_add(e, slot, a)
@@ -266,12 +268,12 @@ cdef inline void offer_first(Engine* e, int32_t c) noexcept nogil:
     cdef int32_t a, i, n
     cdef bint ring = e.queues[contact.queue].strategy == RING_ALL
     a = pick_agent(e, &e.classes[c], contact, -1, &tier)
-    if ring and a != contact.preferred:
+    if ring and a != contact.preferred and a != sticky_agent(e, contact):
         n = ring_list(e, &e.classes[c], &tier)
         for i in range(n):
             a = e.scratch[i]
             # An offer before this one may have brought a reserve down to its threshold.
-            if reserve_allows(e, e.agents[a].group, contact.queue, e.classes[c].channel):
+            if not (e.agents[a].idle and holds_idle(e, e.agents[a].group, contact.queue)):
                 offer_to(e, c, slot, a, tier)
     else:
         offer_to(e, c, slot, a, tier)

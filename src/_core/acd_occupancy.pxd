@@ -16,12 +16,8 @@ cdef extern from *:
     ctypedef long long int128 "cb_int128"
 
 cdef inline void busy_share(const Agent* agent, int64_t t, int64_t* busy, int64_t* logged_in) noexcept nogil:
-    # At the instant of logging in the share is 0, or 1 for one who still has a conversation.
-    logged_in[0] = t - agent.login
-    if logged_in[0] <= 0:
-        logged_in[0] = 1
-        busy[0] = 1 if agent.busy_from >= 0 else 0
-        return
+    # Over all the time that the agent was logged in; 0 before there is any.
+    logged_in[0] = max(t - agent.login, 1)
     busy[0] = agent.busy_before
     if agent.busy_from >= 0:
         busy[0] += t - agent.busy_from

@@ -20,6 +20,7 @@ ctypedef struct Out:              # who is passed over
     int32_t skip                  # one agent more; -1: none
     const int64_t* valued         # pairs (agent, bits of the value), sorted by agent: judged one by one
     int32_t n_valued
+    const Agent* held             # where not NULL: the agents, the idle ones of whom are held back
 
 ctypedef struct Candidate:        # smaller is better: by (score, key, agent)
     double score
@@ -42,23 +43,26 @@ cdef inline bint is_out(const Out* out, int32_t agent) noexcept nogil:
     cdef int32_t i
     if agent == out.skip or (out.n_excluded > 0 and is_excluded(out, agent)):
         return True
+    if out.held != NULL and out.held[agent].idle:
+        return True
     for i in range(out.n_valued):
         if out.valued[2 * i] == agent:
             return True
     return False
 
 cdef inline bint nobody_out(const Out* out) noexcept nogil:
-    return out.n_excluded == 0 and out.skip < 0 and out.n_valued == 0
+    return out.n_excluded == 0 and out.skip < 0 and out.n_valued == 0 and out.held == NULL
 
-cdef inline bint reserve_allows(const Engine* e, int32_t group, int32_t queue, int32_t channel) noexcept nogil:
+cdef inline bint holds_idle(const Engine* e, int32_t group, int32_t queue) noexcept nogil:
+    # Whether a reserve rule keeps the idle agents of this group from this queue. Those who have something on are free.
     cdef const Group* g = &e.groups[group]
     cdef const Reserve* rule
     cdef int32_t i
     for i in range(g.n_reserves):
         rule = &e.reserves[g.reserves[i]]
-        if rule.idle[channel] <= rule.agents and not bit_get(rule.queues, queue):
-            return False
-    return True
+        if rule.idle <= rule.agents and not bit_get(rule.queues, queue):
+            return True
+    return False
 
 cdef inline bint in_class(const Engine* e, const Class* cls, int32_t group, int32_t* tier) noexcept nogil:
     cdef int32_t i
@@ -71,24 +75,26 @@ cdef inline bint in_class(const Engine* e, const Class* cls, int32_t group, int3
 cdef inline bint is_free_for(const Engine* e, const Class* cls, int32_t a, int32_t* tier) noexcept nogil:
     # Available, in the class's groups, not held back; exclusions are the caller's to check.
     return (((e.agents[a].available >> cls.channel) & 1) != 0 and in_class(e, cls, e.agents[a].group, tier)
-            and reserve_allows(e, e.agents[a].group, cls.queue, cls.channel))
+            and not (e.agents[a].idle and holds_idle(e, e.agents[a].group, cls.queue)))
 
 cdef inline int32_t free_in_pool(const Engine* e, int32_t group, int32_t channel, const Out* out) noexcept nogil:
     # How many agents of the pool are not out, without looking at the pool's members.
     cdef int32_t n = e.pools[channel * e.n_groups + group].n
     cdef const Agent* agent
     cdef int32_t i
+    if out.held != NULL:
+        n -= e.groups[group].n_idle
     for i in range(out.n_excluded):
         agent = &e.agents[out.excluded[i]]
-        if agent.group == group and (agent.available >> channel) & 1:
+        if agent.group == group and (agent.available >> channel) & 1 and not (out.held != NULL and agent.idle):
             n -= 1
     if out.skip >= 0 and not is_excluded(out, out.skip):
         agent = &e.agents[out.skip]
-        if agent.group == group and (agent.available >> channel) & 1:
+        if agent.group == group and (agent.available >> channel) & 1 and not (out.held != NULL and agent.idle):
             n -= 1
     return n
 
-cdef inline int32_t count_free(const Engine* e, const Class* cls, const Out* out, int32_t tier, int32_t enough) noexcept nogil:
+cdef inline int32_t count_free(const Engine* e, const Class* cls, Out* out, int32_t tier, int32_t enough) noexcept nogil:
     # How many agents may take a contact of this class now, in one tier (-1: all); stops when it has enough.
     cdef const uint64_t* has = e.has_agents + cls.channel * e.group_words
     cdef uint64_t bits
@@ -102,10 +108,10 @@ cdef inline int32_t count_free(const Engine* e, const Class* cls, const Out* out
             while bits:
                 g = 64 * w + bit_lowest(bits)
                 bits &= bits - 1
-                if reserve_allows(e, g, cls.queue, cls.channel):
-                    n += free_in_pool(e, g, cls.channel, out)
-                    if n >= enough:
-                        return n
+                out.held = e.agents if holds_idle(e, g, cls.queue) else NULL
+                n += free_in_pool(e, g, cls.channel, out)
+                if n >= enough:
+                    return n
     return n
 
 cdef inline void out_of(const Engine* e, const Class* cls, int32_t skip, Out* out) noexcept nogil:
@@ -114,6 +120,7 @@ cdef inline void out_of(const Engine* e, const Class* cls, int32_t skip, Out* ou
     out.skip = skip
     out.valued = NULL
     out.n_valued = 0
+    out.held = NULL
 
 cdef inline bint class_has_agent(const Engine* e, int32_t c) noexcept nogil:
     cdef Out out
@@ -185,14 +192,17 @@ cdef inline int32_t proficiency(const Engine* e, const Class* cls, int32_t group
         total += e.levels[<size_t>group * e.n_skills + (r.data[i] >> 8)]
     return total
 
-cdef inline double pair_score(const Engine* e, const Class* cls, int32_t tier, int32_t a, double value) noexcept nogil:
-    # The part of the affine score that depends on the agent (Chan, Koole & L'Ecuyer, M&SOM 16:544, 2014).
+cdef inline double pair_score(const Engine* e, const Class* cls, const Contact* contact, int32_t tier, int32_t a,
+                              double value) noexcept nogil:
+    # The affine score of a pair (Chan, Koole & L'Ecuyer, M&SOM 16:544, 2014), summed from left to right.
     cdef const Queue* q = &e.queues[cls.queue]
+    cdef double waited = <double>(e.now - contact.arrival) / 1e6
     cdef double idle = <double>(e.now - e.agents[a].idle_since) / 1e6
-    return (q.w_proficiency * proficiency(e, cls, e.agents[a].group) + q.w_idle * idle
-            + q.w_value * value + q.w_tier * cls.tiers[tier])
+    return (q.w_wait * waited + q.w_idle * idle + q.w_priority * contact.priority
+            + q.w_proficiency * proficiency(e, cls, e.agents[a].group) + q.w_value * value + q.w_tier * cls.tiers[tier])
 
-cdef inline bint group_candidate(Engine* e, const Class* cls, int32_t tier, int32_t g, const Out* out, Candidate* found) noexcept nogil:
+cdef inline bint group_candidate(Engine* e, const Class* cls, const Contact* contact, int32_t tier, int32_t g,
+                                 const Out* out, Candidate* found) noexcept nogil:
     # The group's best agent in the strategy of the class's queue. False: all of its agents are out.
     cdef const Queue* q = &e.queues[cls.queue]
     cdef int32_t at = cls.channel * e.n_groups + g
@@ -211,10 +221,13 @@ cdef inline bint group_candidate(Engine* e, const Class* cls, int32_t tier, int3
             found.score = -found.score
         return first_of_heap(e, at, HEAP_IDLE, out, found)
     if q.strategy == WEIGHTED:
-        if not first_of_heap(e, at, HEAP_IDLE if q.w_idle >= 0 else HEAP_LATEST, out, found):
-            return False
-        found.score = -pair_score(e, cls, tier, found.agent, 0)
-        return True
+        if q.w_idle == 0:
+            found.agent = next_in_file(e, pool, &e.groups[g], 0, out)
+        elif first_of_heap(e, at, HEAP_IDLE if q.w_idle > 0 else HEAP_LATEST, out, found):
+            found.key = 0  # between groups the score alone decides, and then the file
+        if found.agent >= 0:
+            found.score = -pair_score(e, cls, contact, tier, found.agent, 0)
+        return found.agent >= 0
     if q.strategy == LEAST_OCCUPIED:
         occupancy_settle(e, pool, 1)
         least_occupied_below(e, pool, 1, out, &found.agent)
@@ -241,9 +254,9 @@ cdef inline bint better(const Engine* e, int32_t strategy, const Candidate* a, c
 
 # ---- the best of a tier
 
-cdef inline void weigh_valued(Engine* e, const Class* cls, int32_t tier, const Out* out, Candidate* best) noexcept nogil:
+cdef inline void weigh_valued(Engine* e, const Class* cls, const Contact* contact, int32_t tier, const Out* out,
+                              Candidate* best) noexcept nogil:
     # Agents for whom the contact brought a value, one by one.
-    cdef const Queue* q = &e.queues[cls.queue]
     cdef Candidate found
     cdef DoubleBits value
     cdef int32_t i, at_tier
@@ -254,10 +267,8 @@ cdef inline void weigh_valued(Engine* e, const Class* cls, int32_t tier, const O
         if not is_free_for(e, cls, found.agent, &at_tier) or at_tier != tier:
             continue
         value.bits = out.valued[2 * i + 1]
-        found.score = -pair_score(e, cls, tier, found.agent, value.number)
-        found.key = e.agents[found.agent].idle_since
-        if q.w_idle < 0:
-            found.key = -found.key
+        found.score = -pair_score(e, cls, contact, tier, found.agent, value.number)
+        found.key = 0
         if better(e, WEIGHTED, &found, best):
             best[0] = found
 
@@ -279,7 +290,7 @@ cdef inline int32_t nth_of_pool(const Pool* pool, const Group* g, const Out* out
             k -= 1
     return -1
 
-cdef inline int32_t draw(Engine* e, const Class* cls, int32_t tier, const Out* out) noexcept nogil:
+cdef inline int32_t draw(Engine* e, const Class* cls, int32_t tier, Out* out) noexcept nogil:
     # One draw, uniform over the eligible agents of the tier, who are counted group by group (groups in the order of
     # their first agent in the file), within a group in file order.
     cdef int32_t n = count_free(e, cls, out, tier, 0x7FFFFFFF)
@@ -294,15 +305,14 @@ cdef inline int32_t draw(Engine* e, const Class* cls, int32_t tier, const Out* o
         while bits:
             g = 64 * w + bit_lowest(bits)
             bits &= bits - 1
-            if not reserve_allows(e, g, cls.queue, cls.channel):
-                continue
+            out.held = e.agents if holds_idle(e, g, cls.queue) else NULL
             here = free_in_pool(e, g, cls.channel, out)
             if k < here:
                 return nth_of_pool(&e.pools[cls.channel * e.n_groups + g], &e.groups[g], out, k)
             k -= here
     return -1
 
-cdef inline int32_t best_of_tier(Engine* e, const Class* cls, int32_t tier, const Out* out) noexcept nogil:
+cdef inline int32_t best_of_tier(Engine* e, const Class* cls, const Contact* contact, int32_t tier, Out* out) noexcept nogil:
     cdef int32_t strategy = e.queues[cls.queue].strategy
     cdef const uint64_t* has = e.has_agents + cls.channel * e.group_words
     cdef Candidate best, found
@@ -318,26 +328,35 @@ cdef inline int32_t best_of_tier(Engine* e, const Class* cls, int32_t tier, cons
         while bits:
             g = 64 * w + bit_lowest(bits)
             bits &= bits - 1
-            if not reserve_allows(e, g, cls.queue, cls.channel):
-                continue
-            if group_candidate(e, cls, tier, g, out, &found) and better(e, strategy, &found, &best):
+            out.held = e.agents if holds_idle(e, g, cls.queue) else NULL
+            if group_candidate(e, cls, contact, tier, g, out, &found) and better(e, strategy, &found, &best):
                 best = found
     if out.n_valued > 0:
-        weigh_valued(e, cls, tier, out, &best)
+        weigh_valued(e, cls, contact, tier, out, &best)
     return best.agent
+
+cdef inline int32_t sticky_agent(const Engine* e, const Contact* contact) noexcept nogil:
+    # Of a contact in a sticky queue: the agent who had the customer's last conversation, or -1.
+    if contact.customer < 0 or not e.queues[contact.queue].sticky:
+        return -1
+    return e.last_served[contact.customer]
 
 cdef inline int32_t pick_agent(Engine* e, const Class* cls, const Contact* contact, int32_t skip, int32_t* tier) noexcept nogil:
     # The first eligible agent for this contact of the class (without the one to skip), or -1.
     cdef Out out
-    cdef int32_t i, a
+    cdef int32_t i
+    cdef int32_t a = contact.preferred
     out_of(e, cls, skip, &out)
-    if contact.preferred >= 0 and not is_out(&out, contact.preferred) and is_free_for(e, cls, contact.preferred, tier):
-        return contact.preferred
+    if a >= 0 and not is_out(&out, a) and is_free_for(e, cls, a, tier):
+        return a
+    a = sticky_agent(e, contact)
+    if a >= 0 and not is_out(&out, a) and is_free_for(e, cls, a, tier):
+        return a
     if contact.values >= 0 and e.queues[cls.queue].strategy == WEIGHTED:
         out.valued = e.pair_values.items[contact.values].data
         out.n_valued = e.pair_values.items[contact.values].n >> 1
     for i in range(cls.n_tiers):
-        a = best_of_tier(e, cls, i, &out)
+        a = best_of_tier(e, cls, contact, i, &out)
         if a >= 0:
             tier[0] = i
             return a
@@ -358,8 +377,7 @@ cdef inline int32_t ring_list(Engine* e, const Class* cls, int32_t* tier) noexce
             while bits:
                 g = 64 * w + bit_lowest(bits)
                 bits &= bits - 1
-                if not reserve_allows(e, g, cls.queue, cls.channel):
-                    continue
+                out.held = e.agents if holds_idle(e, g, cls.queue) else NULL
                 pool = &e.pools[cls.channel * e.n_groups + g]
                 for v in range(pool.n_words):
                     members = pool.bits[v]

@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from cordboard._core.acd_bits cimport bit_clear, bit_set, bits_add, bits_remove
 from cordboard._core.acd_occupancy cimport occupancy_set
 from cordboard._core.acd_types cimport (
-    Agent, CHANNELS, Engine, HEAP_HANDLED, HEAP_IDLE, HEAP_KINDS, HEAP_LATEST, HeapNode, KEEP_BITS, KEEP_OCCUPANCY, Pool,
+    Agent, CHANNELS, Engine, Group, HEAP_HANDLED, HEAP_IDLE, HEAP_KINDS, HEAP_LATEST, HeapNode, KEEP_BITS, KEEP_OCCUPANCY, Pool,
     READY, Reserve, SHOWN_CONNECTED, SHOWN_OFFERED, SHOWN_WRAP_UP,
 )
 
@@ -63,13 +63,20 @@ cdef inline void group_touch(Engine* e, int32_t group) noexcept nogil:
         e.dirty_groups[e.n_dirty_groups] = group
         e.n_dirty_groups += 1
 
-cdef inline void reserves_count(Engine* e, int32_t group, int32_t channel, int32_t change) noexcept nogil:
+cdef inline void agent_idle(Engine* e, Agent* agent, bint idle) noexcept nogil:
+    # Count the idle agents of the group and of its reserve rules.
+    cdef Group* group = &e.groups[agent.group]
     cdef Reserve* rule
     cdef int32_t i, j
-    for i in range(e.groups[group].n_reserves):
-        rule = &e.reserves[e.groups[group].reserves[i]]
-        rule.idle[channel] += change
-        if change > 0 and rule.idle[channel] == rule.agents + 1:  # more are idle than are held back: the rule opens
+    cdef int32_t change = 1 if idle else -1
+    agent.idle = idle
+    group.n_idle += change
+    if group.n_reserves > 0:
+        group_touch(e, agent.group)  # one who has got something to do is held back no longer
+    for i in range(group.n_reserves):
+        rule = &e.reserves[group.reserves[i]]
+        rule.idle += change
+        if idle and rule.idle == rule.agents + 1:  # more are idle than are held back: the rule opens
             for j in range(rule.n_groups):
                 group_touch(e, rule.groups[j])
 
@@ -93,7 +100,6 @@ cdef inline void pool_add(Engine* e, int32_t a, int32_t channel) noexcept nogil:
     pool.n += 1
     if pool.n == 1:
         bit_set(e.has_agents + channel * e.group_words, agent.group)
-    reserves_count(e, agent.group, channel, 1)
     group_touch(e, agent.group)
 
 cdef inline void pool_remove(Engine* e, int32_t a, int32_t channel) noexcept nogil:
@@ -120,7 +126,6 @@ cdef inline void pool_remove(Engine* e, int32_t a, int32_t channel) noexcept nog
         occupancy_set(e, pool, agent.rank, -1)
     if pool.n == 0:
         bit_clear(e.has_agents + channel * e.group_words, agent.group)
-    reserves_count(e, agent.group, channel, -1)
 
 cdef inline void pool_update(Engine* e, int32_t a, int32_t channel) noexcept nogil:
     # The agent stays, its keys have changed.
@@ -162,11 +167,15 @@ cdef inline void agent_refresh(Engine* e, int32_t a, bint keys_changed) noexcept
     cdef uint8_t want = 0
     cdef uint8_t have = agent.available
     cdef int32_t c
+    cdef bint idle = False
     if agent.presence == READY and not agent.wrapping and agent.tm_retry < 0:
+        idle = agent.n_links == 0
         for c in range(CHANNELS):
             if agent.held[c] < agent.capacity[c] and (agent.blend or agent.n_links == agent.held[c]):
                 want |= 1 << c
     agent_show(e, agent)
+    if agent.idle != idle:
+        agent_idle(e, agent, idle)
     agent.available = want
     if want == have and not keys_changed:
         return

@@ -129,6 +129,7 @@ ctypedef struct Queued_C:         # what contact_queued says
     int32_t tiers                 # interned tier window; -1: none
     int32_t preferred             # agent; -1: none
     int32_t values                # interned values per agent, for strategy weighted; -1: none
+    int32_t customer              # index into e.last_served; -1: nobody in particular
 
 ctypedef struct Timer:
     int64_t due
@@ -147,6 +148,7 @@ ctypedef struct Contact:
     int64_t arrival
     int64_t entered
     int64_t seq
+    int64_t phase                 # ticks of waiting up to which delay, steps and tiers have been applied
     double priority
     int32_t state
     int32_t queue
@@ -156,6 +158,7 @@ ctypedef struct Contact:
     int32_t tiers
     int32_t values
     int32_t preferred
+    int32_t customer
     int32_t links                 # its open offers, or its one connection
     int32_t tm_max_wait
     int32_t tm_phase
@@ -174,9 +177,10 @@ ctypedef struct Link:             # an agent holds a contact: offered, or connec
 ctypedef struct Agent:
     int64_t idle_since
     int64_t handled
-    int64_t login                 # -1: not ready since it was offline
-    int64_t busy_before           # ticks spent handling since login, up to busy_from
-    int64_t busy_from             # since when it is handling; -1: it is not
+    int64_t login                 # when it logged in, earlier by all that it was logged in before
+    int64_t logged_in             # ticks before it went offline
+    int64_t busy_before           # ticks spent handling while logged in, up to busy_from
+    int64_t busy_from             # since when it is handling; -1: it is not, or is offline
     int64_t wrap_until
     int64_t retry_until
     int64_t wrap_up               # its own; -1: the queue's
@@ -195,6 +199,7 @@ ctypedef struct Agent:
     int16_t held[6]
     int16_t capacity[6]
     uint8_t available             # bit c: sits in the pool of channel c
+    uint8_t idle                  # ready, with nothing on: what reserve rules count
     uint8_t blend
 
 ctypedef struct Queue:
@@ -217,6 +222,7 @@ ctypedef struct Queue:
     int32_t plain_class           # where such a contact waits; -1: not made yet
     int32_t classes               # first of its classes
     int32_t last_agent            # offered last, for round_robin
+    int32_t sticky
     int32_t groups_from           # its groups in by_queue, tier ascending
     int32_t groups_to
     int32_t waiting
@@ -275,6 +281,7 @@ ctypedef struct Pool:             # the agents of a group that can take one more
 ctypedef struct Group:            # agents with the same skills, queues and channels
     int32_t n
     int32_t* members              # agents, ascending
+    int32_t n_idle
     int32_t n_reserves
     int32_t* reserves
     int32_t dirty
@@ -284,7 +291,7 @@ ctypedef struct Reserve:
     int32_t n_groups
     int32_t* groups
     uint64_t* queues              # bit set of the queues it is held for
-    int32_t idle[6]               # idle agents of the rule, a channel
+    int32_t idle                  # its idle agents now
 
 ctypedef struct Interned:
     int64_t* data
@@ -313,6 +320,7 @@ ctypedef struct Engine:
     int64_t now
     int64_t seq
     int32_t order
+    int32_t early                 # a timer fires that comes before the phases of the same instant
     int32_t explain
     int32_t index_ids             # keep the table id -> slot (array interface)
     Rng_C rng
@@ -353,6 +361,8 @@ ctypedef struct Engine:
     Queue* queues
     int32_t n_queues
     Membership* by_queue
+    int32_t* last_served          # customer -> the agent who had their last conversation; -1
+    int32_t customers_room
     # groups
     Group* groups
     int32_t n_groups

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 # name -> the module that defines it
 _HOMES: dict[str, str] = {
+    "Acd": "cordboard.acd",
     "CordboardError": "cordboard.errors",
     "simulate": "cordboard.simulation",
     "Center": "cordboard.center",
@@ -22,6 +23,7 @@ _HOMES: dict[str, str] = {
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
+    from cordboard.acd import Acd as Acd
     from cordboard.center import Center as Center
     from cordboard.center import load_center as load_center
     from cordboard.center import parse_center as parse_center

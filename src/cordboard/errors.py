@@ -20,6 +20,7 @@ Every message has three parts: what happened, where (file, line, key, when known
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,18 @@ class JournalError(InputError):
 
 
 class EventError(InputError):
-    """An event that the present state of the center does not allow."""
+    """An event that the present state of the center does not allow.
+
+    ``effects``: what the timers due before the event did; they have fired, as they would have without it.
+    """
+
+    effects: tuple[dict[str, Any], ...] = ()
+
+    def at(self, where: Where) -> EventError:
+        error = super().at(where)
+        assert isinstance(error, EventError)
+        error.effects = self.effects
+        return error
 
 
 class UnknownNameError(EventError):
@@ -97,7 +109,9 @@ class ModelFileError(InputError):
 
 
 class LimitError(CordboardError):
-    """A bound was reached. ``limit`` is the bound; nothing was changed."""
+    """A bound was reached. ``limit`` is the bound; nothing was changed (``effects``: as in EventError)."""
+
+    effects: tuple[dict[str, Any], ...] = ()
 
     def __init__(self, what: str, limit: int, hint: str = "") -> None:
         self.what, self.limit, self.hint = what, limit, hint

@@ -1,0 +1,490 @@
+"""Routing: which contact goes to which agent.
+
+:class:`Acd` takes a center and then one event after another, and answers each with its effects, as the contract
+(docs/reference/journal.md) says. It reads no clock and does nothing by itself: timers fire when an event or
+:meth:`Acd.advance` brings a time at or after them. The work is done by ``cordboard._core.acd``; here are names.
+
+>>> from cordboard import Acd
+>>> from cordboard.center import parse_center
+>>> acd = Acd(parse_center('''
+... [queues.billing]
+... requires = { billing = 3 }
+... [agents.li]
+... skills = { billing = 5 }
+... '''))
+>>> acd.apply({"t": 0, "event": "agent_ready", "agent": "li"})
+[]
+>>> [offer] = acd.apply({"t": 2.5, "event": "contact_queued", "contact": "c1", "queue": "billing"})
+>>> offer["agent"], offer["why"]["eligible"], offer["why"]["value"]
+('li', 1, 2.5)
+
+Timers that are due at one instant fire in this order, with a round of matching after each: contacts' ``max_wait``,
+offers that expire, wrap-ups that end, retry delays that end, and then what changes with a contact's waiting time
+(delay, steps, tier waits, tier rules); within a kind contacts by the line that queued them, offers by their contact's
+line and then their agent, agents in file order. Where the contract leaves something open:
+
+- ``handled`` counts conversations that have ended; the share of ``least_occupied`` is the time in conversation or
+  wrap-up over the time logged in (ready or away), both since the engine began and without the time offline.
+- ``random`` takes one draw a decision, uniform over the eligible agents of the first tier, who are counted profile by
+  profile (alike in skills, queues and channels; profiles by their first agent in the file) and then in file order.
+- Reserve rules count idle agents: ready, with nothing on. One who has something on is not held back.
+- ``weighted`` compares the double sum wait + idle + priority + proficiency + value + tier, added in that order; within
+  a profile the exact idle time decides.
+- ``sticky``: a customer's contact in such a queue goes to the agent who accepted the customer's last one, if eligible,
+  and after an eligible ``preferred_agent``.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cordboard._core.acd import AGENTS_MAX, CODES, EFFECT, EFFECTS, EVENT, REASONS, Router
+from cordboard.acd_eligibility import eligibility
+from cordboard.center import Center
+from cordboard.errors import EventError, JournalError, LimitError, StaleEventError, UnknownNameError, Where
+from cordboard.journal import check_event, nearest
+
+if TYPE_CHECKING:
+    from cordboard.waits import WaitEstimate, WaitEstimator
+
+__all__ = ["EFFECT", "EVENT", "Acd"]
+
+Effect = dict[str, Any]
+GONE_MAX = 10_000  # names of contacts that are gone, remembered to tell "too late" from "unknown"
+
+_KEYS = {  # strategy -> what `why.value` is
+    "longest_idle": "idle_s",
+    "fewest_contacts": "handled",
+    "least_occupied": "occupancy",
+    "most_skilled": "levels",
+    "least_skilled": "levels",
+    "round_robin": "file_order",
+    "linear": "file_order",
+    "random": "draw",
+    "ring_all": "all",
+    "weighted": "score",
+}
+_ORDER_KEYS = {"priority": "priority", "score": "wait_s+priority", "ratio": "wait/target"}
+
+_REFUSALS: dict[int, tuple[type[EventError], str, str]] = {
+    CODES["time_back"]: (EventError, "the time goes back", "Sort the journal by time"),
+    CODES["unknown_contact"]: (StaleEventError, "the contact is gone", "It left, ended or expired before this"),
+    CODES["duplicate_contact"]: (EventError, "the contact is in the center already", "Give each a name of its own"),
+    CODES["no_offer"]: (
+        StaleEventError,
+        "the contact is not offered to this agent",
+        "The offer was withdrawn, has expired, or was never made",
+    ),
+    CODES["connected"]: (StaleEventError, "the contact is connected already", "contact_ended ends a conversation"),
+    CODES["not_connected"]: (
+        EventError,
+        "the contact is not connected",
+        "contact_left is for one that waits or is offered",
+    ),
+    CODES["no_wrap_up"]: (StaleEventError, "the agent is not in wrap-up", "It has ended already, or there was none"),
+    CODES["bad_value"]: (EventError, "a value is out of range", "Check queued_at and priority"),
+}
+
+
+class Acd:
+    """The routing of one center. Not thread-safe; deterministic: same center, events and seed, same effects.
+
+    ``seed``: of the strategy ``random``. ``explain``: put into every offer why it was made; without, ``why`` is empty
+    and routing quicker. ``max_contacts``: so many may be in the center at once (LimitError beyond).
+    ``max_customers``: so many are remembered for sticky queues; the one who was seen longest ago is forgotten.
+    LimitError for more than 1,048,576 agents.
+    """
+
+    def __init__(
+        self,
+        center: Center,
+        *,
+        seed: int = 0,
+        explain: bool = True,
+        max_contacts: int = 1_000_000,
+        max_customers: int = 100_000,
+    ) -> None:
+        if len(center.agents) > AGENTS_MAX:
+            raise LimitError(f"{len(center.agents)} agents are too many for one engine", AGENTS_MAX, "Shard them")
+        self.center = center
+        self._router = Router(center, seed=seed, explain=explain, max_contacts=max_contacts, index_ids=True)
+        self._max_contacts = max_contacts
+        self._explain = explain
+        self._agents = {agent.name: i for i, agent in enumerate(center.agents)}
+        self._queues = {queue.name: i for i, queue in enumerate(center.queues)}
+        self._agent_names = [agent.name for agent in center.agents]
+        self._queue_names = [queue.name for queue in center.queues]
+        self._slots: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+        self._wishes: dict[int, Mapping[str, Any]] = {}  # contact_queued of contacts that asked for something special
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._customers = _Customers(self._router, max_customers)
+        self._arriving = ""  # a contact that is rejected on arrival has no slot to be named by
+        self._waits: WaitEstimator | None = None
+        self._handlers: dict[str, Callable[[float, dict[str, Any]], int]] = {
+            "clock": lambda t, event: self._router.advance(t),
+            "agent_ready": self._agent(self._router.agent_ready),
+            "agent_away": self._agent(self._router.agent_away),
+            "agent_offline": self._agent(self._router.agent_offline),
+            "wrap_up_ended": self._agent(self._router.wrap_up_ended),
+            "contact_queued": self._contact_queued,
+            "contact_left": self._contact(self._router.contact_left),
+            "contact_ended": self._contact(self._router.contact_ended),
+            "offer_accepted": self._offer(self._router.offer_accepted),
+            "offer_declined": self._offer(self._router.offer_declined),
+            "priority_changed": self._priority_changed,
+        }
+
+    # ---- events
+
+    def apply(self, event: dict[str, Any]) -> list[Effect]:
+        """Take one event of the journal; returns the effects of the timers before it and then its own.
+
+        EventError if it can't be applied (UnknownNameError, StaleEventError say more): nothing has changed but time,
+        and what the timers did is in the error's ``effects``. LimitError if there are too many contacts.
+        """
+        try:
+            check_event(event)
+        except JournalError as error:
+            raise EventError(error.what, error.where, error.hint) from None
+        t = event["t"]
+        self._check_names(event)
+        fired = self._fire(t)
+        try:
+            code = self._handlers[event["event"]](t, event)
+            if code < 0:
+                self._refuse(code, event)
+        except (EventError, LimitError) as error:
+            error.effects = tuple(fired)
+            if self._waits is not None and fired:
+                self._waits.observe({"t": self.now, "event": "clock"}, fired)
+            raise
+        own = self._effects()
+        effects = fired + own if fired else own
+        if self._waits is not None:
+            self._waits.observe(event, effects)
+        return effects
+
+    def advance(self, t: float) -> list[Effect]:
+        """Bring the time to ``t`` (seconds); returns what the timers did."""
+        return self.apply({"t": t, "event": "clock"})
+
+    def apply_columns(self, events: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+        """Take many events in one call: dtype ``EVENT``, shape (n,); returns effects of dtype ``EFFECT``.
+
+        Contacts are ids from 0 on, agents and queues their places in the center file, ``event`` the place in
+        ``cordboard._core.acd.EVENTS``. An event that can't be applied gives an effect ``refused`` with the (negative)
+        code as its reason and its place as its value, and the others go on. Estimated waits don't see these events.
+        """
+        rows = self._router.apply_columns(events)
+        self._forget()
+        return rows
+
+    @property
+    def now(self) -> float:
+        """The time of the last event, seconds."""
+        return self._router.now
+
+    def next_timer(self) -> float | None:
+        """When something happens by itself next, seconds, or None."""
+        return self._router.next_timer()
+
+    # ---- how things stand
+
+    def counts(self) -> dict[str, int]:
+        """Contacts so far: entered = waiting + offered + connected + ended, at every instant."""
+        return self._router.counts()
+
+    def position(self, contact: str | int) -> int:
+        """The place of a waiting contact in its queue, 1 is next; 0 for one that is offered or connected."""
+        slot = self._find(contact)
+        return self._router.rank(slot) + 1 if self._router.contact(slot)["state"] == "waiting" else 0
+
+    def positions(self, queue: str) -> dict[str | int, int]:
+        """The place of every contact that waits in a queue, in that order."""
+        index = self._known(self._queues, queue, "queue")
+        return {self._name(slot): i for i, slot in enumerate(self._router.waiting(index), 1)}
+
+    def eligibility(self, contact: str | int) -> list[dict[str, Any]]:
+        """For every agent, in file order: whether it could get this contact now, and if not, why.
+
+        ``filter`` is the first filter that removes the agent, in the order of the contract, or None; ``until`` the time
+        at which that filter changes if nothing else happens, or None. Details of the filter stand beside it.
+        """
+        slot = self._find(contact)
+        return eligibility(self.center, self._router, slot, self._wishes.get(slot, {}))
+
+    def estimate_wait(self, contact: str | int) -> WaitEstimate:
+        """How long a waiting contact will still wait, seconds: mean, p50 and p90. See :meth:`learn_waits`."""
+        if self._waits is None:
+            raise EventError("waits are not being learned", hint="Call learn_waits() before the first event")
+        return self._waits.predict(contact, self.now)
+
+    def learn_waits(self, estimator: WaitEstimator | None = None) -> WaitEstimator:
+        """From now on observe every event with an estimator, a new one or one that has learned before."""
+        from cordboard.waits import WaitEstimator  # late: routing alone does not need it
+
+        self._waits = estimator if estimator is not None else WaitEstimator(self.center)
+        return self._waits
+
+    def state(self) -> dict[str, Any]:
+        """Everything a wallboard shows: queues with counts and the longest wait, agents with state and contacts."""
+        router, now = self._router, self.now
+        queues = {}
+        for index, name in enumerate(self._queue_names):
+            row = router.queue(index)
+            oldest = row.pop("oldest")
+            queues[name] = {**row, "longest_wait": 0.0 if oldest is None else now - oldest}
+        agents = {}
+        for index, name in enumerate(self._agent_names):
+            row = router.agent(index)
+            held = row["connected"] + row["offered"]
+            first = router.contact(held[0]) if held else None
+            agents[name] = {
+                "state": row["state"],
+                "since": row["since"],
+                "queue": None if first is None else self._queue_names[first["queue"]],
+                "contacts": [self._name(slot) for slot in held],
+                "handled": row["handled"],
+            }
+        return {"t": now, "counts": self.counts(), "queues": queues, "agents": agents}
+
+    # ---- one function for each shape of event
+
+    def _agent(self, call: Callable[[float, int], int]) -> Callable[[float, dict[str, Any]], int]:
+        return lambda t, event: call(t, self._agents[event["agent"]])
+
+    def _contact(self, call: Callable[[float, int], int]) -> Callable[[float, dict[str, Any]], int]:
+        return lambda t, event: call(t, self._find(event["contact"]))
+
+    def _offer(self, call: Callable[[float, int, int], int]) -> Callable[[float, dict[str, Any]], int]:
+        return lambda t, event: call(t, self._find(event["contact"]), self._agents[event["agent"]])
+
+    def _priority_changed(self, t: float, event: dict[str, Any]) -> int:
+        return self._router.priority_changed(t, self._find(event["contact"]), event["priority"])
+
+    def _contact_queued(self, t: float, event: dict[str, Any]) -> int:
+        name = event["contact"]
+        if name in self._slots:
+            return CODES["duplicate_contact"]
+        queue = self._queues[event["queue"]]
+        if len(event) == 4:
+            code, slot = self._router.contact_queued(t, queue)
+        else:
+            code, slot = self._router.contact_queued(t, queue, **self._wished(event))
+        if slot >= 0:
+            self._slots[name] = slot
+            self._names[slot] = name
+            self._gone.pop(name, None)
+            if len(event) > 4:
+                self._wishes[slot] = event
+                self._customers.enters(slot, event.get("customer"))
+        self._arriving = name
+        return code
+
+    def _wished(self, event: dict[str, Any]) -> dict[str, Any]:
+        """The optional fields of contact_queued as the router wants them."""
+        steps, requires = event.get("steps"), event.get("requires")
+        plan = None
+        if steps is not None:
+            plan = [(step.get("for"), step.get("requires", {})) for step in steps]
+        elif requires is not None:
+            plan = [(None, requires)]
+        tiers = None
+        if "min_tier" in event or "max_tier" in event or "tier_rules" in event:
+            rules = [(r["after"], r.get("min_tier"), r.get("max_tier")) for r in event.get("tier_rules", ())]
+            tiers = (event.get("min_tier"), event.get("max_tier"), rules)
+        values = event.get("values")
+        preferred = event.get("preferred_agent")
+        return {
+            "priority": event.get("priority", 0.0),
+            "queued_at": event.get("queued_at"),
+            "preferred": -1 if preferred is None else self._agents[preferred],
+            "steps": plan,
+            "tiers": tiers,
+            "values": None if values is None else {self._agents[agent]: value for agent, value in values.items()},
+            "customer": self._customers.index(event.get("customer")),
+        }
+
+    # ---- names
+
+    @staticmethod
+    def _known(names: Mapping[str, int], name: str, kind: str) -> int:
+        index = names.get(name)
+        if index is None:
+            raise UnknownNameError(f'there is no {kind} "{name}"', Where(key=kind), nearest(name, names))
+        return index
+
+    def _check_names(self, event: dict[str, Any]) -> None:
+        if "agent" in event:
+            self._known(self._agents, event["agent"], "agent")
+        if "queue" in event:
+            self._known(self._queues, event["queue"], "queue")
+            if event.get("preferred_agent") is not None:
+                self._known(self._agents, event["preferred_agent"], "agent")
+            for agent in event.get("values", ()):
+                self._known(self._agents, agent, "agent")
+
+    def _find(self, contact: str | int) -> int:
+        """The slot of a live contact; -1 for none is the router's to refuse."""
+        slot = self._router.find(contact) if isinstance(contact, int) else self._slots.get(contact, -1)
+        if slot < 0:
+            if contact in self._gone:
+                raise StaleEventError(f'contact "{contact}" is gone', Where(key="contact"), "It left, ended or expired")
+            hint = "contact_queued brings a contact into the center"
+            raise UnknownNameError(f'there is no contact "{contact}"', Where(key="contact"), hint)
+        return slot
+
+    def _name(self, slot: int) -> str | int:
+        name = self._names.get(slot)
+        return self._router.contact(slot)["id"] if name is None else name
+
+    def _refuse(self, code: int, event: dict[str, Any]) -> None:
+        if code == CODES["no_memory"]:
+            raise MemoryError
+        if code == CODES["too_many_contacts"]:
+            raise LimitError("too many contacts are in the center", self._max_contacts, "Raise max_contacts")
+        kind, what, hint = _REFUSALS[code]
+        who = event.get("contact", event.get("agent"))
+        where = Where(key="t" if code == CODES["time_back"] else "contact" if "contact" in event else "agent")
+        if code == CODES["time_back"]:
+            what = f"{what}: {event['t']} after {self.now}"
+        elif who is not None:
+            what = f'{what}: "{who}"'
+        raise kind(what, where, hint)
+
+    # ---- effects
+
+    def _fire(self, t: float) -> list[Effect]:
+        """Let timers fire before the event, so that a slot that they free is not taken before it is read."""
+        due = self._router.next_timer()
+        if due is None or due > t or t < self._router.now:
+            return []
+        self._router.advance(t)
+        return self._effects()
+
+    def _effects(self) -> list[Effect]:
+        rows = self._router.effects()
+        effects = [self._effect(row) for row in rows] if rows else []
+        self._forget()
+        return effects
+
+    def _effect(self, row: dict[str, Any]) -> Effect:
+        kind = EFFECTS[row["effect"]]
+        effect: Effect = {"t": row["t"], "effect": kind}
+        if kind in ("agent_away", "wrap_up_started", "wrap_up_ended"):
+            effect["agent"] = self._agent_names[row["agent"]]
+            if kind == "agent_away":
+                effect["reason"] = REASONS[row["reason"]]
+            elif kind == "wrap_up_started":
+                effect["until"] = row["value"]
+            return effect
+        slot = row["slot"]
+        effect["contact"] = self._contact_name(slot, row["contact"]) if slot >= 0 else self._arriving
+        if row["agent"] >= 0:
+            effect["agent"] = self._agent_names[row["agent"]]
+        if kind == "offer":
+            effect["queue"] = self._queue_names[row["queue"]]
+            effect["why"] = self._why(row) if self._explain else {}
+        elif kind == "offer_withdrawn":
+            effect["reason"] = REASONS[row["reason"]]
+        elif kind == "contact_rejected":
+            effect["queue"] = self._queue_names[row["queue"]]
+            effect["reason"] = REASONS[row["reason"]]
+        elif kind == "contact_expired":
+            effect["to"] = self._queue_names[row["queue"]] if row["queue"] >= 0 else None
+        return effect
+
+    def _contact_name(self, slot: int, id: int) -> str | int:
+        return self._names[slot] if id < 0 else id
+
+    def _why(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Both sides of a decision: the agent among those for this contact, the contact among those for the agent."""
+        queue = self.center.queues[row["queue"]]
+        strategy = queue.strategy
+        runner = row["runner_agent"]
+        next_contact = row["runner_slot"]
+        why: dict[str, Any] = {
+            "eligible": row["eligible_agents"],
+            "strategy": strategy,
+            "key": ("", "preferred_agent", "sticky")[row["preferred"]] or _KEYS[strategy],
+            "value": row["value"],
+            "runner_up": None if runner < 0 else self._agent_names[runner],
+            "runner_up_value": None if runner < 0 else row["runner_value"],
+            "tier": row["tier"],
+        }
+        why["contacts"] = {
+            "eligible": row["eligible_contacts"],
+            "order": self.center.order,
+            "key": _ORDER_KEYS[self.center.order],
+            "value": row["contact_value"],
+            "runner_up": None if next_contact < 0 else self._contact_name(next_contact, row["runner_contact"]),
+            "runner_up_value": None if next_contact < 0 else row["runner_contact_value"],
+        }
+        return why
+
+    def _forget(self) -> None:
+        """Let go of the names of contacts that are gone."""
+        for slot in self._router.freed():
+            self._wishes.pop(slot, None)
+            self._customers.leaves(slot)
+            name = self._names.pop(slot, None)
+            if name is not None:
+                del self._slots[name]
+                self._gone[name] = None
+                if len(self._gone) > GONE_MAX:
+                    self._gone.popitem(last=False)
+
+
+class _Customers:
+    """Numbers for customers, so that the router can remember who served them last. Bounded: of those without a contact
+    in the center, the one seen longest ago is forgotten first."""
+
+    def __init__(self, router: Router, limit: int) -> None:
+        self._router, self._limit = router, limit
+        self._numbers: OrderedDict[str, int] = OrderedDict()
+        self._here: dict[str, int] = {}  # contacts in the center
+        self._of: dict[int, str] = {}  # slot -> customer
+        self._free: list[int] = []
+
+    def index(self, customer: str | None) -> int:
+        if customer is None:
+            return -1
+        number = self._numbers.get(customer)
+        if number is None:
+            if len(self._numbers) >= self._limit:
+                self._drop_oldest()
+            number = self._free.pop() if self._free else len(self._numbers)
+            self._numbers[customer] = number
+            self._router.customers(_power_of_two_above(number))
+        self._numbers.move_to_end(customer)
+        return number
+
+    def enters(self, slot: int, customer: str | None) -> None:
+        if customer is not None:
+            self._of[slot] = customer
+            self._here[customer] = self._here.get(customer, 0) + 1
+
+    def leaves(self, slot: int) -> None:
+        customer = self._of.pop(slot, None)
+        if customer is not None:
+            self._here[customer] -= 1
+            if self._here[customer] == 0:
+                del self._here[customer]
+
+    def _drop_oldest(self) -> None:
+        for customer in self._numbers:
+            if customer not in self._here:
+                number = self._numbers.pop(customer)
+                self._router.forget_customer(number)
+                self._free.append(number)
+                return
+
+
+def _power_of_two_above(number: int) -> int:
+    return 1 << max(int(number).bit_length(), 6)
