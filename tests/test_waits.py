@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from realdata import real_data
 
 from cordboard.center import Agent, Center, Queue, parse_center
-from cordboard.errors import LimitError, UnknownNameError
+from cordboard.errors import EventError, LimitError, UnknownNameError
 from cordboard.waits import KINDS_MORE_MAX, LINES_MAX, QUEUES_MAX, WaitEstimator
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -333,7 +333,7 @@ def test_time_that_goes_back_is_refused() -> None:
     estimator = WaitEstimator(center())
     estimator.observe(queued(5.0, "c"))
     for t in (4.0, float("nan")):
-        with pytest.raises(ValueError, match="time goes back"):
+        with pytest.raises(EventError, match="time goes back"):
             estimator.observe(queued(t, "d"))
 
 

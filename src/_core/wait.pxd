@@ -2,18 +2,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from cordboard._core.ridge cimport Ridge_C
 from cordboard._core.waitline cimport Line_C
+from cordboard._core.waitrate cimport Rate_C
 
 cdef enum:
     FEATURES = 47
     TIMESCALES = 3
-
-ctypedef struct Rate_C:
-    # Events over the time at risk: conversations that ended, or contacts who gave up.
-    double events        # forgetting
-    double seconds       # at risk, of those that are over, forgetting
-    double closed        # how many are over, forgetting
-    double open          # how many go on
-    double open_since    # sum of the times at which those began
 
 ctypedef struct Kind_C:
     # A queue together with what its contacts require: those who compete for the same agents on the same terms.
@@ -72,10 +65,19 @@ ctypedef struct Counts_C:
     double all_here
     double overtaken   # share of the arrivals that go before it even if they come later
 
+ctypedef struct Flow_C:
+    # Contacts that were connected, came, and gave up: decayed counts over the timescales.
+    double starts[TIMESCALES]
+    double arrivals[TIMESCALES]
+    double lefts[TIMESCALES]
+    double own_starts[TIMESCALES]
+    double own_arrivals[TIMESCALES]
+
 cdef class WaitCore:
     cdef readonly int kinds, lines, groups, agents, max_kinds, max_lines
     cdef int order
-    cdef double epoch, now
+    cdef readonly double now
+    cdef double epoch
     cdef double last_start
     cdef Rate_C handle, patience    # of all kinds
     cdef Kind_C* kind
@@ -113,6 +115,7 @@ cdef class WaitCore:
     cdef double _theta(self, int kind) noexcept nogil
     cdef const double* _overlap_row(self, int kind) noexcept nogil
     cdef void _count(self, double t, int32_t slot, Counts_C* out) noexcept nogil
+    cdef void _flow(self, double t, int number, Flow_C* out) noexcept nogil
     cdef double _features(self, double t, int32_t slot, double* x) noexcept nogil
     cdef double _answer(self, const double* x, double* out) noexcept nogil
     cdef double _trust(self) noexcept nogil

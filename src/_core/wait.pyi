@@ -11,6 +11,7 @@ class WaitCore:
     max_kinds: int
     max_lines: int
     learned: int
+    now: float
     def __init__(
         self,
         agent_group: NDArray[np.int32],

@@ -11,12 +11,13 @@ whatever the distribution is.
 
 Times are seconds (float64) that never fall. Nothing here allocates after the tables have grown to the center's size.
 """
-from libc.math cimport M_PI, cos, exp, log, log1p, sin, sqrt
+from libc.math cimport M_PI, cos, exp, log1p, sin, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 from cordboard._core.ridge cimport ridge_add, ridge_free, ridge_init, ridge_set_prior, ridge_solve, ridge_value
+from cordboard._core.waitrate cimport Rate_C, at_risk, begun, over, qla
 from cordboard._core.waitline cimport line_append, line_arrived, line_before, line_free, line_init, line_remove
 
 cdef enum:
@@ -37,46 +38,11 @@ cdef double[TIMESCALES] TIMESCALE
 TIMESCALE[:] = [60.0, 300.0, 1200.0]
 cdef double HANDLE_FIRST = 180.0    # seconds, until the first conversation has ended
 cdef double PATIENCE_FIRST = 600.0  # seconds, likewise
-cdef double MEMORY = 20_000.0       # contacts over which handle times and patience are averaged
 cdef double FORGET = 0.9998         # of the regression, an answered contact: 5,000 contacts
 cdef double STRENGTH = 5.0          # of the prior, in contacts
 cdef double TRACK = 0.01            # step of the two quantile multiples, an answered contact
 
 FEATURE_COUNT = FEATURES
-
-cdef double digamma(double x) noexcept nogil:
-    # x > 0; recurrence up to 8, then the asymptotic series (DLMF 5.11.2), relative error below 1e-11.
-    cdef double total = 0.0, f
-    while x < 8.0:
-        total -= 1.0 / x
-        x += 1.0
-    f = 1.0 / (x * x)
-    return total + log(x) - 0.5 / x - f * (1 / 12.0 - f * (1 / 120.0 - f * (1 / 252.0 - f * (1 / 240.0 - f / 132.0))))
-
-cdef double qla(double ahead, double rate, double theta) noexcept nogil:
-    # sum of 1 / (rate + i theta), i = 0 .. ahead, for any real ahead >= 0 (the sum is a difference of digammas).
-    cdef double x = rate / theta
-    if x > 1e5:  # the difference would cancel; the midpoint integral is exact to 1 / x^2 there
-        return log1p((ahead + 1.0) / (x - 0.5)) / theta if theta > 1e-300 * rate else (ahead + 1.0) / rate
-    return (digamma(x + ahead + 1.0) - digamma(x)) / theta
-
-cdef void begun(Rate_C* rate, double t) noexcept nogil:
-    rate.open += 1.0
-    rate.open_since += t
-
-cdef void over(Rate_C* rate, double since, double t, double event) noexcept nogil:
-    cdef double keep = 1.0 - 1.0 / MEMORY
-    rate.open -= 1.0
-    rate.open_since = rate.open_since - since if rate.open > 0.0 else 0.0
-    rate.events = keep * rate.events + event
-    rate.seconds = keep * rate.seconds + t - since
-    rate.closed = keep * rate.closed + 1.0
-
-cdef double at_risk(const Rate_C* rate, double t) noexcept nogil:
-    # Events / seconds at risk is the maximum-likelihood rate when some are still open (censored). Of those only the share
-    # counts that is not yet forgotten elsewhere: at the start all, in the long run none, where it would be counted twice.
-    cdef double fresh = 1.0 - rate.closed / MEMORY
-    return rate.seconds + (fresh * (rate.open * t - rate.open_since) if fresh > 0.0 else 0.0)
 
 
 cdef class WaitCore:
@@ -505,15 +471,31 @@ cdef class WaitCore:
 
     # ---- the features and the answer ----------------------------------------------------------------------------
 
-    cdef double _features(self, double t, int32_t slot, double* x) noexcept nogil:
-        # Fills x[0 .. FEATURES). Returns the competing contacts ahead, or -1 if an agent is free for this contact now.
-        cdef int number = self.place[self.contact[slot].line].kind, g, i, k, at
+    cdef void _flow(self, double t, int number, Flow_C* out) noexcept nogil:
+        # The decayed counts of the last minutes: of the own kind, and of all by the share of its agents who serve them.
         cdef Kind_C* kind = &self.kind[number]
         cdef const double* overlap = self._overlap_row(number)
+        cdef double fade
+        cdef int i, k
+        memset(out, 0, sizeof(Flow_C))
+        for i in range(TIMESCALES):
+            fade = exp((self.epoch - t) / TIMESCALE[i])
+            for k in range(self.kinds):
+                out.starts[i] += overlap[k] * self.kind[k].starts[i] * fade
+                out.arrivals[i] += overlap[k] * self.kind[k].arrivals[i] * fade
+                out.lefts[i] += overlap[k] * self.kind[k].lefts[i] * fade
+            out.own_starts[i] = kind.starts[i] * fade
+            out.own_arrivals[i] = kind.arrivals[i] * fade
+
+    cdef double _features(self, double t, int32_t slot, double* x) noexcept nogil:
+        # Fills x[0 .. FEATURES). Returns the competing contacts ahead, or -1 if an agent is free for this contact now.
+        cdef int number = self.place[self.contact[slot].line].kind, g, i, at
+        cdef Kind_C* kind = &self.kind[number]
         cdef int32_t capacity
         cdef Group_C* group
-        cdef double staffed = 0.0, idle = 0.0, busy = 0.0, load = 0.0, tau = self._tau(), theta = self._theta(number), fade, angle
-        cdef double[TIMESCALES] starts, own_starts, arrivals, own_arrivals, lefts
+        cdef double staffed = 0.0, idle = 0.0, busy = 0.0, load = 0.0, angle
+        cdef double tau = self._tau(), theta = self._theta(number)
+        cdef Flow_C f
         cdef double[6] counts
         cdef Counts_C c
         self._count(t, slot, &c)
@@ -527,29 +509,18 @@ cdef class WaitCore:
                 load += group.load
         if idle > c.ahead and not self.contact[slot].refused:
             return -1.0
-        for i in range(TIMESCALES):
-            fade = exp((self.epoch - t) / TIMESCALE[i])
-            starts[i] = arrivals[i] = lefts[i] = 0.0
-            for k in range(self.kinds):
-                starts[i] += overlap[k] * self.kind[k].starts[i]
-                arrivals[i] += overlap[k] * self.kind[k].arrivals[i]
-                lefts[i] += overlap[k] * self.kind[k].lefts[i]
-            starts[i] *= fade
-            arrivals[i] *= fade
-            lefts[i] *= fade
-            own_starts[i] = kind.starts[i] * fade
-            own_arrivals[i] = kind.arrivals[i] * fade
+        self._flow(t, number, &f)
         staffed = staffed if staffed > 1.0 else 1.0
         counts[:] = [c.own_ahead, c.ahead, c.all_ahead, c.own_here, c.here, c.all_here]
         x[0] = 1.0
         # The physics, with the completion rate of those who are busy now, and with the starts of the last 5 and 20
         # minutes; of those ahead who compete, of those ahead of the own kind, of those who came earlier.
         x[PHYSICS] = qla(c.ahead, load if load > 0.2 / tau else 0.2 / tau, theta) / tau
-        x[2] = qla(c.ahead, starts[1] / TIMESCALE[1] + 1.0 / tau, theta) / tau
-        x[3] = qla(c.ahead, (starts[2] + 1.0) / TIMESCALE[2], theta) / tau
-        x[4] = qla(c.own_ahead, (own_starts[2] + 0.3) / TIMESCALE[2], theta) / tau
-        x[5] = qla(c.own_ahead, (own_starts[1] + 0.3) / TIMESCALE[1], theta) / tau
-        x[6] = qla(c.here, (starts[2] + 1.0) / TIMESCALE[2], theta) / tau
+        x[2] = qla(c.ahead, f.starts[1] / TIMESCALE[1] + 1.0 / tau, theta) / tau
+        x[3] = qla(c.ahead, (f.starts[2] + 1.0) / TIMESCALE[2], theta) / tau
+        x[4] = qla(c.own_ahead, (f.own_starts[2] + 0.3) / TIMESCALE[2], theta) / tau
+        x[5] = qla(c.own_ahead, (f.own_starts[1] + 0.3) / TIMESCALE[1], theta) / tau
+        x[6] = qla(c.here, (f.starts[2] + 1.0) / TIMESCALE[2], theta) / tau
         x[ROOT] = sqrt(x[PHYSICS])
         x[8] = sqrt(x[3])
         for i in range(6):
@@ -564,14 +535,14 @@ cdef class WaitCore:
         x[27] = load * tau / staffed
         at = 28
         for i in range(TIMESCALES):
-            x[at] = log1p(starts[i])
-            x[at + 1] = log1p(own_starts[i])
-            x[at + 2] = log1p(arrivals[i])
+            x[at] = log1p(f.starts[i])
+            x[at + 1] = log1p(f.own_starts[i])
+            x[at + 2] = log1p(f.arrivals[i])
             at += 3
-        x[37] = log1p(own_arrivals[1])
-        x[38] = log1p(own_arrivals[2])
-        x[39] = log1p(lefts[1])
-        x[40] = log1p(lefts[2])
+        x[37] = log1p(f.own_arrivals[1])
+        x[38] = log1p(f.own_arrivals[2])
+        x[39] = log1p(f.lefts[1])
+        x[40] = log1p(f.lefts[2])
         x[41] = log1p(min(t - self.last_start, 3600.0)) / 5.0
         x[42] = log1p(min(t - kind.last_start, 3600.0)) / 5.0
         angle = 2.0 * M_PI * t / 86400.0
@@ -607,7 +578,7 @@ cdef class WaitCore:
         cdef double miss = root * root - sample[PHYSICS], correction = sample[FEATURES + 3] - sample[PHYSICS]
         y[:] = [root * root, root, error * error]
         self.learned += 1
-        self.spread_mean += (y[2] - self.spread_mean) / min(self.learned + 10.0, MEMORY)
+        self.spread_mean += (y[2] - self.spread_mean) / min(self.learned + 10.0, 10_000.0)
         self.physics_square = FORGET * self.physics_square + miss * miss
         self.correction_gain = FORGET * self.correction_gain + miss * correction
         self.correction_square = FORGET * self.correction_square + correction * correction

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cordboard._core.wait import FEATURE_COUNT, WaitCore
 from cordboard.center import Agent, Center, Queue, Step
-from cordboard.errors import LimitError, UnknownNameError, Where
+from cordboard.errors import EventError, LimitError, UnknownNameError, Where
 
 KINDS_MORE_MAX = 64  # kinds beyond the queues' own: contacts that bring their own requirements
 LINES_MAX = 16  # lines a kind, one for each priority and origin; a further one stands with the nearest
@@ -83,8 +83,12 @@ class WaitEstimator:
     def observe(self, event: Mapping[str, Any], effects: Sequence[Mapping[str, Any]] = ()) -> None:
         """Take one event of the journal and the effects with which the engine answered it.
 
-        Times in seconds that never fall (ValueError). UnknownNameError if it names what was never seen.
+        Times in seconds that never fall (EventError). UnknownNameError if it names what was never seen.
         """
+        t = float(event["t"])
+        if not t >= self._core.now:  # NaN too
+            what = f"the time goes back: {t} after {self._core.now}"
+            raise EventError(what, Where(key="t"), "Feed the events in order of time")
         held = any(effect["effect"] == "wrap_up_started" for effect in effects)
         for effect in effects:  # timers fire before the event that lets them be seen ...
             if effect["effect"] != "contact_rejected":
