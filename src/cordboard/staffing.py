@@ -135,7 +135,7 @@ def read_intervals(path: str | Path, *, period: float, aht: float) -> list[Inter
     unknown = [name for name in columns if name not in FIELDS]
     if unknown:
         raise DataError(f"Unknown column {unknown[0]!r}", Where(file, 1), f"Columns are {', '.join(FIELDS)}")
-    found = []
+    found: list[Interval] = []
     for row in rows:
         if len(found) == INTERVALS_MAX:
             raise DataError(f"More than {INTERVALS_MAX} intervals", Where(file, rows.line_num), "Split the file")

@@ -15,6 +15,7 @@ from cordboard.kpi import KPIS
 from cordboard.queueing import SERVICE_LEVEL_ID, Measures
 from cordboard.staffing import Answer, Goal, Interval, Staffing, level, read_intervals, staff
 
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     lang = parser.get_default("lang")
 
@@ -104,7 +105,8 @@ def definition(goal: Goal, lang: words.Lang) -> str:
     """What the service level shown means."""
     return words.pick(
         lang,
-        f"Service level {SERVICE_LEVEL_ID}: {KPIS[SERVICE_LEVEL_ID].formula}, T = {goal.within:g} s; target {percent(goal.target)}.",
+        f"Service level {SERVICE_LEVEL_ID}: {KPIS[SERVICE_LEVEL_ID].formula}, T = {goal.within:g} s; "
+        f"target {percent(goal.target)}.",
         f"服务水平 {SERVICE_LEVEL_ID}：T 秒内应答量 / 呼入量，T = {goal.within:g} 秒；目标 {percent(goal.target)}。",
     )
 
