@@ -29,6 +29,7 @@ PACKAGES = {
     "cordboard._core": CORE,
 }
 EXTENSIONS: dict[str, list[str]] = {  # name -> C sources beside the .pyx
+    "api": [],
     "acd": [],
     "wait": [],
     "pacing_policy": [],

@@ -14,6 +14,9 @@ cdef double erlang_c_of(double b_inverse, long n, double load) noexcept nogil
 cdef void erlang_c_measures(Measures_C* m, long n, double rate, double handle, double within) noexcept nogil
 cdef void erlang_a_measures(
     Measures_C* m, long n, double rate, double handle, double patience, double within) noexcept nogil
+# Erlang A; Erlang C where patience is inf or nobody calls.
+cdef void measures_of(
+    Measures_C* m, long n, double rate, double handle, double patience, double within) noexcept nogil
 cdef long minimum_agents_c(double rate, double handle, const Target_C* target, long limit) noexcept nogil
 cdef long minimum_agents_a(
     double rate, double handle, double patience, const Target_C* target, long limit) noexcept nogil

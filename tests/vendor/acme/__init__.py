@@ -1,0 +1,1 @@
+"""A vendor that embeds the routing engine and the formulas without touching Python objects in its loop."""
