@@ -63,7 +63,9 @@ def link_tree() -> None:
 
 
 def extensions() -> list[Extension]:
-    compile_args = ["-O3", "-fno-math-errno", "-ffp-contract=off"]  # the same bytes on every machine: no fused steps
+    # No fused steps: the same bytes on every machine. The tests of packaging turn optimization off, to build sooner.
+    optimize = f"-O{os.environ.get('CORDBOARD_OPTIMIZE', '3')}"
+    compile_args = [optimize, "-fno-math-errno", "-ffp-contract=off"]
     link_args: list[str] = []
     if SANITIZE:
         compile_args = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
@@ -78,6 +80,27 @@ def extensions() -> list[Extension]:
         for name, sources in EXTENSIONS.items()
         if (ROOT / CORE / f"{name}.pyx").exists()  # until every module has landed
     ]
+
+
+def compiled_extensions() -> list[Extension]:
+    """The extensions, their C written anew where it is stale; none for commands that only read the package's name."""
+    if {"sdist", "egg_info", "dist_info", "--name", "--version"} & set(sys.argv):
+        return []
+    compiled: list[Extension] = cythonize(
+        extensions(),
+        include_path=[str(TREE)],
+        nthreads=os.cpu_count() or 1,
+        compiler_directives={
+            "language_level": "3",
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": DEBUG,
+            "embedsignature": True,
+            "freethreading_compatible": False,
+        },
+    )
+    return compiled
 
 
 def version() -> str:
@@ -97,20 +120,8 @@ def main() -> None:
         packages=list(PACKAGES),
         package_dir=PACKAGES,
         package_data={"cordboard": ["py.typed"], "cordboard._core": ["*.pxd", "*.pyi"]},
-        ext_modules=cythonize(
-            extensions(),
-            include_path=[str(TREE)],
-            nthreads=os.cpu_count() or 1,
-            compiler_directives={
-                "language_level": "3",
-                "boundscheck": DEBUG,
-                "wraparound": False,
-                "cdivision": True,
-                "initializedcheck": DEBUG,
-                "embedsignature": True,
-                "freethreading_compatible": False,
-            },
-        ),
+        exclude_package_data={"": ["*.pyx", "*.c", "*.h"]},
+        ext_modules=compiled_extensions(),
     )
 
 

@@ -6,6 +6,7 @@ not its cordboard: what is tested is what was just built.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -30,8 +31,9 @@ print(cordboard.__version__, core.__file__)
 pytestmark = [pytest.mark.packaging, pytest.mark.slow, pytest.mark.sources, pytest.mark.xdist_group("packaging")]
 
 
-def run(*command, cwd, **more):
-    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, **more)
+def run(*command, cwd):
+    env = {**os.environ, "CORDBOARD_OPTIMIZE": "0", "PYTHONPATH": ""}
+    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, env=env)
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
     return done.stdout
 
@@ -60,7 +62,6 @@ def sources(tmp_path_factory) -> Path:
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.so", "*.pyc", "__pycache__"))
         elif (ROOT / name).exists():
             shutil.copy(ROOT / name, folder)
-    # The generated C saves compiling the same Cython twice; whether it is complete is the sdist's own test.
     for name in ("docs", "tests", "benchmarks"):
         (folder / name).mkdir()
     return folder
@@ -95,7 +96,8 @@ def test_the_wheel_holds_types_declarations_and_no_sources_of_c(built):
 
 
 def test_the_sdist_holds_what_building_needs_and_nothing_compiled(built):
-    names = [name.split("/", 1)[1] for name in tarfile.open(built["sdist"]).getnames() if "/" in name]
+    with tarfile.open(built["sdist"]) as archive:
+        names = [name.split("/", 1)[1] for name in archive.getnames() if "/" in name]
     assert {"setup.py", "pyproject.toml", "LICENSE", "src/_core/api.pxd", "src/_core/queueing.pyx"} <= set(names)
     assert not [name for name in names if name.endswith((".so", ".pyc"))]
     handwritten = {p.name for p in (ROOT / "src" / "_core").glob("*.h")}
