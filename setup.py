@@ -26,6 +26,7 @@ PACKAGES = {
     "cordboard.importers": "src/cordboard/importers",
     "cordboard.simulation": "src/cordboard/simulation",
     "cordboard.pacing": "src/cordboard/pacing",
+    "cordboard.learning": "src/cordboard/learning",
     "cordboard._core": CORE,
 }
 EXTENSIONS: dict[str, list[str]] = {  # name -> C sources beside the .pyx
@@ -122,6 +123,25 @@ def main() -> None:
         package_data={"cordboard": ["py.typed"], "cordboard._core": ["*.pxd", "*.pyi"]},
         exclude_package_data={"": ["*.pyx", "*.c", "*.h"]},
         ext_modules=compiled_extensions(),
+        package_data={
+            "cordboard": ["py.typed"],
+            "cordboard.learning": ["schemas/*.toml"],
+            "cordboard._core": ["*.pxd", "*.pyi"],
+        },
+        ext_modules=cythonize(
+            extensions(),
+            include_path=[str(TREE)],
+            nthreads=os.cpu_count() or 1,
+            compiler_directives={
+                "language_level": "3",
+                "boundscheck": DEBUG,
+                "wraparound": False,
+                "cdivision": True,
+                "initializedcheck": DEBUG,
+                "embedsignature": True,
+                "freethreading_compatible": False,
+            },
+        ),
     )
 
 

@@ -18,6 +18,7 @@ _HOMES: dict[str, str] = {
     "Center": "cordboard.center",
     "load_center": "cordboard.center",
     "parse_center": "cordboard.center",
+    "AnswerModel": "cordboard.learning.model",
 }
 
 __all__ = ["__version__", *_HOMES]
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from cordboard.center import load_center as load_center
     from cordboard.center import parse_center as parse_center
     from cordboard.errors import CordboardError as CordboardError
+    from cordboard.learning.model import AnswerModel as AnswerModel
     from cordboard.simulation import simulate as simulate
 
 

@@ -1,0 +1,104 @@
+/* The online learner's arithmetic: what one row costs. The text of online.pyx says what it computes and why. */
+#ifndef CORDBOARD_ONLINE_KERNEL_H
+#define CORDBOARD_ONLINE_KERNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "detmath.h"
+
+enum {
+    ONLINE_LANES = 4, /* logistic regressions side by side, one vector a weight */
+    /* Experts: the lanes, then */
+    SLOT_SHRUNK = 4, SLOT_EXTRA = 5, /* the shrunk rate; the external expert, NaN = absent */
+    SLOT_POOLED = 6, SLOT_CALIBRATED = 7, /* no experts: kept beside them so that one pass scores all */
+    ONLINE_SLOTS = 8,
+    ONLINE_RECENT_MAX = 3,
+    ONLINE_LEVELS_MAX = 8
+};
+
+#define ONLINE_Z_MAX 30.0
+#define ONLINE_X_MAX 5.0
+#define ONLINE_P_MIN 1e-6
+#define ONLINE_RECENT_PRIOR 5.0 /* labels that the prior counts for in a recent rate */
+
+typedef struct {
+    int n_numbers, n_recent, n_codes, n_levels;
+    double prior, prior_logit, window, strength, cell_decay;
+    double pool_rate, pool_decay, pool_share, platt_rate, platt_decay, platt_pull;
+    double *w, *g2;                                    /* [weight][lane], to be multiplied by the lane's scale */
+    double *lr, *decay, *eps, *keep, *scale_w, *scale_g; /* [lane]; keep = 1 - weight decay */
+    double *mean, *var, *count;                        /* [number] */
+    double *cell_s, *cell_n, *cell_scale;              /* [cell]; decayed successes and labels, times *cell_scale */
+    double *recent_s, *recent_n, *recent_keep;         /* [recent]; recent_keep = 1 - 1/labels */
+    double *cum, *on, *weight;                         /* [slot]; discounted loss, takes part, share in the pool */
+    double *platt; /* slope, intercept, sums of squared gradients of both, gain of calibrated over plain */
+} OnlineModel;
+
+typedef struct {
+    const double *numbers;
+    const int32_t *codes, *cells;
+    double extra;
+} OnlineRow;
+
+/* A trace is what a prediction leaves for its label: x (numbers standardized, recent rates), then z[ONLINE_SLOTS]. */
+typedef struct {
+    double (*predict)(const OnlineModel *m, const OnlineRow *row, double *trace);
+    void (*learn)(OnlineModel *m, const OnlineRow *row, const double *trace, double y, int fresh);
+    void (*observe)(OnlineModel *m, const double *numbers);
+} OnlineKernel;
+
+/* Beta-binomial from the outermost level inwards; the level above is worth at most `strength` labels. */
+static double online_shrunk(const OnlineModel *m, const int32_t *cells, double *effective) {
+    double p = m->prior, n_eff = 0.0, scale = *m->cell_scale;
+    for (int level = 0; level < m->n_levels; level++) {
+        double s = m->cell_s[cells[level]] * scale, n = m->cell_n[cells[level]] * scale;
+        double share = 1.0 / (n + m->strength);
+        p = s * share + m->strength * share * p;
+        n_eff = n + (n_eff < m->strength ? n_eff : m->strength);
+    }
+    *effective = n_eff;
+    return p;
+}
+
+#define TARGET
+#define NAME(x) portable_##x
+#include "online_kernel_body.h"
+#undef TARGET
+#undef NAME
+
+#if defined(__x86_64__)
+#define TARGET __attribute__((target("avx2")))
+#define NAME(x) avx2_##x
+#include "online_kernel_body.h"
+#undef TARGET
+#undef NAME
+#define TARGET __attribute__((target("avx512f,avx512dq,avx512vl")))
+#define NAME(x) avx512_##x
+#include "online_kernel_body.h"
+#undef TARGET
+#undef NAME
+
+static int online_kernel_level(void) {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return 2;
+    return __builtin_cpu_supports("avx2") ? 1 : 0;
+}
+#else
+static int online_kernel_level(void) { return 0; }
+#endif
+
+/* 0 = portable, 1 = AVX2, 2 = AVX-512; -1 = the best that this processor has. NULL if it lacks the level asked for. */
+static const OnlineKernel *online_kernel(int level) {
+    int best = online_kernel_level();
+    if (level < 0) level = best;
+    if (level > best) return NULL;
+#if defined(__x86_64__)
+    if (level == 2) return &avx512_kernel;
+    if (level == 1) return &avx2_kernel;
+#endif
+    return &portable_kernel;
+}
+
+#endif

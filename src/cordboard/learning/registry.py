@@ -1,0 +1,253 @@
+"""Model files and the registry that keeps them: immutable, checked, without pickle.
+
+A model file is: a magic line, the length of the header (8 bytes), the header (JSON: schema and its hash, settings,
+the
+arrays' names, types and shapes), the arrays' bytes one after the other (little-endian), SHA-256 of all that. Equal
+models
+make equal bytes. Reading runs no code from the file, and checks every length before it is believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cordboard.errors import DataError, ModelFileError, Where
+from cordboard.learning.compiled import Compiled, CompiledLinear, CompiledTrees
+from cordboard.learning.head import Settings
+from cordboard.learning.model import AnswerModel
+from cordboard.learning.schema import Schema
+
+MAGIC = b"cordboard answer model 1\n"
+DTYPES = ("<f8", "<i8", "<i4", "|u1")
+HEADER_MAX = 16 * 1024 * 1024
+POINTER = "CURRENT"
+AUDIT = "audit.jsonl"
+
+
+def to_bytes(model: AnswerModel, notes: Mapping[str, Any] | None = None) -> bytes:
+    """A model's champions as the bytes of a model file. ``notes``: plain data to keep with it, e.g. metrics."""
+    meta, arrays = model.to_arrays()
+    index, parts = [], []
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        dtype = array.dtype.newbyteorder("<").str
+        if dtype not in DTYPES:
+            raise TypeError(f"array {name!r} has type {dtype}")
+        index.append([name, dtype, list(array.shape)])
+        parts.append(array.astype(dtype).tobytes())
+    header = json.dumps({**meta, "notes": dict(notes or {}), "arrays": index}, sort_keys=True, allow_nan=False).encode()
+    body = b"".join([MAGIC, len(header).to_bytes(8, "little"), header, *parts])
+    return body + hashlib.sha256(body).digest()
+
+
+def from_bytes(data: bytes, schema: Schema | None = None, file: str | None = None) -> AnswerModel:
+    """The model in the bytes of a file. ModelFileError if it is damaged, or not for ``schema`` (where one is
+    given)."""
+    header, arrays = file_parts(data, file)
+    if schema is not None and header.get("schema_hash") != schema.hash:
+        found = header.get("schema", {})
+        raise ModelFileError(
+            f"the model was made for schema {found.get('name')!r} version {found.get('version')} "
+            f"({str(header.get('schema_hash'))[:12]}), not for {schema.name!r} version {schema.version} "
+            f"({schema.hash[:12]})",
+            Where(file), "Train a model with this schema, or load it with the schema it was made for.",
+        )  # fmt: skip
+    try:
+        return _build(header, arrays)
+    except (DataError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelFileError(f"the model file holds no usable model: {error}", Where(file), "Train it again.") from None
+
+
+def file_parts(data: bytes, file: str | None = None) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """(header, arrays) of a model file's bytes. ModelFileError if a checksum, a length or a type is not right."""
+
+    def damaged(what: str) -> ModelFileError:
+        return ModelFileError(
+            f"the model file is damaged: {what}", Where(file), "Restore it, or roll back to another model."
+        )
+
+    if not data.startswith(MAGIC):
+        raise ModelFileError(
+            "this is no model file of cordboard", Where(file), "Give a file that `cordboard learn` wrote."
+        )
+    at = len(MAGIC) + 8
+    if len(data) < at + 32 or hashlib.sha256(data[:-32]).digest() != data[-32:]:
+        raise damaged("its checksum does not agree")
+    length = int.from_bytes(data[len(MAGIC) : at], "little")
+    end = len(data) - 32
+    if length > min(HEADER_MAX, end - at):
+        raise damaged("its header has no end")
+    try:
+        header = json.loads(data[at : at + length])
+        index = [(str(name), str(dtype), tuple(int(n) for n in shape)) for name, dtype, shape in header["arrays"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged(f"its header can't be read ({error})") from None
+    at += length
+    arrays = {}
+    for name, dtype, shape in index:
+        if dtype not in DTYPES or any(n < 0 for n in shape):
+            raise damaged(f"array {name!r} has type {dtype}, shape {shape}")
+        size = int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
+        if size > end - at:
+            raise damaged(f"array {name!r} is cut off")
+        arrays[name] = np.frombuffer(data, dtype, size // np.dtype(dtype).itemsize, at).reshape(shape)
+        at += size
+    if at != end:
+        raise damaged("bytes are left over")
+    return header, arrays
+
+
+def _build(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> AnswerModel:
+    schema = Schema.from_dict(header["schema"])
+    if schema.hash != header["schema_hash"]:
+        raise ValueError("the schema's hash does not agree with the schema")
+    settings = {name: _settings(entry) for name, entry in header["settings"].items()}
+    first = settings[header["heads"][0]]
+    model = AnswerModel(schema, header["heads"], at=header["at"], features=header["features"], settings=first)
+    for name, head in model.heads.items():
+        mine = {key.removeprefix(f"{name}/"): a for key, a in arrays.items() if key.startswith(f"{name}/")}
+        head.settings = head.champion.settings = settings[name]
+        learner = head.champion.learner = settings[name].learner(model.encoder)
+        learner.restore(_part(mine, "online"))
+        compiled: Compiled | None = None
+        if trees := _part(mine, "trees"):
+            compiled = CompiledTrees(trees)
+        elif linear := _part(mine, "linear"):
+            compiled = CompiledLinear(linear)
+        if compiled is not None and compiled.n_features != len(model.encoder.dense_names):
+            raise ValueError("the compiled model takes other features")
+        head.champion.compiled = compiled
+    return model
+
+
+def _part(arrays: dict[str, NDArray[Any]], kind: str) -> dict[str, NDArray[Any]]:
+    native = {k.removeprefix(f"{kind}/"): a for k, a in arrays.items() if k.startswith(f"{kind}/")}
+    return {k: a.astype(a.dtype.newbyteorder("=")) for k, a in native.items()}
+
+
+def _settings(entry: dict[str, Any]) -> Settings:
+    fields = dict(entry)
+    fields["lanes"] = tuple(tuple(float(v) for v in lane) for lane in entry["lanes"])
+    fields["recent"] = tuple(float(v) for v in entry["recent"])
+    return Settings(**fields)
+
+
+class Registry:
+    """A folder of model files, one of which is current. Files are named by their checksum and never change.
+
+    The pointer to the current one is swapped atomically; every swap adds a line to the audit log.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def models(self) -> list[str]:
+        """Versions in the folder, by name."""
+        return sorted(path.stem for path in self.folder.glob("*.model"))
+
+    def current(self) -> str | None:
+        """The current version; None before the first."""
+        try:
+            return (self.folder / POINTER).read_text("ascii").strip() or None
+        except OSError:
+            return None
+
+    def add(self, model: AnswerModel, now: float, who: str = "", notes: Mapping[str, Any] | None = None,
+            publish: bool = True) -> str:  # fmt: skip
+        """Write a model file and, unless told not to, make it current. Its version. ``now``: seconds since 1970,
+        for the log."""
+        data = to_bytes(model, notes)
+        version = hashlib.sha256(data).hexdigest()[:16]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{version}.model"
+        if not path.exists():
+            _write_whole(path, data)
+            path.chmod(0o444)
+        self._audit(now, "add", version, who, dict(notes or {}))
+        if publish:
+            self.publish(version, now, who)
+        return version
+
+    def load(self, version: str | None = None, schema: Schema | None = None) -> AnswerModel:
+        """A version's model, the current one unless named. ModelFileError if it is absent, damaged or for another
+        schema."""
+        version = version or self.current()
+        if version is None:
+            raise ModelFileError("the registry has no current model", Where(str(self.folder)), "Add one first.")
+        path = self._path(version)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ModelFileError(f"model {version} can't be read: {error}", Where(str(path)), self._hint()) from None
+        if hashlib.sha256(data).hexdigest()[:16] != version:
+            raise ModelFileError(
+                "the model file is damaged: its checksum is not its name", Where(str(path)), "Restore it, or roll back."
+            )
+        model = from_bytes(data, schema, str(path))
+        model.version = version
+        return model
+
+    def publish(self, version: str, now: float, who: str = "", action: str = "publish") -> None:
+        """Make a version current, after it has been read whole."""
+        self.load(version)
+        before = self.current()
+        _write_whole(self.folder / POINTER, f"{version}\n".encode())
+        self._audit(now, action, version, who, {"before": before})
+
+    def roll_back(self, now: float, who: str = "") -> str:
+        """Make the version current that was so before the present one. Its name."""
+        back = None
+        current = self.current()
+        for entry in self.audit():
+            if entry["action"] in ("publish", "roll_back") and entry["version"] == current:
+                back = entry["notes"].get("before")
+        if back is None:
+            raise ModelFileError("there is no earlier model to go back to", Where(str(self.folder)), self._hint())
+        self.publish(back, now, who, "roll_back")
+        return str(back)
+
+    def audit(self) -> list[dict[str, Any]]:
+        """The log of what was done, oldest first: t, action, version, who, notes."""
+        try:
+            lines = (self.folder / AUDIT).read_text("utf-8").splitlines()
+        except OSError:
+            return []
+        return [json.loads(line) for line in lines if line]
+
+    def _path(self, version: str) -> Path:
+        if len(version) != 16 or not set(version) <= set("0123456789abcdef"):
+            raise ModelFileError(f"{version!r} is no version", Where(str(self.folder)), self._hint())
+        return self.folder / f"{version}.model"
+
+    def _hint(self) -> str:
+        return f"There are: {', '.join(self.models()) or 'none'}."
+
+    def _audit(self, now: float, action: str, version: str, who: str, notes: dict[str, Any]) -> None:
+        entry = {"t": now, "action": action, "version": version, "who": who, "notes": notes}
+        with open(self.folder / AUDIT, "a", encoding="utf-8") as log:
+            log.write(json.dumps(entry, sort_keys=True) + "\n")
+            log.flush()
+            os.fsync(log.fileno())
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees all of it or none, whatever happens."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
