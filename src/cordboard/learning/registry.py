@@ -43,7 +43,7 @@ def to_bytes(model: AnswerModel, notes: Mapping[str, Any] | None = None) -> byte
             raise TypeError(f"array {name!r} has type {dtype}")
         index.append([name, dtype, list(array.shape)])
         parts.append(array.astype(dtype).tobytes())
-    header = json.dumps({**meta, "notes": dict(notes or {}), "arrays": index}, sort_keys=True, allow_nan=False).encode()
+    header = json.dumps({**meta, "notes": dict(notes or {}), "arrays": index}, allow_nan=False).encode()
     body = b"".join([MAGIC, len(header).to_bytes(8, "little"), header, *parts])
     return body + hashlib.sha256(body).digest()
 

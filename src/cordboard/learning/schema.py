@@ -157,8 +157,8 @@ class Schema:
 
     @property
     def hash(self) -> str:
-        """64 hexadecimal digits that differ as soon as anything in the schema does."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        """64 hexadecimal digits that differ as soon as anything in the schema does, the features' order included."""
+        text = json.dumps(self.to_dict(), separators=(",", ":"), ensure_ascii=True)  # unsorted: the order counts
         return hashlib.sha256(text.encode()).hexdigest()
 
     @staticmethod

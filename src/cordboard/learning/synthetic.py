@@ -28,6 +28,7 @@ from cordboard.learning.schema import Schema
 Floats = NDArray[np.float64]
 
 HOURS = np.arange(9, 21)
+DAYS = 60  # over which the attempts are spread
 LINES = ("mobile", "landline")
 REGIONS = ("north", "south", "east", "west", "abroad")
 CAMPAIGNS = ("renewal", "survey", "offer")
@@ -64,11 +65,8 @@ def attempts(n: int, seed: int = 0, leads: int | None = None) -> Attempts:
     tries, last = np.zeros(leads, int), np.full(leads, -1)
     same = np.zeros((leads, len(PARTS)), int)
     who = rng.integers(leads, size=n)
-    hour, weekday = (
-        HOURS[np.sort(rng.integers(len(HOURS), size=n))],
-        (np.arange(n) * 6 // max(n, 1) * 5 + rng.integers(6)) % 6,
-    )
-    hour = rng.permutation(hour)
+    hour = HOURS[rng.integers(len(HOURS), size=n)]
+    weekday = np.arange(n) * DAYS // max(n, 1) % 6  # Monday to Saturday
     truth, ring = np.empty((n, len(OUTCOMES))), np.empty(n)
     table: dict[str, list[Any]] = {
         k: [] for k in ("hour", "weekday", "line", "region", "campaign", "age", "tries", "last", "same_part")
