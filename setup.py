@@ -120,28 +120,13 @@ def main() -> None:
         version=version(),
         packages=list(PACKAGES),
         package_dir=PACKAGES,
-        package_data={"cordboard": ["py.typed"], "cordboard._core": ["*.pxd", "*.pyi"]},
-        exclude_package_data={"": ["*.pyx", "*.c", "*.h"]},
-        ext_modules=compiled_extensions(),
         package_data={
             "cordboard": ["py.typed"],
             "cordboard.learning": ["schemas/*.toml"],
             "cordboard._core": ["*.pxd", "*.pyi"],
         },
-        ext_modules=cythonize(
-            extensions(),
-            include_path=[str(TREE)],
-            nthreads=os.cpu_count() or 1,
-            compiler_directives={
-                "language_level": "3",
-                "boundscheck": DEBUG,
-                "wraparound": False,
-                "cdivision": True,
-                "initializedcheck": DEBUG,
-                "embedsignature": True,
-                "freethreading_compatible": False,
-            },
-        ),
+        exclude_package_data={"": ["*.pyx", "*.c", "*.h"]},
+        ext_modules=compiled_extensions(),
     )
 
 
