@@ -1,8 +1,10 @@
-# The event heap of a simulated world, and the memory that grows with it. Inline: every event pushes and pops.
+# The event heap of a simulated world, and the memory that grows with it. Inline: every event pushes and pops. What lacks
+# memory sets w.error, and the run ends after the event.
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.stdlib cimport realloc
+from libc.string cimport memset
 
-from cordboard._core.simkernel cimport Node_C, World_C
+from cordboard._core.simkernel cimport Caller_C, Node_C, Pending_C, World_C
 
 cdef enum:
     W_OK = 0
@@ -71,3 +73,37 @@ cdef inline void close_hole(World_C* w) noexcept nogil:
         w.n_heap -= 1
         if w.n_heap:
             sift_down(w.heap, w.n_heap, w.heap[w.n_heap])
+
+cdef inline int callers_grow(World_C* w, int32_t slot) noexcept nogil:
+    cdef int32_t room = w.callers_room if w.callers_room else 1024
+    while room <= slot:
+        room *= 2
+    cdef void* block = realloc(w.callers, room * sizeof(Caller_C))
+    if block == NULL:
+        return W_NO_MEMORY
+    w.callers = <Caller_C*>block
+    memset(w.callers + w.callers_room, 0, (room - w.callers_room) * sizeof(Caller_C))
+    w.callers_room = room
+    return W_OK
+
+cdef inline int32_t pending_new(World_C* w) noexcept nogil:
+    # A free pending, or -1 with w.error set.
+    cdef int32_t i = w.free_pending, room
+    cdef void* block
+    if i >= 0:
+        w.free_pending = w.pendings[i].next
+        return i
+    if w.n_pendings == w.pendings_room:
+        room = 2 * w.pendings_room if w.pendings_room else 256
+        block = realloc(w.pendings, room * sizeof(Pending_C))
+        if block == NULL:
+            w.error = W_NO_MEMORY
+            return -1
+        w.pendings = <Pending_C*>block
+        w.pendings_room = room
+    w.n_pendings += 1
+    return w.n_pendings - 1
+
+cdef inline void pending_free(World_C* w, int32_t i) noexcept nogil:
+    w.pendings[i].next = w.free_pending
+    w.free_pending = i

@@ -4,7 +4,6 @@ One event is one pass of ``step``: the world's event goes into the engine, the e
 (``drain``), without a Python object in between. Which contact goes to which agent is the engine's business alone.
 """
 
-from libc.math cimport log
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
@@ -14,15 +13,19 @@ import numpy as np
 from cordboard._core cimport acd
 from cordboard._core.acd cimport Router
 from cordboard._core.acd_types cimport (
-    ACD_OK, ACD_TOO_MANY_CONTACTS,
+    ACD_NO_OFFER, ACD_OK, ACD_TOO_MANY_CONTACTS, ACD_UNKNOWN_CONTACT,
     EFFECT_AGENT_AWAY, EFFECT_CONTACT_EXPIRED, EFFECT_CONTACT_REJECTED, EFFECT_OFFER, EFFECT_OFFER_EXPIRED,
     EFFECT_OFFER_WITHDRAWN, EFFECT_WRAP_UP_ENDED, EFFECT_WRAP_UP_STARTED,
     AWAY, OFFERED, READY, WAITING,
     Agent, Effect_C,
 )
 from cordboard._core.rng cimport splitmix64
+from cordboard._core.simarrivals cimport schedule_arrival, stream
+from cordboard._core.simheap cimport (
+    KIND_BITS, W_NO_MEMORY, W_OK, callers_grow, close_hole, heap_grow, pending_free, pending_new, push,
+)
 from cordboard._core.simlaws cimport LAW_DETERMINISTIC, Law_C, NEVER_US, law_ticks, laws_fill, unit
-from cordboard._core.simheap cimport KIND_BITS, W_NO_MEMORY, W_OK, close_hole, heap_grow, push
+from cordboard._core.simstats cimport enter_queue, next_batch, record, touch, wait_bin
 
 RECORD = np.dtype([
     ("index", "i8"), ("entered", "i8"), ("wait", "i8"), ("talk", "i8"), ("source", "i4"), ("attempt", "i4"),
@@ -34,143 +37,9 @@ AGENT_COLUMNS = N_AGENT
 
 cdef enum: KIND_MASK = (1 << KIND_BITS) - 1
 cdef uint32_t GENERATION_MASK = (1 << (32 - KIND_BITS)) - 1
-cdef uint64_t PURPOSE = <uint64_t>0xD1342543DE82EF95  # odd: a purpose's stream never meets another's for one key
-
-
-# ---- memory that grows ------------------------------------------------------------------------------------------------
-
-cdef int callers_grow(World_C* w, int32_t slot) noexcept nogil:
-    cdef int32_t room = w.callers_room if w.callers_room else 1024
-    while room <= slot:
-        room *= 2
-    cdef void* block = realloc(w.callers, room * sizeof(Caller_C))
-    if block == NULL:
-        return W_NO_MEMORY
-    w.callers = <Caller_C*>block
-    memset(w.callers + w.callers_room, 0, (room - w.callers_room) * sizeof(Caller_C))
-    w.callers_room = room
-    return W_OK
-
-
-cdef int32_t pending_new(World_C* w) noexcept nogil:
-    # A free pending, or -1 with w.error set.
-    cdef int32_t i = w.free_pending, room
-    cdef void* block
-    if i >= 0:
-        w.free_pending = w.pendings[i].next
-        return i
-    if w.n_pendings == w.pendings_room:
-        room = 2 * w.pendings_room if w.pendings_room else 256
-        block = realloc(w.pendings, room * sizeof(Pending_C))
-        if block == NULL:
-            w.error = W_NO_MEMORY
-            return -1
-        w.pendings = <Pending_C*>block
-        w.pendings_room = room
-    w.n_pendings += 1
-    return w.n_pendings - 1
-
-
-cdef inline void pending_free(World_C* w, int32_t i) noexcept nogil:
-    w.pendings[i].next = w.free_pending
-    w.free_pending = i
-
-
-cdef void record(World_C* w, const Caller_C* c, int32_t outcome, int64_t wait, int64_t talk) noexcept nogil:
-    cdef void* block
-    cdef Record_C* r
-    if w.n_records == w.records_room:
-        block = realloc(w.records, 2 * w.records_room * sizeof(Record_C))
-        if block == NULL:
-            w.error = W_NO_MEMORY
-            return
-        w.records = <Record_C*>block
-        w.records_room *= 2
-    r = &w.records[w.n_records]
-    w.n_records += 1
-    r.index, r.entered, r.wait, r.talk = c.index, c.entered, wait, talk
-    r.source, r.attempt, r.outcome, r.queue, r.agent = c.source, c.attempt, outcome, c.queue, c.agent
-
-
-# ---- statistics -------------------------------------------------------------------------------------------------------
-
-cdef inline int wait_bin(int64_t wait) noexcept nogil:
-    cdef uint64_t v = <uint64_t>wait >> 10
-    cdef int octave = 0
-    while v >> octave >= 64:
-        octave += 1
-    if v < 32:
-        return <int>v
-    cdef int at = 32 * (octave + 1) + <int>(v >> octave) - 32
-    return at if at < N_BINS else N_BINS - 1
-
-
-cdef inline void enter_queue(World_C* w, Caller_C* c, int32_t queue) noexcept nogil:
-    cdef int64_t at = <int64_t>w.batch * w.n_queues + queue
-    c.queue = queue
-    c.entered = w.now
-    c.row = w.counters + at * N_COUNTERS
-    c.bins = w.bins + at * N_BINS
-    c.row[C_OFFERED] += 1
-
-
-cdef inline void touch(World_C* w, int32_t agent) noexcept nogil:
-    # Book the time of the agent's state if the engine has changed it.
-    cdef const Agent* a = &w.engine.agents[agent]
-    cdef Desk_C* d = &w.desks[agent]
-    cdef int32_t state
-    if a.n_connected:
-        state = S_TALKING
-    elif a.wrapping:
-        state = S_WRAP_UP
-    elif a.n_links:
-        state = S_RINGING
-    else:
-        state = S_IDLE if a.presence == READY else S_AWAY if a.presence == AWAY else S_OFFLINE
-    if state == d.state:
-        return
-    w.agent_rows[(<int64_t>w.batch * w.n_agents + agent) * N_AGENT + d.state] += w.now - d.since
-    d.since = w.now
-    d.state = state
-
-
-cdef void next_batch(World_C* w) noexcept nogil:
-    # The window of the statistics moves on; every agent's running state is booked up to now.
-    cdef int32_t i
-    for i in range(w.n_agents):
-        w.agent_rows[(<int64_t>w.batch * w.n_agents + i) * N_AGENT + w.desks[i].state] += w.now - w.desks[i].since
-        w.desks[i].since = w.now
-    w.batch = w.next_batch
-    w.next_batch += 1
-    if w.batch < w.n_batches:
-        push(w, w.batch_at[w.next_batch], K_BATCH, 0, 0)
 
 
 # ---- callers ----------------------------------------------------------------------------------------------------------
-
-cdef inline uint64_t stream(uint64_t key, int purpose, int number) noexcept nogil:
-    return key + <uint64_t>(purpose + 8 * number) * PURPOSE
-
-
-cdef void schedule_arrival(World_C* w, int32_t source) noexcept nogil:
-    # The next arrival of a source: of its trace, or of the Poisson process by inversion of the integrated rate.
-    cdef Source_C* s = &w.sources[source]
-    cdef double need, end, rate, at = s.at
-    if s.trace != NULL:
-        if s.count < s.n_trace:
-            push(w, s.trace[s.count], K_ARRIVAL, source, 0)
-        return
-    need = -log(unit(&s.arrival_state))
-    while s.piece < s.n_pieces:
-        end, rate = s.piece_end[s.piece], s.piece_rate[s.piece]
-        if (end - at) * rate > need:
-            s.at = at + need / rate
-            push(w, <int64_t>s.at, K_ARRIVAL, source, 0)
-            return
-        need -= (end - at) * rate
-        at = end
-        s.piece += 1
-
 
 cdef void maybe_retry(World_C* w, int32_t source, uint64_t key, int64_t index, int32_t attempt) noexcept nogil:
     cdef Source_C* s = &w.sources[source]
@@ -373,6 +242,7 @@ cdef int offered(World_C* w, int32_t slot, int32_t agent) noexcept nogil:
     cdef Source_C* s = &w.sources[c.source]
     cdef uint64_t x
     cdef int32_t i
+    cdef int code
     cdef bint declines = False
     c.row[C_OFFERS] += 1
     c.offers += 1
@@ -384,7 +254,9 @@ cdef int offered(World_C* w, int32_t slot, int32_t agent) noexcept nogil:
                 return W_OK
             declines = True
     if s.ring_at_once and not declines:
-        return accept(w, slot, agent)
+        code = accept(w, slot, agent)
+        # Withdrawn within this very event: another agent of ring_all was quicker, or the contact's time was up.
+        return W_OK if code == ACD_NO_OFFER or code == ACD_UNKNOWN_CONTACT else code
     touch(w, agent)
     i = pending_new(w)
     if i < 0:

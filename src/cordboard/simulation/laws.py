@@ -9,6 +9,7 @@ mean**2.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,17 +62,17 @@ class LawTable:
 Code = tuple[int, int, float, float, Sequence[float]]
 
 
-class Law:
+class Law(ABC):
     """The root of the laws."""
 
     @property
+    @abstractmethod
     def mean(self) -> float:
         """Seconds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, table: LawTable) -> Code:
         """kind, count, a, b, doubles of its own; see ``_core/simlaws.pxd``."""
-        raise NotImplementedError
 
     def draw(self, n: int, seed: int = 0) -> npt.NDArray[np.float64]:
         """``n`` independent draws, float64 seconds, by the kernel's own code."""
