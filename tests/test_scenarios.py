@@ -497,6 +497,36 @@ def test_a_reserve_holds_idle_agents_back_for_its_queues(day_of: DayOf) -> None:
     assert day("2 contact_queued c3 vip") == ["2 offer c3 wu"]
 
 
+# -- one instant -----------------------------------------------------------------------------------------------------
+
+
+def test_a_wait_that_is_over_comes_before_an_offer_that_expires_at_the_same_instant(day_of: DayOf) -> None:
+    day = day_of("[queues.q]\nmax_wait = 8\noffer_timeout = 8\nmax_no_answer = 1\n" + agents("li"))
+    day.all("0 agent_ready li", "0 contact_queued c1 q")
+    assert day("8 clock") == ["8 offer_withdrawn c1 li", "8 contact_expired c1"]
+
+
+def test_an_offer_that_expires_comes_before_a_wrap_up_that_ends_at_the_same_instant(day_of: DayOf) -> None:
+    day = day_of("[queues.q]\noffer_timeout = 8\n" + agents("li") + agents("wu", wrap_up="6"))
+    day.all("0 agent_ready wu", "0 contact_queued c1 q", "1 offer_accepted c1 wu", "2 agent_ready li")
+    day.all("2 contact_queued c2 q", "4 contact_ended c1")
+    assert day("10 clock") == ["10 offer_expired c2 li", "10 wrap_up_ended wu", "10 offer c2 wu"]
+
+
+def test_a_wrap_up_that_ends_comes_before_a_retry_delay_that_ends_at_the_same_instant(day_of: DayOf) -> None:
+    day = day_of("[queues.q]\nretry_delay = 5\n" + agents("li") + agents("wu", wrap_up="5"))
+    day.all("0 agent_ready wu", "0 contact_queued c1 q", "0 offer_accepted c1 wu", "1 agent_ready li")
+    day.all("2 contact_queued c2 q", "3 offer_declined c2 li", "3 contact_ended c1", "4 contact_queued c3 q")
+    assert day("8 clock") == ["8 wrap_up_ended wu", "8 offer c2 wu", "8 offer c3 li"]
+
+
+def test_a_retry_delay_that_ends_comes_before_a_delay_of_a_contact_that_ends_at_the_same_instant(day_of: DayOf) -> None:
+    day = day_of("[queues.q]\nretry_delay = 5\n[queues.late]\ndelay = 6\nweight = 9\n" + agents("li"))
+    day.all("0 agent_ready li", "1 contact_queued c1 q", "2 contact_queued c2 late", "3 offer_declined c1 li")
+    day("4 contact_queued c3 q")
+    assert day("8 clock") == ["8 offer c3 li"]
+
+
 # -- what does not fit -----------------------------------------------------------------------------------------------
 
 
