@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from cordboard.center import parse_center
+from cordboard.cli import main
 from cordboard.errors import DataError
 from cordboard.importers import anonymous_bank as bank
+from tests.realdata import real_data
 
 HEADER = "\t".join(bank.COLUMNS)
 # One call a line: vru+line, call id, customer, priority, type, date, vru in, out, s, queue in, out, s, outcome, service
@@ -135,3 +138,53 @@ def test_the_records_as_events_name_the_agent_of_the_record_and_use_nothing_late
     early = [call for call in calls if call.entered < 9 * 3600 + 60]
     again = [event for event in bank.recorded_events(early, center) if event["t"] < 9 * 3600 + 60]
     assert cut == again, "what comes later changes nothing"
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def test_what_the_command_writes_replays_without_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    month, center, journal = write(tmp_path, LINES), tmp_path / "bank.toml", tmp_path / "month.jsonl"
+    assert run("import", "anonymous-bank", month, "--center", center, "--journal", journal, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["used"] == 7 and report["events"] == len(journal.read_text().splitlines())
+    assert run("replay", center, journal, "--effects", tmp_path / "effects.jsonl", "--strict") == 0
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    accepted = {event["contact"]: event["t"] for event in events if event["event"] == "offer_accepted"}
+    ended = {event["contact"]: event["t"] for event in events if event["event"] == "contact_ended"}
+    assert ended["AA01-1"] - accepted["AA01-1"] == 120, "it talks as long as the record says"
+    assert run("import", "anonymous-bank", month, "--center", center, "--lang", "zh") == 0
+    assert "读取" in capsys.readouterr().out
+
+
+def test_a_line_that_makes_no_sense_ends_the_command_with_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    month = write(tmp_path, [LINES[0].replace("990101", "yesterday")])
+    assert run("import", "anonymous-bank", month, "--center", tmp_path / "bank.toml") == 2
+    assert "month.txt:2 [date]" in capsys.readouterr().err
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_january_1999_replays_and_simulates_without_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    january = real_data("anonymous_bank_1999_01.txt")
+    center, journal, scenario = tmp_path / "bank.toml", tmp_path / "january.jsonl", tmp_path / "january.toml"
+    outputs = ("--center", center, "--journal", journal, "--scenario", scenario)
+    assert run("import", "anonymous-bank", january, *outputs, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["read"], report["used"]) == (31_599, 30_140)
+    assert report["skipped"] == {
+        "hung up before the queue": 1217,
+        "PHANTOM: to be ignored, says its publisher": 240,
+        "unknown type AA": 2,
+    }
+    assert run("replay", center, journal, "--effects", tmp_path / "effects.jsonl", "--strict", "--json") == 0
+    capsys.readouterr()
+    effects = [json.loads(line) for line in (tmp_path / "effects.jsonl").read_text().splitlines()]
+    assert 27_000 < sum(effect["effect"] == "offer" for effect in effects) < 30_140
+    assert run("simulate", center, "--scenario", scenario, "--replications", 2, "--json") == 0
+    assert json.loads(capsys.readouterr().out)

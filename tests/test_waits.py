@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from realdata import real_data
 
+from cordboard.acd import Acd
 from cordboard.center import Agent, Center, Queue, parse_center
-from cordboard.errors import EventError, LimitError, UnknownNameError
+from cordboard.errors import EventError, LimitError, StaleEventError, UnknownNameError
 from cordboard.waits import KINDS_MORE_MAX, LINES_MAX, QUEUES_MAX, WaitEstimator
+from tests.realdata import real_data
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.waits_worlds import bank_calls, errors, exceeded, learned_world, mmn_m, qla
@@ -68,6 +69,7 @@ def test_in_mmn_m_the_error_is_within_5_percent_of_the_exact_minimum(
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_on_the_real_bank_calls_it_beats_the_bars_and_keeps_its_p90() -> None:
     january, february = real_data("anonymous_bank_1999_01.txt"), real_data("anonymous_bank_1999_02.txt")
     calls = bank_calls(january, february)
@@ -341,3 +343,83 @@ def test_a_center_without_agents_still_gives_a_number() -> None:
     estimator = WaitEstimator(replace(center(), agents=()))
     estimator.observe(queued(5.0, "c"))
     assert 0 < estimator.predict("c").p50 <= estimator.predict("c").p90
+
+
+# ---- in the engine
+
+
+def test_in_the_engine_it_follows_offers_overflow_wrap_up_and_absent_agents() -> None:
+    spec = parse_center(
+        "[queues.first]\nmax_wait = 60\noverflow = 'second'\noffer_timeout = 8\nwrap_up = 15\nmax_no_answer = 2\n"
+        "[queues.second]\nmax_wait = 90\nmax_waiting = 6\nwrap_up = 5\noffer_timeout = 8\n"
+        "[agents.x]\n[agents.y]\nqueues = ['first']\n[agents.z]\nqueues = ['second']\n"
+    )
+    acd = Acd(spec)
+    estimator = acd.learn_waits()
+    draw = np.random.default_rng(8)
+    here: set[str] = set()  # waiting or offered, as the effects tell
+    offers: list[tuple[str, str]] = []
+    talking: list[str] = []
+    seen = dict.fromkeys(("overflowed", "expired", "rejected", "away", "wrapped", "checked"), 0)
+
+    def tell(event: Event) -> None:
+        try:
+            effects = acd.apply(event)
+        except StaleEventError as error:
+            effects = list(error.effects)
+            event = {"event": "refused", "contact": ""}
+        if event["event"] == "contact_queued":
+            here.add(event["contact"])
+        for effect in effects:
+            kind, contact = effect["effect"], effect.get("contact", "")
+            if kind == "offer":
+                offers.append((contact, effect["agent"]))
+            elif kind == "contact_rejected" or (kind == "contact_expired" and effect["to"] is None):
+                here.discard(contact)
+                seen["rejected" if kind == "contact_rejected" else "expired"] += 1
+            seen["overflowed"] += kind == "contact_expired" and effect["to"] is not None
+            seen["away"] += kind == "agent_away"
+            seen["wrapped"] += kind == "wrap_up_ended"
+        if event["event"] in ("offer_accepted", "contact_left"):
+            here.discard(event["contact"])
+            if event["event"] == "offer_accepted":
+                talking.append(event["contact"])
+
+    t = 0.0
+    for i in range(6000):
+        t += float(draw.exponential(4.0))
+        chance = draw.random()
+        if chance < 0.35:
+            tell(queued(t, f"c{i}", str(draw.choice(["first", "second"])), priority=int(draw.integers(0, 3))))
+        elif chance < 0.65 and offers:
+            contact, agent = offers.pop(int(draw.integers(len(offers))))
+            tell(
+                taken(t, contact, agent)
+                if draw.random() < 0.85
+                else {**taken(t, contact, agent), "event": "offer_declined"}
+            )
+        elif chance < 0.85 and talking:
+            tell({"t": t, "event": "contact_ended", "contact": talking.pop(int(draw.integers(len(talking))))})
+        elif chance < 0.88 and here:
+            tell({"t": t, "event": "contact_left", "contact": sorted(here)[int(draw.integers(len(here)))]})
+        elif chance < 0.9 and here:
+            name = sorted(here)[int(draw.integers(len(here)))]
+            tell({"t": t, "event": "priority_changed", "contact": name, "priority": int(draw.integers(0, 3))})
+        else:
+            tell(
+                {
+                    "t": t,
+                    "event": str(draw.choice(["agent_ready", "agent_ready", "agent_away"])),
+                    "agent": str(draw.choice(list("xyz"))),
+                }
+            )
+        counts = acd.counts()
+        assert counts["waiting"] + counts["offered"] == len(here)
+        for name in here:
+            estimate = acd.estimate_wait(name)
+            assert 0 <= estimate.p50 <= estimate.p90 and estimate == estimator.predict(name, acd.now)
+            seen["checked"] += 1
+    assert all(number > 20 for number in seen.values()), seen
+    assert estimator.learned > 20
+    handle, theta = estimator.learned_rates("first")
+    assert handle > 15 and theta > 0

@@ -8,6 +8,7 @@ minutes, the time of day. What the contact before got is not extrapolated. See d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,18 +86,20 @@ class WaitEstimator:
 
         Times in seconds that never fall (EventError). UnknownNameError if it names what was never seen.
         """
-        t = float(event["t"])
-        if not t >= self._core.now:  # NaN too
+        if not _time(event) >= self._core.now:  # NaN too
+            t = event["t"]
             what = f"the time goes back: {t} after {self._core.now}"
             raise EventError(what, Where(key="t"), "Feed the events in order of time")
         held = any(effect["effect"] == "wrap_up_started" for effect in effects)
+        refused = False
         for effect in effects:  # timers fire before the event that lets them be seen ...
-            if effect["effect"] != "contact_rejected":
+            if effect["effect"] == "contact_rejected" and effect["contact"] not in self._waiting:
+                refused = True
+            else:
                 self._effect(effect)
         self._event(event, held)
-        for effect in effects:  # ... and a contact must have come to be rejected
-            if effect["effect"] == "contact_rejected":
-                self._gone(float(effect["t"]), effect["contact"], abandoned=False)
+        if refused:  # ... and a contact must have come to be turned away
+            self._gone(_time(event), event["contact"], abandoned=False)
 
     def predict(self, contact: object, now: float = 0.0) -> WaitEstimate:
         """The wait still ahead of a waiting contact, at ``now`` (seconds) or the last event, whichever is later.
@@ -129,7 +132,7 @@ class WaitEstimator:
     # ---- events and effects
 
     def _event(self, event: Mapping[str, Any], held: bool) -> None:
-        t, name = float(event["t"]), event["event"]
+        t, name = _time(event), event["event"]
         if name == "contact_queued":
             self._queued(t, event)
         elif name == "offer_accepted":
@@ -152,13 +155,15 @@ class WaitEstimator:
             self._move(t, event["contact"], (queue, kind, float(event["priority"])), _PRIORITY_CHANGED)
 
     def _effect(self, effect: Mapping[str, Any]) -> None:
-        t, name = float(effect["t"]), effect["effect"]
+        t, name = _time(effect), effect["effect"]
         if name == "agent_away":
             self._core.agent_staffed(t, _known(self._agents, effect["agent"], "agent"), False)
         elif name == "wrap_up_ended":
             self._core.wrap_up_ended(t, _known(self._agents, effect["agent"], "agent"))
         elif name == "offer_expired" and effect["contact"] in self._waiting:
             self._core.refused(self._slot(effect["contact"]))
+        elif name == "contact_rejected":
+            self._gone(t, effect["contact"], abandoned=False)
         elif name == "contact_expired":
             if effect["to"] is None:
                 self._gone(t, effect["contact"], abandoned=False)
@@ -232,6 +237,12 @@ class WaitEstimator:
         line = self._core.add_line(kind, spec.weight, priority, max(spec.target_within, 1e-6))
         lines[(priority, origin)] = line
         return line
+
+
+def _time(line: Mapping[str, Any]) -> float:
+    """Seconds to the microsecond, as the engine counts: an effect's time is rounded, its event's may not be."""
+    t = float(line["t"])
+    return round(t * 1e6) / 1e6 if math.isfinite(t) else math.nan
 
 
 def _profile(agent: Agent) -> object:
