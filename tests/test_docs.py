@@ -1,7 +1,7 @@
 """Every example in the words is run, and every link in them leads somewhere.
 
 - ```python blocks with ``>>>`` are doctests; the blocks of one page share their names, in order.
-- ```console blocks: each line that begins with ``$ cordboard`` is run, in a copy of docs/examples; it must end with
+- ```console blocks: each line that begins with ``$ cordboard`` is run, where docs/examples is a copy; it must end with
   status 0, or with N where the line ends with ``# status N``.
 """
 
@@ -49,11 +49,11 @@ def commands(page: Path) -> list[tuple[int, str]]:
 
 @pytest.fixture
 def examples(tmp_path, monkeypatch) -> Path:
-    """A working folder with the files of docs/examples in it."""
-    folder = tmp_path / "examples"
-    shutil.copytree(ROOT / "docs" / "examples", folder)
-    monkeypatch.chdir(folder)
-    return folder
+    """A working folder like the root of the project, with docs/examples and an empty build/, where examples may write."""
+    shutil.copytree(ROOT / "docs" / "examples", tmp_path / "docs" / "examples")
+    (tmp_path / "build").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 with_python = [page for page in PAGES if any(">>>" in text for _, text in blocks(page, "python"))]
