@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from cordboard.acd import Acd
 from cordboard.center import parse_center
 from tests.oracle.duel import Duel, OracleEngine
-from tests.oracle.worlds import STRATEGIES, Journalist, Seeded, random_center
+from tests.oracle.worlds import STRATEGIES, Journalist, Seeded, crowded_center, random_center
 
 T = TypeVar("T")
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
@@ -37,6 +37,14 @@ def play(seed: int, events: int, agents: int = 7, strategies: tuple[str, ...] = 
 def test_engine_and_oracle_agree_on_random_journals(block: int) -> None:
     for seed in range(block * 15, block * 15 + 15):
         play(seed, 150)
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_engine_and_oracle_agree_where_much_falls_on_one_instant(block: int) -> None:
+    for seed in range(block * 15, block * 15 + 15):
+        source = Seeded(9000 + seed)
+        center = crowded_center(source)
+        Duel(center, Acd(center, seed=seed)).play(source, 200)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -123,6 +131,9 @@ if __name__ == "__main__":
     for number in range(int(sys.argv[1]), int(sys.argv[2])):
         try:
             play(number, 200, agents=4 + number % 9)
+            source = Seeded(number)
+            center = crowded_center(source)
+            Duel(center, Acd(center, seed=number)).play(source, 200)
         except BaseException:
             print(f"seed {number}", file=sys.stderr)
             raise

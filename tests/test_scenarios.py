@@ -411,6 +411,22 @@ def test_an_agent_can_end_its_wrap_up_early(day_of: DayOf) -> None:
     assert day("7 wrap_up_ended li") == ["7 wrap_up_ended li", "7 offer c2 li"]
 
 
+def test_of_two_wrap_ups_at_once_the_later_end_counts(day_of: DayOf) -> None:
+    text = "[queues.long]\nwrap_up = 20\n[queues.short]\nwrap_up = 5\n" + agents("li", capacity="{ voice = 2 }")
+    day = day_of(text)
+    day.all("0 agent_ready li", "0 contact_queued c1 long", "0 contact_queued c2 short")
+    day.all("1 offer_accepted c1 li", "1 offer_accepted c2 li", "2 contact_ended c1", "3 contact_ended c2")
+    assert day("50 clock") == ["22 wrap_up_ended li"]
+
+
+def test_of_two_retry_delays_at_once_the_later_end_counts(day_of: DayOf) -> None:
+    text = "[queues.long]\nretry_delay = 20\n[queues.short]\nretry_delay = 5\n" + agents("li", capacity="{ voice = 2 }")
+    day = day_of(text)
+    day.all("0 agent_ready li", "0 contact_queued c1 long", "0 contact_queued c2 short")
+    day.all("2 offer_declined c1 li", "3 offer_declined c2 li", "4 contact_queued c3 long")
+    assert day("30 clock") == ["22 offer c3 li"]
+
+
 def test_idle_time_starts_after_the_wrap_up(day_of: DayOf) -> None:
     day = day_of("[queues.q]\n" + agents("li", wrap_up="10") + agents("wu", wrap_up="1"))
     day.all("0 agent_ready li", "0 agent_ready wu", "0 contact_queued c1 q", "0 contact_queued c2 q")

@@ -7,6 +7,7 @@ Times lie on a coarse grid most of the time, so that timers coincide with each o
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from cordboard.center import STRATEGIES, Agent, Center, Queue, Reserve, Step, Weights
@@ -116,6 +117,29 @@ def random_center(source: Source, most_agents: int = 7, strategies: tuple[str, .
         order=source.pick(["priority", "score", "ratio"]),
         reserves=tuple(reserves),
     )
+
+
+def crowded_center(source: Source) -> Center:
+    """Few agents with room for several calls, and times of a few whole seconds: much falls on one instant."""
+    center = random_center(source, most_agents=4)
+    queues = tuple(
+        replace(
+            queue,
+            channel="voice",
+            requires={},
+            steps=queue.steps[:1],
+            max_wait=source.pick([0.0, 0.0, 6.0]),
+            offer_timeout=source.pick([2.0, 3.0, 4.0]),
+            retry_delay=source.pick([0.0, 1.0, 2.0, 4.0]),
+            wrap_up=source.pick([0.0, 1.0, 2.0, 4.0]),
+        )
+        for queue in center.queues
+    )
+    agents = tuple(
+        replace(agent, capacity={"voice": source.whole(1, 3)}, wrap_up=None, queues=None if i % 2 else agent.queues)
+        for i, agent in enumerate(center.agents)
+    )
+    return replace(center, queues=queues, agents=agents)
 
 
 class Journalist:
