@@ -108,8 +108,7 @@ class AnswerModel:
         self.feature_alarms: list[Alarm] = []
         self.version = "new"
 
-    # -- one call at a time
-    # ----------------------------------------------------------------------------------------------
+    # -- one call at a time --
 
     def predict(self, row: Mapping[str, Any]) -> Prediction:
         """Predict one attempt; learns nothing, so ask as often as you like. DataError names the column it can't
@@ -127,14 +126,13 @@ class AnswerModel:
         self.pending.put(call, waiting := {}, now)
         for name, head in self.heads.items():
             waiting[name] = head.expect(encoded)
-        self.feature_alarms.extend(self.feature_drift.add(encoded))
-        del self.feature_alarms[:-1000]
+        self.watch(encoded)
         return self._prediction(encoded, {name: float(p.p[0]) for name, p in waiting.items()})
 
     def learn(self, call: str, result: Result, now: float) -> None:
         """Learn the result of an expected call, known at ``now`` (seconds). StaleEventError if no prediction waits
         for it."""
-        labels = self._labels([result])
+        labels = self.labels([result])
         waiting = self.pending.take(call, now)
         for name, head in self.heads.items():
             y = labels[name][0]
@@ -155,8 +153,7 @@ class AnswerModel:
         served = {name: head.served_by() for name, head in self.heads.items()}
         return Prediction(outcomes, right, success, given, effective_n, served, self.version)
 
-    # -- many calls
-    # ------------------------------------------------------------------------------------------------------
+    # -- many calls --
 
     def predict_many(self, table: Table) -> dict[str, Floats]:
         """Predict columns of attempts: arrays (n,) of each outcome, and of ``right_party`` and ``success`` as in
@@ -175,13 +172,13 @@ class AnswerModel:
         if delay < 0:
             raise DataError(f"the delay is {delay}", Where(key="delay"), "Give a number of rows, 0 or more.")
         encoded = self.encoder.encode(table, file)
-        labels = self._labels(results, file)
+        labels = self.labels(results, file)
         if len(results) != len(encoded):
             raise DataError(f"{len(results)} results for {len(encoded)} rows", Where(file), "Give one a row.")
-        self.feature_alarms.extend(self.feature_drift.add(encoded))
+        self.watch(encoded)
         return {name: head.run(encoded, labels[name], delay) for name, head in self.heads.items()}
 
-    def _labels(self, results: Sequence[Result], file: str | None = None) -> dict[str, Floats]:
+    def labels(self, results: Sequence[Result], file: str | None = None) -> dict[str, Floats]:
         """Each head's labels (n,): 0, 1, or NaN where its question did not come up."""
         labels = {name: np.full(len(results), np.nan) for name in self.heads}
         for i, result in enumerate(results):
@@ -204,8 +201,12 @@ class AnswerModel:
                 labels["success"][i] = float(result.success)
         return labels
 
-    # -- heads
-    # -----------------------------------------------------------------------------------------------------------
+    # -- heads --
+
+    def watch(self, rows: Encoded) -> None:
+        """Look at the features of rows that are really used, for drift; the last 1,000 alarms are kept."""
+        self.feature_alarms.extend(self.feature_drift.add(rows))
+        del self.feature_alarms[:-1000]
 
     def _head(self, name: str | None) -> Head:
         if name is None:
@@ -227,8 +228,7 @@ class AnswerModel:
         found = [(name, alarm) for name, head in self.heads.items() for alarm in head.alarms]
         return found + [("features", alarm) for alarm in self.feature_alarms]
 
-    # -- files
-    # -----------------------------------------------------------------------------------------------------------
+    # -- files --
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """(plain data, arrays) of the champions: what a model file holds."""
