@@ -29,7 +29,7 @@ from cordboard.simulation import (
     simulate,
     sweep,
 )
-from cordboard.simulation.run import _pieces
+from cordboard.simulation.run import pieces_of
 
 
 def center(agents: int = 3, **queue: object) -> Center:
@@ -236,8 +236,8 @@ def test_doubly_stochastic_arrivals_are_overdispersed_as_asked() -> None:
     assert counts.var() == pytest.approx(1000 + 0.04 * 1000**2, rel=0.25)
 
 
-def test_pieces_of_the_rate_are_cut_at_the_end_and_repeated_by_period() -> None:
-    ends, rates = _pieces(Rates(((0, 10), (50, 20)), period=100), 180.0, 0, 0)
+def testpieces_of_of_the_rate_are_cut_at_the_end_and_repeated_by_period() -> None:
+    ends, rates = pieces_of(Rates(((0, 10), (50, 20)), period=100), 180.0, 0, 0)
     assert ends.tolist() == [50, 100, 150, 180]
     assert rates.tolist() == [10, 20, 10, 20]
 

@@ -57,7 +57,7 @@ def simulate(
             Where(key="replications"),
             f"Give 1 to {REPLICATIONS_MAX} replications, or 2 to {REPLICATIONS_MAX} batches.",
         )
-    plan = _Plan(center, scenario, batches or 1, records)
+    plan = Plan(center, scenario, batches or 1, records)
     runs = 1 if batches else replications
     done: list[_Run] = []
     with ThreadPoolExecutor(max_workers=min(threads or os.cpu_count() or 1, runs)) as pool:
@@ -102,7 +102,7 @@ class _Run:
     records: npt.NDArray[Any]
 
 
-class _Plan:
+class Plan:
     """What all replications share."""
 
     def __init__(self, center: Center, scenario: Scenario, batches: int, records: bool) -> None:
@@ -110,7 +110,7 @@ class _Plan:
         self.scenario = scenario
         self.records = records
         self.drawn_wrap_up = any(source.wrap_up is not None for source in scenario.sources)
-        self.center = _wrap_up_by_world(center) if self.drawn_wrap_up else center
+        self.center = self.center_for(center, scenario)
         self.laws = LawTable()
         self.queue_at = {queue.name: i for i, queue in enumerate(center.queues)}
         self.kinds, self.kind_of = self._kinds_of_agents()
@@ -119,7 +119,14 @@ class _Plan:
         window = np.linspace(scenario.warm_up, scenario.duration, batches + 1)
         self.batch_at = np.rint(window * _US).astype(np.int64)
         self.within = np.array([round(q.target_within * _US) for q in center.queues], np.int64)
-        self.shifts = _shift_plan(center, scenario)
+        self.shifts = shift_plan(center, scenario)
+
+    @staticmethod
+    def center_for(center: Center, scenario: Scenario) -> Center:
+        """The center as its engine gets it: where the scenario draws wrap-ups, the world ends them, not the timer."""
+        if all(source.wrap_up is None for source in scenario.sources):
+            return center
+        return replace(center, queues=tuple(replace(q, wrap_up=_WRAP_UP_FOREVER_S) for q in center.queues))
 
     def _kinds_of_agents(self) -> tuple[list[tuple[int, ...]], npt.NDArray[np.int32]]:
         """Agents whose law of service is the same for every source are one kind; (rule of each source, own wrap-up)."""
@@ -242,10 +249,6 @@ def _refused(code: int, max_alive: int) -> CordboardError | MemoryError:
     return CordboardError(f"the router refused an event of the simulation with code {code}")
 
 
-def _wrap_up_by_world(center: Center) -> Center:
-    return replace(center, queues=tuple(replace(q, wrap_up=_WRAP_UP_FOREVER_S) for q in center.queues))
-
-
 def _arrivals(scenario: Scenario, source: Source, seed: tuple[int, int, int]) -> dict[str, Any]:
     """The arrivals of one source in one replication, with its factors drawn."""
     root, replication, number = seed
@@ -255,11 +258,11 @@ def _arrivals(scenario: Scenario, source: Source, seed: tuple[int, int, int]) ->
         times = np.rint(np.array(source.arrivals.times, np.float64) * _US).astype(np.int64)
         times = times[times <= round(scenario.duration * _US)]
         return {**common, "trace": times, "piece_end": (), "piece_rate": ()}
-    ends, rates = _pieces(source.arrivals, scenario.duration, int(state[2]), int(state[3]))
+    ends, rates = pieces_of(source.arrivals, scenario.duration, int(state[2]), int(state[3]))
     return {**common, "trace": None, "piece_end": ends * _US, "piece_rate": rates / (3600.0 * _US)}
 
 
-def _pieces(
+def pieces_of(
     arrivals: Rates, duration: float, day_seed: int, interval_seed: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Ends (seconds) and rates (an hour) of the pieces up to ``duration``, periods repeated, factors multiplied in."""
@@ -281,7 +284,7 @@ def _pieces(
 _OFFLINE, _AWAY, _READY = 0, 1, 2
 
 
-def _shift_plan(center: Center, scenario: Scenario) -> tuple[Any, Any, Any]:
+def shift_plan(center: Center, scenario: Scenario) -> tuple[Any, Any, Any]:
     """(time us, agent, presence) of every change, in time order then agent order."""
     of = {name: shift for shift in scenario.shifts for name in shift.agents}
     general = next((shift for shift in scenario.shifts if not shift.agents), None)
