@@ -101,7 +101,11 @@ TARGET static void NAME(learn)(OnlineModel *m, const OnlineRow *row, const doubl
     NAME(pool)(m);
 
     double *platt = m->platt, pooled = z[SLOT_POOLED];
-    p_calibrated = fresh ? p[1][SLOT_CALIBRATED - 4] : det_sigmoid(det_clip(platt[0] * pooled + platt[1], ONLINE_Z_MAX));
+    p_calibrated = p[1][SLOT_CALIBRATED - 4];
+    if (!fresh) { /* by the calibration of now; through the same function, so that the bits are the same if it is that of then */
+        NAME(score)(v4_all(det_clip(platt[0] * pooled + platt[1], ONLINE_Z_MAX)), y, sign, &p[0], &loss[0]);
+        p_calibrated = p[0][0];
+    }
     double g = p_calibrated - y, gz = g * pooled;
     platt[4] = m->platt_decay * platt[4] + gain; /* by what each predicted then, not what it would say now */
     platt[2] = m->platt_decay * platt[2] + gz * gz;
