@@ -5,6 +5,12 @@ from libc.stdlib cimport free, malloc
 
 from cordboard._core.acd_types cimport ACD_NO_MEMORY, ACD_OK, Engine
 
+cdef extern from *:
+    """
+    #define cb_prefetch(p) __builtin_prefetch(p)
+    """
+    void prefetch "cb_prefetch"(const void* p) noexcept nogil
+
 cdef inline int64_t id_home(const Engine* e, int64_t id) noexcept nogil:
     cdef uint64_t h = <uint64_t>id * <uint64_t>0x9E3779B97F4A7C15
     return <int64_t>((h ^ (h >> 32)) & <uint64_t>(e.ids_room - 1))
