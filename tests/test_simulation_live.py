@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ def day(seed: int = 4) -> list[Moment]:
 def test_a_day_goes_on_in_time_and_accounts_for_every_contact_at_every_moment() -> None:
     moments = day()
     assert len(moments) >= 120
-    assert all(a.t < b.t for a, b in zip(moments, moments[1:], strict=False))
+    assert all(a.t < b.t for a, b in pairwise(moments))
     for moment in moments:
         counts = moment.state["counts"]
         assert counts["entered"] == sum(counts[k] for k in ("waiting", "offered", "connected", "ended"))
