@@ -166,6 +166,12 @@ def test_a_line_that_makes_no_sense_ends_the_command_with_status_2(
     assert "month.txt:2 [date]" in capsys.readouterr().err
 
 
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    month, nowhere = write(tmp_path, LINES), tmp_path / "no folder" / "bank.toml"
+    assert run("import", "anonymous-bank", month, "--center", nowhere) == 2
+    assert "bank.toml: can't be written" in capsys.readouterr().err
+
+
 @pytest.mark.data
 @pytest.mark.slow
 def test_january_1999_replays_and_simulates_without_an_error(

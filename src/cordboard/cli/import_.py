@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cordboard import words
+from cordboard.errors import DataError, Where
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,12 +44,16 @@ def run(options: argparse.Namespace) -> int:
 
     calls, report = bank.read_calls(options.files)
     text = bank.center_toml(calls)
-    with open(options.center, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    events = _write_journal(options, calls, text) if options.journal else None
-    if options.scenario:
-        with open(options.scenario, "w", encoding="utf-8") as stream:
-            stream.write(bank.scenario_toml(calls))
+    try:
+        with open(options.center, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        events = _write_journal(options, calls, text) if options.journal else None
+        if options.scenario:
+            with open(options.scenario, "w", encoding="utf-8") as stream:
+                stream.write(bank.scenario_toml(calls))
+    except OSError as error:
+        where = Where(str(error.filename) if error.filename else None)
+        raise DataError(f"can't be written: {error.strerror}", where, "Check the folder and the rights") from error
     _show(options, report, events)
     return 0
 
