@@ -118,6 +118,7 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     setup(
         version=version(),
+        options={"build_ext": {"parallel": os.cpu_count()}},
         packages=list(PACKAGES),
         package_dir=PACKAGES,
         package_data={
