@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cordboard._core import simkernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +30,7 @@ from cordboard.simulation import (
     simulate,
     sweep,
 )
+from cordboard.simulation import result as result_columns
 from cordboard.simulation.run import pieces_of
 
 
@@ -240,6 +242,17 @@ def testpieces_of_of_the_rate_are_cut_at_the_end_and_repeated_by_period() -> Non
     ends, rates = pieces_of(Rates(((0, 10), (50, 20)), period=100), 180.0, 0, 0)
     assert ends.tolist() == [50, 100, 150, 180]
     assert rates.tolist() == [10, 20, 10, 20]
+
+
+def test_the_columns_of_the_results_are_those_of_the_kernel() -> None:
+    assert len(result_columns.COUNTERS) == simkernel.COUNTERS
+    edges = result_columns.bin_edges(simkernel.BINS)
+    assert (np.diff(edges) > 0).all()
+    # a wait of 100 s is counted in the bin whose edges hold it
+    waits = one_run(center(1), trace(0, 1, service=101.0)).total.waits[0]
+    at = int(np.flatnonzero(waits[1:])[0]) + 1
+    assert edges[at] <= 100.0 < edges[at + 1]
+    assert edges[at + 1] / edges[at] < 1.04
 
 
 def test_too_many_alive_is_a_limit_and_says_which() -> None:

@@ -8,7 +8,6 @@ from cordboard._core.acd import Router
 RECORD: np.dtype[Any]
 COUNTERS: int
 BINS: int
-AGENT_COLUMNS: int
 
 _Longs = npt.NDArray[np.int64]
 

@@ -33,7 +33,6 @@ RECORD = np.dtype([
 ])
 COUNTERS = N_COUNTERS
 BINS = N_BINS
-AGENT_COLUMNS = N_AGENT
 
 cdef enum: KIND_MASK = (1 << KIND_BITS) - 1
 cdef uint32_t GENERATION_MASK = (1 << (32 - KIND_BITS)) - 1

@@ -167,8 +167,8 @@ class Day:
 
     def _times(self, number: int, source: Source) -> Draws:
         if isinstance(source.arrivals, Trace):
-            times = np.array(source.arrivals.times, np.float64)
-            return times[times <= self.scenario.duration]
+            recorded = np.array(source.arrivals.times, np.float64)
+            return recorded[recorded <= self.scenario.duration]
         ends, rates = pieces_of(
             source.arrivals, self.scenario.duration, self._seed(number, "day"), self._seed(number, "interval")
         )
