@@ -24,7 +24,13 @@ _Tiers = tuple[int | None, int | None, Sequence[tuple[float, int | None, int | N
 class Router:
     skills: dict[str, int]
     def __init__(
-        self, center: Any, *, seed: int = 0, explain: bool = True, max_contacts: int = 1_000_000, index_ids: bool = False
+        self,
+        center: Any,
+        *,
+        seed: int = 0,
+        explain: bool = True,
+        max_contacts: int = 1_000_000,
+        index_ids: bool = False,
     ) -> None: ...
     def advance(self, t: float) -> int: ...
     def agent_ready(self, t: float, agent: int) -> int: ...

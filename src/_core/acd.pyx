@@ -234,9 +234,8 @@ cdef class Router:
         """The effects since the last call, as an array of dtype EFFECT, shape (n,)."""
         cdef Engine* e = self.engine
         out = np.empty(e.n_effects, dtype=EFFECT)
-        cdef char[::1] target
+        cdef Effect_C[::1] target = out  # Cython compares dtype and struct, field by field
         if e.n_effects > 0:
-            target = out.view(np.int8)
             memcpy(&target[0], e.effects, e.n_effects * sizeof(Effect_C))
         e.n_effects = 0
         return out
