@@ -26,14 +26,14 @@ NONE = np.nan
 
 
 def turns(functions: dict[str, Callable[[], object]], rounds: int, calls: int = 1) -> dict[str, float]:
-    """Median seconds a call of each, taken in turns so that a busy machine is busy for all."""
+    """Median processor seconds a call of each, taken in turns so that a busy machine is busy for all."""
     taken: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = time.process_time()
             for _ in range(calls):
                 function()
-            taken[name].append((time.perf_counter() - start) / calls)
+            taken[name].append((time.process_time() - start) / calls)
     return {name: float(np.median(values)) for name, values in taken.items()}
 
 
