@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cordboard.acd import Acd
@@ -217,6 +217,8 @@ class Script:
 
 
 @settings(max_examples=120, deadline=None)
+@example(order="score", steps=[("queue", 0, 0, 1, 0), ("queue", 0, 3, 10, 0)])
+@example(order="priority", steps=[("queue", 1, 0, 1, 0), ("queue", 1, 3, 10, 0), ("queue", 0, 0, 5, 0)])
 @given(order=st.sampled_from(["priority", "score"]), steps=_STEPS)
 def test_the_contacts_ahead_are_those_before_it_in_the_centers_order(order: str, steps: list[Any]) -> None:
     script = Script(order)
