@@ -350,78 +350,81 @@ def test_a_center_without_agents_still_gives_a_number() -> None:
 # ---- in the engine
 
 
+class Floor:
+    """An engine whose waits are learned, and what its effects tell of who waits."""
+
+    def __init__(self, text: str) -> None:
+        self.acd = Acd(parse_center(text))
+        self.estimator = self.acd.learn_waits()
+        self.here: set[str] = set()  # waiting or offered
+        self.offers: list[tuple[str, str]] = []
+        self.talking: list[str] = []
+        self.seen = dict.fromkeys(("overflowed", "gone", "contact_rejected", "agent_away", "wrap_up_ended"), 0)
+
+    def tell(self, event: Event) -> None:
+        try:
+            effects = self.acd.apply(event)
+        except StaleEventError as error:  # an offer that was withdrawn, say
+            effects, event = list(error.effects), {"event": "refused"}
+        if event["event"] == "contact_queued":
+            self.here.add(event["contact"])
+        for effect in effects:
+            kind, contact = effect["effect"], effect.get("contact", "")
+            if kind == "contact_expired":
+                kind = "gone" if effect["to"] is None else "overflowed"
+            if kind == "offer":
+                self.offers.append((contact, effect["agent"]))
+            if kind in ("contact_rejected", "gone"):
+                self.here.discard(contact)
+            if kind in self.seen:
+                self.seen[kind] += 1
+        if event["event"] in ("offer_accepted", "contact_left"):
+            self.here.discard(event["contact"])
+        if event["event"] == "offer_accepted":
+            self.talking.append(event["contact"])
+
+    def move(self, t: float, name: str, draw: np.random.Generator) -> None:
+        """One thing that happens, at random."""
+
+        def one(things: list[Any]) -> Any:
+            return things[int(draw.integers(len(things)))]
+
+        chance, here = draw.random(), sorted(self.here)
+        if chance < 0.35:
+            self.tell(queued(t, name, one(["first", "second"]), priority=int(draw.integers(0, 3))))
+        elif chance < 0.65 and self.offers:
+            contact, agent = self.offers.pop(int(draw.integers(len(self.offers))))
+            answer = "offer_accepted" if draw.random() < 0.85 else "offer_declined"
+            self.tell({**taken(t, contact, agent), "event": answer})
+        elif chance < 0.85 and self.talking:
+            contact = self.talking.pop(int(draw.integers(len(self.talking))))
+            self.tell({"t": t, "event": "contact_ended", "contact": contact})
+        elif chance < 0.88 and here:
+            self.tell({"t": t, "event": "contact_left", "contact": one(here)})
+        elif chance < 0.9 and here:
+            self.tell({"t": t, "event": "priority_changed", "contact": one(here), "priority": int(draw.integers(0, 3))})
+        else:
+            event = one(["agent_ready", "agent_ready", "agent_away"])
+            self.tell({"t": t, "event": event, "agent": one(["x", "y", "z"])})
+
+
 def test_in_the_engine_it_follows_offers_overflow_wrap_up_and_absent_agents() -> None:
-    spec = parse_center(
+    floor = Floor(
         "[queues.first]\nmax_wait = 60\noverflow = 'second'\noffer_timeout = 8\nwrap_up = 15\nmax_no_answer = 2\n"
         "[queues.second]\nmax_wait = 90\nmax_waiting = 6\nwrap_up = 5\noffer_timeout = 8\n"
         "[agents.x]\n[agents.y]\nqueues = ['first']\n[agents.z]\nqueues = ['second']\n"
     )
-    acd = Acd(spec)
-    estimator = acd.learn_waits()
-    draw = np.random.default_rng(8)
-    here: set[str] = set()  # waiting or offered, as the effects tell
-    offers: list[tuple[str, str]] = []
-    talking: list[str] = []
-    seen = dict.fromkeys(("overflowed", "expired", "rejected", "away", "wrapped", "checked"), 0)
-
-    def tell(event: Event) -> None:
-        try:
-            effects = acd.apply(event)
-        except StaleEventError as error:
-            effects = list(error.effects)
-            event = {"event": "refused", "contact": ""}
-        if event["event"] == "contact_queued":
-            here.add(event["contact"])
-        for effect in effects:
-            kind, contact = effect["effect"], effect.get("contact", "")
-            if kind == "offer":
-                offers.append((contact, effect["agent"]))
-            elif kind == "contact_rejected" or (kind == "contact_expired" and effect["to"] is None):
-                here.discard(contact)
-                seen["rejected" if kind == "contact_rejected" else "expired"] += 1
-            seen["overflowed"] += kind == "contact_expired" and effect["to"] is not None
-            seen["away"] += kind == "agent_away"
-            seen["wrapped"] += kind == "wrap_up_ended"
-        if event["event"] in ("offer_accepted", "contact_left"):
-            here.discard(event["contact"])
-            if event["event"] == "offer_accepted":
-                talking.append(event["contact"])
-
-    t = 0.0
+    draw, t = np.random.default_rng(8), 0.0
     for i in range(6000):
         t += float(draw.exponential(4.0))
-        chance = draw.random()
-        if chance < 0.35:
-            tell(queued(t, f"c{i}", str(draw.choice(["first", "second"])), priority=int(draw.integers(0, 3))))
-        elif chance < 0.65 and offers:
-            contact, agent = offers.pop(int(draw.integers(len(offers))))
-            tell(
-                taken(t, contact, agent)
-                if draw.random() < 0.85
-                else {**taken(t, contact, agent), "event": "offer_declined"}
-            )
-        elif chance < 0.85 and talking:
-            tell({"t": t, "event": "contact_ended", "contact": talking.pop(int(draw.integers(len(talking))))})
-        elif chance < 0.88 and here:
-            tell({"t": t, "event": "contact_left", "contact": sorted(here)[int(draw.integers(len(here)))]})
-        elif chance < 0.9 and here:
-            name = sorted(here)[int(draw.integers(len(here)))]
-            tell({"t": t, "event": "priority_changed", "contact": name, "priority": int(draw.integers(0, 3))})
-        else:
-            tell(
-                {
-                    "t": t,
-                    "event": str(draw.choice(["agent_ready", "agent_ready", "agent_away"])),
-                    "agent": str(draw.choice(list("xyz"))),
-                }
-            )
-        counts = acd.counts()
-        assert counts["waiting"] + counts["offered"] == len(here)
-        for name in here:
-            estimate = acd.estimate_wait(name)
-            assert 0 <= estimate.p50 <= estimate.p90 and estimate == estimator.predict(name, acd.now)
-            seen["checked"] += 1
-    assert all(number > 20 for number in seen.values()), seen
-    assert estimator.learned > 20
-    handle, theta = estimator.learned_rates("first")
+        floor.move(t, f"c{i}", draw)
+        counts = floor.acd.counts()
+        assert counts["waiting"] + counts["offered"] == len(floor.here)
+        for name in floor.here:
+            estimate = floor.acd.estimate_wait(name)
+            assert 0 <= estimate.p50 <= estimate.p90
+            assert estimate == floor.estimator.predict(name, floor.acd.now)
+    assert all(number > 20 for number in floor.seen.values()), floor.seen
+    assert floor.estimator.learned > 20
+    handle, theta = floor.estimator.learned_rates("first")
     assert handle > 15 and theta > 0
