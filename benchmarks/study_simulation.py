@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from cordboard.simulation import Estimate, Exponential, SimulationResult, simulate
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-import theory_cases as theory
+from tests import theory_cases as theory
 
 BATCHES = 20
 Row = tuple[str, str, Estimate, float, float]  # system, figure, estimate, known value, its own half width

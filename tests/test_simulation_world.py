@@ -153,6 +153,12 @@ def test_overflow_is_counted_where_the_contact_waits() -> None:
     assert result.queues["other"].tally().answered == 1
 
 
+def test_an_answer_at_the_threshold_to_the_microsecond_is_within_it() -> None:
+    level = one_run(center(1, target_within=9), trace(0, 1)).total.tally()
+    missed = one_run(center(1, target_within=9 - 1e-6), trace(0, 1)).total.tally()
+    assert (level.answered_in, missed.answered_in) == (2, 1)
+
+
 def test_max_wait_without_overflow_is_a_timeout() -> None:
     tally = one_run(center(1, max_wait=5), trace(0, 1)).total.tally()
     assert (tally.answered, tally.timeout, tally.wait_other_s) == (1, 1, 5)
