@@ -13,12 +13,14 @@ import pytest
 from cordboard.center import Agent, Center, Queue
 from cordboard.cli import main
 from cordboard.errors import DataError, JournalError
+from cordboard.importers import anonymous_bank
 from cordboard.journal import event_line
 from cordboard.simulation import Deterministic, Exponential, Scenario, Source, Trace, poisson, simulate
 from cordboard.simulation.compare import compare
 from cordboard.simulation.from_journal import agents_known, scenario_of_journal
 from cordboard.simulation.laws import Empirical, Never
 from cordboard.simulation.live import run_day
+from tests.realdata import real_data
 
 CENTER = Center(queues=(Queue("q", offer_timeout=0),), agents=tuple(Agent(f"a{i}") for i in range(4)))
 WORLD = Scenario((Source("q", poisson(90.0), Exponential(150.0), Exponential(60.0)),), duration=40_000.0)
@@ -191,3 +193,17 @@ def test_a_bad_scenario_ends_with_status_2_and_one_line(
     assert main(["simulate", files[0], "--scenario", files[2]]) == 2
     assert "there is no queue 'qq'" in capsys.readouterr().err
     assert main(["simulate", files[0], "--scenario", files[2], "--seed", "-1"]) == 2
+
+
+@pytest.mark.data
+def test_the_real_calls_of_a_month_are_simulated_from_their_scenario(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    calls, _ = anonymous_bank.read_calls([str(real_data("anonymous_bank_1999_01.txt"))])
+    (tmp_path / "bank.toml").write_text(anonymous_bank.center_toml(calls), "utf-8")
+    (tmp_path / "month.toml").write_text(anonymous_bank.scenario_toml(calls), "utf-8")
+    command = ["simulate", str(tmp_path / "bank.toml"), "--scenario", str(tmp_path / "month.toml"), "--replications", "2"]
+    assert main([*command, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    # every recorded call comes, in both replications, and about as many give up as did
+    gave_up = sum(not call.served for call in calls) / len(calls)
+    assert data["queues"]["total"]["counts"]["offered"] == 2 * len(calls)
+    assert data["queues"]["total"]["ABANDON_RATE"]["mean"] == pytest.approx(gave_up, abs=0.06)

@@ -1,8 +1,8 @@
 """The simulator through the real router against exact theory: the interval of every figure covers the known value.
 
-Seeds are fixed. A 95 % interval misses one true value in twenty, and here stand some two hundred; so a figure passes when the
-value lies within 1.6 half widths (99.8 % for 20 batches), and how often intervals cover is a test of its own, the last. Run lengths
-are such that the whole file takes seconds; ``python -m benchmarks.study_simulation`` runs every row of the tables longer.
+Seeds are fixed. A 95 % interval misses one true value in twenty, and here stand some two hundred; so a figure passes when
+the value lies within 1.6 half widths (99.8 % for 20 batches), and how often intervals cover is a test of its own, the
+last. Run lengths are such that a row takes seconds; ``python -m benchmarks.study_simulation`` runs all rows longer.
 """
 
 from __future__ import annotations
