@@ -19,6 +19,7 @@ _HOMES: dict[str, str] = {
     "load_center": "cordboard.center",
     "parse_center": "cordboard.center",
     "AnswerModel": "cordboard.learning.model",
+    "Pacer": "cordboard.pacing.pacer",
 }
 
 __all__ = ["__version__", *_HOMES]
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from cordboard.center import parse_center as parse_center
     from cordboard.errors import CordboardError as CordboardError
     from cordboard.learning.model import AnswerModel as AnswerModel
+    from cordboard.pacing.pacer import Pacer as Pacer
     from cordboard.simulation import simulate as simulate
 
 

@@ -1,0 +1,65 @@
+# The predictive pacing core: see pacing.pyx.
+from cordboard._core.pacing_learn cimport SPAN_BINS, AnswerLearner, DurationLearner
+from cordboard._core.pacing_pmf cimport Pmf_C
+from cordboard._core.pacing_policy cimport Offer_C, Plan_C, Policy
+
+cdef enum:
+    HORIZONS = 4
+    RING_CELLS = 64  # of call age, half a second each
+    P_CLASSES = 16
+
+cdef enum Reason:
+    PACED = 0
+    NO_AGENTS = 1
+    LINES_REACHED = 2
+    BUDGET_SPENT = 3
+    TELEMETRY_STALE = 4
+    RISK_REACHED = 5
+
+ctypedef struct PacedAgent_C:
+    int state
+    bint leaving
+    double since
+    double counted  # cumulative hazard held against this stay so far
+
+ctypedef struct PacedCall_C:
+    int state  # 0 none, 1 dialing or ringing, 2 answered and waiting
+    int bucket
+    double p
+    double placed
+    double rang
+    double counted
+
+cdef class PacingCore(Policy):
+    cdef PacedAgent_C* agents
+    cdef int agents_room, idle, staffed
+    cdef PacedCall_C* calls
+    cdef int calls_room, calls_used, waiting, ringing
+    cdef readonly DurationLearner talk
+    cdef readonly DurationLearner wrap
+    cdef readonly AnswerLearner ring
+    cdef public double target, connect_within, min_ring, stale_after
+    cdef public double window_end, budget, answers_left, price_scale
+    cdef readonly double answers, drops, price, expected_drops
+    cdef readonly int reason
+    cdef double horizon[HORIZONS]
+    cdef double free_talk[HORIZONS][SPAN_BINS]
+    cdef double free_wrap[HORIZONS][SPAN_BINS]
+    cdef double rebuilt, started, last_beat, in_flight
+    cdef Pmf_C pmf[HORIZONS]
+    cdef int cell_count[RING_CELLS * P_CLASSES]
+    cdef double cell_sum[HORIZONS][RING_CELLS * P_CLASSES]
+    cdef int touched[RING_CELLS * P_CLASSES]
+    cdef int room_for_agent(self, int agent) except -1
+    cdef int room_for_call(self, int call) except -1
+    cdef void rebuild(self, double now) noexcept nogil
+    cdef void free_within(self, int j, double u) noexcept nogil
+    cdef int count_agents(self, double now, int* talk, int* wrap) noexcept nogil
+    cdef int count_calls(self, double now) noexcept nogil
+    cdef void surplus(self, double now) noexcept nogil
+    cdef double risk(self, int spare) noexcept nogil
+    cdef double overflow(self, int spare) noexcept nogil
+    cdef double threshold(self, double now) noexcept nogil
+    cdef int pick(self, Offer_C* offer, int n, int* used, int spare) noexcept nogil
+    cdef void dial(self, int spare, double alpha, Offer_C* offer, Plan_C* plan) noexcept nogil
+    cdef void cancel(self, double now, Plan_C* plan) noexcept nogil

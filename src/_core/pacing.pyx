@@ -1,0 +1,380 @@
+"""How many numbers to dial now, which ringing calls to cancel, when to look again.
+
+The chance that one more dial, if a person answers it, finds no agent is computed exactly: answers in flight are a
+Poisson-binomial sum over the calls' ages, agents who become free are another over the ages of talk and wrap-up, and the
+chance is the tail of their difference beyond the agents idle now. One more number is dialed while that chance stays
+under a threshold. The threshold is a price: it starts from the value that policy search in the dialing world found best
+for a team of this size and this target, and moves with the budget of drops that the ledger has left. Nothing is stored
+but what was learned (:mod:`cordboard._core.pacing_learn`). See docs/background/pacing-method.md.
+"""
+
+from libc.math cimport INFINITY, NAN, exp, isnan, pow, sqrt
+from libc.stdlib cimport free, realloc
+from libc.string cimport memset
+
+from cordboard._core.pacing_learn cimport SPAN_BINS, AnswerLearner, DurationLearner
+from cordboard._core.pacing_pmf cimport PMF_ZERO, Pmf_C, pmf_clear, pmf_many, pmf_one, pmf_tail
+from cordboard._core.pacing_policy cimport (
+    AGENT_AWAY, AGENT_IDLE, AGENT_TALK, AGENT_WRAP, CALL_ANSWERED, CALL_CANCELLED, CALL_DROPPED, CALL_PLACED,
+    CALL_RINGING, MAX_BUCKETS, MAX_CANCEL, Offer_C, Plan_C, Policy,
+)
+
+REASONS = ("paced", "no_agents", "capacity_bound", "budget_spent", "telemetry_stale", "risk_reached")
+
+cdef double[4] SHARE = [0.2, 0.5, 0.8, 0.97]  # of the time to an answer: where the risk of a new dial is looked at
+cdef double CANCEL_RISK = 0.3
+cdef double LOOK_AHEAD = 1500.0  # answers that a window's rest may be borrowed from at most
+cdef double RELEARN = 10.0
+
+
+cdef class PacingCore(Policy):
+    """The pacing of one group of agents. ``target`` is the share of answered calls that may be dropped.
+
+    ``prior_p``, ``prior_talk`` and ``prior_wrap`` (seconds) are worth some 20 calls; what is seen replaces them.
+    ``budget`` is what the ledger still allows, in drops; NaN: target x answers - drops are counted here. ``answers_left``
+    are the answers expected in the rest of the ledger's window, from which budget may be borrowed; NaN: the learned rate
+    until ``window_end`` (seconds; 0: no window known, nothing is borrowed).
+    """
+
+    def __cinit__(self, double target=0.03, double prior_p=0.2, double prior_talk=150.0, double prior_wrap=30.0):
+        self.agents = NULL
+        self.calls = NULL
+        self.talk = DurationLearner(prior_talk, 0.9, 20.0, 3000.0)
+        self.wrap = DurationLearner(prior_wrap, 0.6, 20.0, 3000.0)
+        self.ring = AnswerLearner(prior_p)
+        self.target = target
+        self.connect_within = 2.0
+        self.min_ring = 15.0
+        self.stale_after = 2.0
+        self.budget = self.answers_left = NAN
+        self.price_scale = 1.0
+        self.rebuilt = self.last_beat = -INFINITY
+        self.started = NAN
+
+    def __dealloc__(self):
+        free(self.agents)
+        free(self.calls)
+
+    cdef int room_for_agent(self, int agent) except -1:
+        cdef int room
+        cdef PacedAgent_C* grown
+        if agent >= self.agents_room:
+            room = 2 * agent + 64
+            grown = <PacedAgent_C*>realloc(self.agents, room * sizeof(PacedAgent_C))
+            if grown == NULL:
+                raise MemoryError("no memory for the agents of the pacer")
+            self.agents = grown
+            memset(&grown[self.agents_room], 0, (room - self.agents_room) * sizeof(PacedAgent_C))
+            self.agents_room = room
+        return 0
+
+    cdef int room_for_call(self, int call) except -1:
+        cdef int room
+        cdef PacedCall_C* grown
+        if call >= self.calls_room:
+            room = 2 * call + 256
+            grown = <PacedCall_C*>realloc(self.calls, room * sizeof(PacedCall_C))
+            if grown == NULL:
+                raise MemoryError("no memory for the calls of the pacer")
+            self.calls = grown
+            memset(&grown[self.calls_room], 0, (room - self.calls_room) * sizeof(PacedCall_C))
+            self.calls_room = room
+        if call >= self.calls_used:
+            self.calls_used = call + 1
+        return 0
+
+    cdef int on_agent(self, int agent, int state, bint leaving, double now) except -1:
+        self.room_for_agent(agent)
+        cdef PacedAgent_C* a = &self.agents[agent]
+        if isnan(self.started):
+            self.started = now
+        if a.state != state:
+            if a.state == AGENT_TALK:
+                self.talk.observe(now - a.since, state == AGENT_WRAP or state == AGENT_IDLE, a.counted)
+            elif a.state == AGENT_WRAP:
+                self.wrap.observe(now - a.since, True, a.counted)
+            self.idle += (state == AGENT_IDLE) - (a.state == AGENT_IDLE)
+            self.staffed += (state != AGENT_AWAY) - (a.state != AGENT_AWAY)
+            a.state, a.since, a.counted = state, now, 0.0
+        a.leaving = leaving
+        return 0
+
+    cdef int on_call(self, int call, int event, int bucket, double p, double now) except -1:
+        self.room_for_call(call)
+        cdef PacedCall_C* c = &self.calls[call]
+        if event == CALL_PLACED:
+            c.state, c.bucket, c.p, c.placed, c.rang, c.counted = 1, bucket, p, now, NAN, 0.0
+            self.ringing += 1
+        elif event == CALL_RINGING:
+            c.rang = now
+        elif event == CALL_ANSWERED:
+            c.state = 2
+            self.ringing -= 1
+            self.waiting += 1
+            self.answers += 1.0
+            self.ring.observe(c.p, now - c.placed, 1, c.counted)
+        else:
+            if c.state == 1:
+                self.ringing -= 1
+                self.ring.observe(c.p, now - c.placed, -1 if event == CALL_CANCELLED else 0, c.counted)
+            elif c.state == 2:
+                self.waiting -= 1
+            if event == CALL_DROPPED:
+                self.drops += 1.0
+            c.state = 0
+        return 0
+
+    cdef void rebuild(self, double now) noexcept nogil:
+        cdef int i, j
+        self.rebuilt = now
+        self.ring.begin()
+        for i in range(self.calls_used):
+            if self.calls[i].state == 1:
+                self.calls[i].counted = self.ring.running(self.calls[i].p, now - self.calls[i].placed,
+                                                          self.calls[i].counted)
+        self.ring.rebuild()
+        self.talk.begin()
+        self.wrap.begin()
+        for i in range(self.agents_room):
+            if self.agents[i].state == AGENT_TALK:
+                self.agents[i].counted = self.talk.running(now - self.agents[i].since, self.agents[i].counted)
+            elif self.agents[i].state == AGENT_WRAP:
+                self.agents[i].counted = self.wrap.running(now - self.agents[i].since, self.agents[i].counted)
+        self.talk.rebuild()
+        self.wrap.rebuild()
+        for j in range(HORIZONS):
+            self.horizon[j] = self.ring.quantile(SHARE[j])
+            self.free_within(j, self.horizon[j] + self.connect_within)
+
+    cdef void free_within(self, int j, double u) noexcept nogil:
+        # P(an agent is free u seconds from now | the age of the talk or the wrap-up), for each bin of ages.
+        cdef double wrapped[6]
+        cdef double a, s, before, after, total
+        cdef int i, k
+        for k in range(6):  # done with wrap-up too, when talk ended in the k-th sixth of u
+            wrapped[k] = 1.0 - self.wrap.survival(u * (5.5 - k) / 6.0)
+        for i in range(SPAN_BINS):
+            a = 0.5 * (self.wrap.edge[i] + self.wrap.edge[i + 1])
+            self.free_wrap[j][i] = 1.0 - exp(self.wrap.cumulative(a) - self.wrap.cumulative(a + u))
+            a = 0.5 * (self.talk.edge[i] + self.talk.edge[i + 1])
+            s = self.talk.cumulative(a)
+            before, total = 1.0, 0.0
+            for k in range(6):
+                after = exp(s - self.talk.cumulative(a + u * (k + 1) / 6.0))
+                total += (before - after) * wrapped[k]
+                before = after
+            self.free_talk[j][i] = total
+
+    cdef int count_agents(self, double now, int* talk, int* wrap) noexcept nogil:
+        cdef int i
+        for i in range(self.agents_room):
+            if self.agents[i].leaving:
+                continue
+            if self.agents[i].state == AGENT_TALK:
+                talk[self.talk.bin_of(now - self.agents[i].since)] += 1
+            elif self.agents[i].state == AGENT_WRAP:
+                wrap[self.wrap.bin_of(now - self.agents[i].since)] += 1
+        return 0
+
+    cdef int count_calls(self, double now) noexcept nogil:
+        # Calls of about one age and one probability share a cell, a binomial of their mean probability.
+        cdef int i, j, cell, touched = 0
+        cdef double age, p
+        self.in_flight = 0.0
+        for i in range(self.calls_used):
+            if self.calls[i].state != 1:
+                continue
+            age = now - self.calls[i].placed
+            p = self.ring.effective(self.calls[i].p)
+            cell = min(RING_CELLS - 1, <int>(2.0 * age)) * P_CLASSES + min(P_CLASSES - 1, <int>(P_CLASSES * p))
+            if self.cell_count[cell] == 0:
+                self.touched[touched] = cell
+                touched += 1
+                for j in range(HORIZONS):
+                    self.cell_sum[j][cell] = 0.0
+            self.cell_count[cell] += 1
+            self.in_flight += p
+            for j in range(HORIZONS):
+                self.cell_sum[j][cell] += self.ring.within(p, age, self.horizon[j])
+        return touched
+
+    cdef void surplus(self, double now) noexcept nogil:
+        # The distribution of answers in flight minus agents who become free, at each horizon.
+        cdef int i, j, k, cell, touched
+        cdef int talk[SPAN_BINS]
+        cdef int wrap[SPAN_BINS]
+        memset(talk, 0, sizeof(talk))
+        memset(wrap, 0, sizeof(wrap))
+        self.count_agents(now, talk, wrap)
+        touched = self.count_calls(now)
+        for j in range(HORIZONS):
+            pmf_clear(&self.pmf[j])
+            for k in range(touched):
+                cell = self.touched[k]
+                pmf_many(&self.pmf[j], self.cell_count[cell], self.cell_sum[j][cell] / self.cell_count[cell], 1)
+            for i in range(SPAN_BINS):
+                if talk[i]:
+                    pmf_many(&self.pmf[j], talk[i], self.free_talk[j][i], -1)
+                if wrap[i]:
+                    pmf_many(&self.pmf[j], wrap[i], self.free_wrap[j][i], -1)
+        for k in range(touched):
+            self.cell_count[self.touched[k]] = 0
+
+    cdef double risk(self, int spare) noexcept nogil:
+        cdef double total = 0.0
+        cdef int j
+        for j in range(HORIZONS):
+            total += pmf_tail(&self.pmf[j], spare)
+        return total / HORIZONS
+
+    cdef double overflow(self, int spare) noexcept nogil:
+        # Expected drops if nothing more is dialed.
+        cdef Pmf_C* f = &self.pmf[2]
+        cdef double total = 0.0
+        cdef int i
+        for i in range(max(f.low, PMF_ZERO + spare + 1), f.high + 1):
+            total += (i - PMF_ZERO - spare) * f.x[i]
+        return total
+
+    cdef double threshold(self, double now) noexcept nogil:
+        # The risk at which one more dial is no longer worth it; a vanishing one when the budget is spent.
+        cdef double base = 0.048 * pow(self.staffed / 5.0, -0.37) * pow(self.target / 0.03, 1.15) * self.price_scale
+        cdef double budget = self.budget, left = self.answers_left, ahead, soft = 4.0
+        if isnan(budget):
+            budget = self.target * self.answers - self.drops
+        if isnan(left):
+            left = max(0.0, self.window_end - now) * (self.answers + 5.0) / (now - self.started + 60.0)
+        if left > 0.0 or self.window_end > 0.0:
+            soft = 0.5
+        ahead = self.target * min(left, LOOK_AHEAD)
+        if budget + 0.9 * ahead < 1.0 + self.expected_drops + 2.0 * sqrt(self.expected_drops + 0.1):
+            self.price = 0.0
+            return 1e-4
+        self.price = min(4.0, max(0.02, (budget + ahead) / (ahead + soft)))
+        return min(0.9, base * self.price)
+
+    cdef int pick(self, Offer_C* offer, int n, int* used, int spare) noexcept nogil:
+        # High answer probabilities while few agents are free, low ones while several are: the low ones spread the
+        # risk over more calls when there is somebody to catch them.
+        cdef int i, best = -1
+        if not offer.choose or offer.buckets == 1:
+            if offer.n_ahead == 0:
+                return 0
+            return offer.ahead[n] if n < offer.n_ahead else -1
+        for i in range(offer.buckets):
+            if used[i] >= offer.room[i]:
+                continue
+            if best < 0 or (offer.p[i] > offer.p[best] if spare <= 2 else offer.p[i] < offer.p[best]):
+                best = i
+        return best
+
+    cdef void dial(self, int spare, double alpha, Offer_C* offer, Plan_C* plan) noexcept nogil:
+        cdef int j, n = 0, bucket
+        cdef double p
+        plan.reason = RISK_REACHED
+        while self.in_flight <= 3.0 * self.staffed + 1.0:
+            if self.risk(spare) > alpha:
+                break
+            if n >= offer.lines:
+                plan.reason = LINES_REACHED
+                return
+            bucket = self.pick(offer, n, plan.dial, spare)
+            if bucket < 0:
+                break
+            p = self.ring.effective(offer.p[bucket])
+            plan.dial[bucket] += 1
+            n += 1
+            self.in_flight += p
+            for j in range(HORIZONS):
+                pmf_one(&self.pmf[j], self.ring.within(p, 0.0, self.horizon[j]), 1)
+        if self.price == 0.0:
+            plan.reason = BUDGET_SPENT
+        elif n > 0:
+            plan.reason = PACED
+
+    cdef void cancel(self, double now, Plan_C* plan) noexcept nogil:
+        # Calls past the minimum ring whose answer would likely find nobody; and when the next one gets there.
+        cdef int i
+        cdef double due
+        for i in range(self.calls_used):
+            if self.calls[i].state == 1:
+                due = self.calls[i].rang + self.min_ring
+                if due <= now and plan.n_cancel < MAX_CANCEL:
+                    plan.cancel[plan.n_cancel] = i
+                    plan.n_cancel += 1
+                elif now < due < plan.look:
+                    plan.look = due
+
+    cdef int on_beat(self, double now) except -1:
+        self.last_beat = now
+        return 0
+
+    cdef int decide(self, double now, Offer_C* offer, Plan_C* plan) except -1:
+        cdef int spare = self.idle - self.waiting
+        cdef double alpha
+        plan.look = now + 5.0
+        self.price = 0.0
+        if isnan(self.started):
+            self.started = now
+        if now - self.rebuilt >= RELEARN:
+            self.rebuild(now)
+        if self.last_beat > 0.0 and now - self.last_beat > self.stale_after:
+            plan.reason = TELEMETRY_STALE
+        elif self.staffed == 0:
+            plan.reason = NO_AGENTS
+            self.cancel(now, plan)
+        else:
+            self.surplus(now)
+            self.expected_drops = self.overflow(spare)
+            alpha = self.threshold(now)
+            self.dial(spare, alpha, offer, plan)
+            if plan.reason != PACED and (self.price == 0.0 or pmf_tail(&self.pmf[0], spare) > CANCEL_RISK):
+                self.cancel(now, plan)
+        self.reason = plan.reason
+        return 0
+
+    # From Python: what the compiled world does directly.
+
+    def agent(self, int agent, int state, double now, bint leaving=False):
+        """Agent number ``agent`` (from 0) is in a state: 0 away, 1 idle, 2 talking, 3 in wrap-up."""
+        if agent < 0 or not 0 <= state <= 3:
+            raise ValueError(f"agent {agent} can't be in state {state}")
+        self.on_agent(agent, state, leaving, now)
+
+    def call(self, int call, int event, double now, int bucket=0, double p=NAN):
+        """Call number ``call`` (from 0; used again after its end) has an event of :mod:`cordboard.pacing.world`."""
+        if call < 0 or not 0 <= event <= 7:
+            raise ValueError(f"call {call} can't have event {event}")
+        self.on_call(call, event, bucket, p, now)
+
+    def beat(self, double now):
+        """The source of agent events is alive; once told, its silence stops the dialing."""
+        self.on_beat(now)
+
+    def plan(self, double now, buckets=((NAN, 1 << 20),), int lines=1 << 20):
+        """``(numbers to dial of each bucket, calls to cancel, look again at, reason)``.
+
+        ``buckets`` are ``(answer probability or NaN, leads on hand)``, at most 16; ``lines`` the calls allowed now.
+        """
+        cdef Offer_C offer
+        cdef Plan_C plan
+        cdef int i
+        memset(&offer, 0, sizeof(offer))
+        memset(&plan, 0, sizeof(plan))
+        if len(buckets) > MAX_BUCKETS:
+            raise ValueError(f"{len(buckets)} buckets; at most {MAX_BUCKETS} can be offered")
+        offer.buckets, offer.choose, offer.lines = len(buckets), True, lines
+        for i, (p, room) in enumerate(buckets):
+            offer.p[i], offer.room[i] = p, min(room, 1 << 20)
+        if offer.buckets == 1:
+            offer.lines = min(offer.lines, offer.room[0])
+        elif offer.buckets == 0:
+            offer.lines = 0
+        self.decide(now, &offer, &plan)
+        return ([plan.dial[i] for i in range(offer.buckets)], [plan.cancel[i] for i in range(plan.n_cancel)],
+                plan.look, REASONS[plan.reason])
+
+    def learned(self):
+        """What has been learned: the mean answer probability, mean talk and wrap-up in seconds, horizons."""
+        return {"p": self.ring.p, "talk": self.talk.mean(), "wrap": self.wrap.mean(),
+                "time_to_answer": [self.horizon[i] for i in range(HORIZONS)]}
