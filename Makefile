@@ -18,7 +18,7 @@ demo: $(VENV)/.built
 	$(BIN)/cordboard demo
 
 test: lint
-	$(PYTEST) -n $(JOBS) --dist worksteal tests
+	$(PYTEST) -n $(JOBS) --dist loadgroup --timeout 900 tests
 
 lint: $(VENV)/.built $(VENV)/.tools
 	$(BIN)/ruff check .
