@@ -404,7 +404,7 @@ def report(quick: bool) -> None:
         base = 0.0
         for method in METHODS:
             # The slow ones get fewer events, and only sizes that can be filled in reasonable time.
-            if method == "sql" and size.waiting > 10_000:
+            if method in ("scan", "sql") and size.waiting > 10_000:
                 continue
             count = n if method in ("engine", "python") else min(n, 200 if size.waiting > 1_000 else 2_000)
             median, mean, p99 = measure(method, size, count)
