@@ -17,11 +17,11 @@ drop in (x, t]; no drop follows it, so D(x, t] = D(x, s] <= c * max(A(x, s], m) 
 the (x, now] of (*). Without a least base no rolling rule can ever allow a drop, since the window that holds
 that drop alone has a rate of 100 %.
 
-Cost. With P_A, P_D the running totals and F = c * P_A - P_D, the slack of (*) at x is F(now) - F(x), so only
-the largest F in the window matters: a deque that stays sorted, one entry for each time bucket (amortized O(1)
-an event, and at most ``BUCKETS`` + 2 entries). The last floor(c * m) drops are kept one by one, since for
-them ``m`` may be the base. A bucket leaves when all of it is older than W: windows up to W + W / BUCKETS long
-are safe too. All sums are integers (millionths of a call times the cap's denominator): nothing is rounded.
+Cost. With P_A, P_D the running totals and F = c * P_A - P_D, the slack of (*) at x is F(now) - F(x), so only the
+largest F in the window matters: a deque that stays sorted, one entry for each time bucket (amortized O(1) an event, and
+at most ``BUCKETS`` + 2 entries). The last floor(c * m) drops are kept one by one (in at most ``RECENT`` entries), since
+for them ``m`` may be the base. A bucket leaves when all of it is older than W: windows up to W + W / BUCKETS long are
+safe too. All sums are integers (millionths of a call times the cap's denominator): nothing is rounded.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from cordboard.pacing.rules import AnsweredCall, Outcome, Rule, judge
 
 CALL = 1_000_000  # a call, in the units of the sums: estimated machine errors are fractions of one
 BUCKETS = 288  # of a rolling window: five minutes of a day
+RECENT = 64  # entries for the drops that the least base may allow
 UNLIMITED = 1 << 40  # drops; no campaign reaches it
 
 
@@ -187,10 +188,14 @@ class _Rolling(_Account):
         self.total_dropped = 0
         self.total_base = 0
         self.busiest = 0  # the largest base of a window so far
+        self.grain = self._grain()  # of the entries of recent drops
         # The starts x just before a drop. recent: [bucket, F(x), P_D(x)], of the last drops; old: [bucket,
         # F(x)], F falling.
         self.recent: deque[list[int]] = deque()
         self.old: deque[list[int]] = deque()
+
+    def _grain(self) -> int:
+        return max(1, self.floor_units // (self.down * CALL * RECENT)) * CALL
 
     def _f(self) -> int:
         return self.up * self.total_base - self.down * self.total_dropped
@@ -223,6 +228,7 @@ class _Rolling(_Account):
             self.busiest = self.base
             least = max(self.rule.floor_base * CALL, int(self.rule.least_share * self.base))
             self.floor_units = self.up * least - self.strict
+            self.grain = self._grain()
         self.total_dropped += dropped
         self.total_base += base
         buckets = self.buckets
@@ -237,11 +243,10 @@ class _Rolling(_Account):
             self.note_worst()
 
     def _mark_start(self) -> None:
-        """Remember the instant before this drop. Fractions of one call share an entry, which makes it
-        stricter.
-        """
+        """Remember the instant before this drop. Fractions of one call share an entry, and so do a few drops where the
+        least base allows more than ``RECENT``; that makes it stricter, by at most the drops that share one."""
         f, recent = self._f(), self.recent
-        if recent and self.total_dropped - recent[-1][2] < CALL:
+        if recent and self.total_dropped - recent[-1][2] < self.grain:
             recent[-1][0] = self.bucket
             recent[-1][1] = max(recent[-1][1], f)
         else:
@@ -260,10 +265,12 @@ class _Rolling(_Account):
     def budget(self) -> int:
         f = self._f()
         room = self.room(0, 0)  # the window that starts now
-        for _, then, dropped in self.recent:
-            room = min(room, self.room(f - then, self.total_dropped - dropped))
         if self.old:
             room = min(room, (f - self.old[0][1] - self.strict) // ((self.down - self.up) * CALL))
+        for _, then, dropped in self.recent:
+            if self.down * (self.total_dropped - dropped + room * CALL) <= self.floor_units:
+                break  # the least base allows so many since then, and more since any later start
+            room = min(room, self.room(f - then, self.total_dropped - dropped))
         return room
 
     def state(self) -> WindowState:
@@ -280,6 +287,7 @@ class _Rolling(_Account):
             "total_base",
             "busiest",
             "floor_units",
+            "grain",
             "worst",
         )
         saved: dict[str, Any] = {name: getattr(self, name) for name in names}
