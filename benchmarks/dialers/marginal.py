@@ -54,11 +54,16 @@ class MarginalRisk(Board):
     every_event = True
     tick = 1.0
 
-    def __init__(self, world: World, alpha: float) -> None:
+    """``memoryless``: takes talk and wrap-up together for one exponential time, of this mean plus the wrap-up's."""
+
+    def __init__(self, world: World, alpha: float, memoryless: float = 0.0) -> None:
         super().__init__(world.agents)
         self.p = world.p
         self.alpha = alpha
         self.talk_free, self.wrap_free, self.live = tables(world)
+        if memoryless:
+            soon = 1.0 - math.exp(-(world.post_dial + world.ring_mean) / (memoryless + world.wrap_mean))
+            self.talk_free, self.wrap_free = np.full(LAST, soon), np.full(LAST, soon)
         self.states = np.zeros(world.agents, dtype=np.int8)
         self.sinces = np.zeros(world.agents)
         z_low, z_high = -8.0, 0.0

@@ -98,18 +98,19 @@ class _Account:
         self.up = rule.share.numerator
         self.down = rule.share.denominator
         self.strict = 1 if rule.below else 0  # in integers, "less than" is "at most, less one"
-        self.floor_units = self.up * rule.floor_base * CALL - self.strict  # what down * D may reach in a small window
+        self.least_units = rule.floor_base * CALL
+        self.floor_units = self.up * self.least_units - self.strict  # what down * D may reach in a small window
         self.dropped = 0
         self.base = 0
         self.errors = 0  # of the drops, those that are estimated errors of machine detection
         self.worst = 0.0
 
     def room(self, slack: int, dropped: int) -> int:
-        """Most further drops n with down * (D + n) <= up * max(A + n, least), given slack = up * A - down *
+        """Most further drops n, in units, with down * (D + n) <= up * max(A + n, least), given slack = up * A - down *
         D.
         """
-        by_share = (slack - self.strict) // ((self.down - self.up) * CALL)
-        by_floor = (self.floor_units - self.down * dropped) // (self.down * CALL)
+        by_share = (slack - self.strict) // (self.down - self.up)
+        by_floor = (self.floor_units - self.down * dropped) // self.down
         return by_share if by_share > by_floor else by_floor
 
     def note_worst(self) -> None:
@@ -166,7 +167,7 @@ class _Fixed(_Account):
         worst = self.worst
         if self.base >= max(1, self.rule.floor_base) * CALL:  # the open window, as if it ended now
             worst = max(worst, self.dropped / self.base)
-        return WindowState(self.rule, self.since, self.dropped / CALL, self.base / CALL, self.budget(), worst)
+        return WindowState(self.rule, self.since, self.dropped / CALL, self.base / CALL, self.budget() // CALL, worst)
 
     def save(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("since", "dropped", "base", "errors", "worst")}
@@ -226,7 +227,7 @@ class _Rolling(_Account):
         self.errors += errors
         if self.base > self.busiest:
             self.busiest = self.base
-            least = max(self.rule.floor_base * CALL, int(self.rule.least_share * self.base))
+            least = max(self.least_units, int(self.rule.least_share * self.base))
             self.floor_units = self.up * least - self.strict
             self.grain = self._grain()
         self.total_dropped += dropped
@@ -266,16 +267,16 @@ class _Rolling(_Account):
         f = self._f()
         room = self.room(0, 0)  # the window that starts now
         if self.old:
-            room = min(room, (f - self.old[0][1] - self.strict) // ((self.down - self.up) * CALL))
+            room = min(room, (f - self.old[0][1] - self.strict) // (self.down - self.up))
         for _, then, dropped in self.recent:
-            if self.down * (self.total_dropped - dropped + room * CALL) <= self.floor_units:
+            if self.down * (self.total_dropped - dropped + room) <= self.floor_units:
                 break  # the least base allows so many since then, and more since any later start
             room = min(room, self.room(f - then, self.total_dropped - dropped))
         return room
 
     def state(self) -> WindowState:
         since = (self.bucket - BUCKETS) * self.width
-        return WindowState(self.rule, since, self.dropped / CALL, self.base / CALL, self.budget(), self.worst)
+        return WindowState(self.rule, since, self.dropped / CALL, self.base / CALL, self.budget() // CALL, self.worst)
 
     def save(self) -> dict[str, Any]:
         names = (
@@ -388,20 +389,24 @@ class Ledger:
     def budget(self, now: float) -> Budget:
         """How many drops may still happen at ``now``, in the strictest window."""
         self._advance(now)
-        least, strictest = UNLIMITED, None
+        least, strictest = UNLIMITED * CALL, None
         for window in self._windows:
             room = window.budget()
             if room < least:
                 least, strictest = room, window
         state = strictest.state() if strictest is not None else None
-        return Budget(max(0, least), state, least < 0)
+        return Budget(max(0, least // CALL), state, least < 0)
 
     def drops_left(self, now: float) -> int:
-        """``budget(now).drops``, without the words: for the pacing loop. Negative when a window is
-        overdrawn.
+        """``budget(now).drops``, without the words. Negative when a window is overdrawn."""
+        return math.floor(self.leeway(now))
+
+    def leeway(self, now: float) -> float:
+        """Drops that may still happen, with the part of the next one that has been earned already: for the pacing
+        loop.
         """
         self._advance(now)
-        return min((window.budget() for window in self._windows), default=UNLIMITED)
+        return min((window.budget() for window in self._windows), default=UNLIMITED * CALL) / CALL
 
     def infeasible(self, now: float) -> Rule | None:
         """The first rule whose cap the estimated errors of machine detection alone exceed, or None.

@@ -84,7 +84,7 @@ class Situation:
     free: int
     outcomes: int
     heard: float | None = None
-    drops_left: int = 0
+    drops_left: float = 0.0
     infeasible: bool = False
     leads: int | None = None
     validity: float | None = None
@@ -128,13 +128,6 @@ def choose(s: Situation, limits: Limits) -> Choice:
             "calls. Measure the detection again, or switch it off.",
             "每个空闲座席一路：仅应答机检测误判的估计值就已超过放弃率上限。请重新抽样检测误判率，或关闭检测。",
         )
-    if s.drops_left <= 0:
-        return Choice(
-            "progressive",
-            "budget_exhausted",
-            "One line a free agent: no more calls may be dropped in the strictest window now.",
-            "每个空闲座席一路：最严格的统计窗口内已不允许再掉话。",
-        )
     if s.asked == "predictive" and s.outcomes < limits.least_outcomes:
         return Choice(
             "progressive",
@@ -148,6 +141,21 @@ def choose(s: Situation, limits: Limits) -> Choice:
             "few_agents",
             f"One line a free agent: {s.staffed} agents are logged in, fewer than {limits.least_agents}.",
             f"每个空闲座席一路：登录座席 {s.staffed} 人，少于 {limits.least_agents} 人。",
+        )
+    if s.drops_left < 1:
+        if s.asked == "predictive":
+            return Choice(
+                "predictive",
+                "budget_exhausted",
+                "Only lines for which an agent will all but surely be free: no more calls may be dropped in the "
+                "strictest window now.",
+                "仅拨几乎必有空闲座席的线路：最严格的统计窗口内已不允许再掉话。",
+            )
+        return Choice(
+            "progressive",
+            "budget_exhausted",
+            "One line a free agent: no more calls may be dropped in the strictest window now.",
+            "每个空闲座席一路：最严格的统计窗口内已不允许再掉话。",
         )
     return _as_asked(s, limits)
 
