@@ -62,9 +62,16 @@ def asked_lang(argv: Sequence[str]) -> words.Lang:
     return words.default_lang()
 
 
+def discard_output() -> None:
+    """What is still to be written goes nowhere, so that the end of the process does not try again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the entry point of the console script."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    if sys.stderr is None:  # closed by the caller; what is said there must not end up among the output
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (for as long as the process runs)
     lang = asked_lang(argv)
     chosen = next((arg for arg in argv if not arg.startswith("-")), None)
     parser = build_parser(lang, chosen)
@@ -78,12 +85,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
-        return int(command_module(options.command).run(options))
+        status = int(command_module(options.command).run(options))
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a full disk can still be told
+        return status
     except CordboardError as error:
         print(f"cordboard: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output went away, e.g. `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 1
+    except OSError as error:  # a disk that is full, a file that can't be read on
+        file = f"{error.filename}: " if error.filename else ""
+        text = error.strerror or str(error)
+        print(f"cordboard: {file}reading or writing failed: {text}. What is written is not whole", file=sys.stderr)
+        discard_output()
+        return 2
     except KeyboardInterrupt:
         return 130

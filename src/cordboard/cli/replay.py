@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     status = 0
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(open_journal(options.journal))
-        target = stack.enter_context(open_effects(options.effects, options.journal))
+        target = stack.enter_context(open_effects(options.effects, options.journal, options.center))
         answers = replay(engine, center, source, name, options.until)
         for answer in with_progress(answers, source, options):
             summary.add(answer)
@@ -84,6 +84,8 @@ def run(options: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def open_journal(path: str) -> Iterator[BinaryIO]:
     if path == "-":
+        if sys.stdin is None:
+            raise InputError("the journal can't be read: standard input is closed", hint="Name a file instead of -")
         yield sys.stdin.buffer
         return
     try:
@@ -95,14 +97,17 @@ def open_journal(path: str) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def open_effects(path: str | None, journal: str) -> Iterator[BinaryIO]:
-    """Where the effects go; never over the journal itself."""
+def open_effects(path: str | None, journal: str, center: str) -> Iterator[BinaryIO]:
+    """Where the effects go; never over what they are made of."""
     if path is None:
+        if sys.stdout is None:
+            raise InputError("the effects can't be written: standard output is closed", hint="Give --effects")
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    if journal != "-" and os.path.exists(path) and os.path.samefile(path, journal):
-        raise InputError("the effects would overwrite the journal", Where(path), "Give another --effects")
+    for what, source in (("journal", journal), ("center file", center)):
+        if source != "-" and os.path.exists(path) and os.path.samefile(path, source):
+            raise InputError(f"the effects would overwrite the {what}", Where(path), "Give another --effects")
     try:
         stream = open(path, "wb")  # noqa: SIM115  (closed below)
     except OSError as error:
