@@ -266,6 +266,7 @@ cdef inline void offer_first(Engine* e, int32_t c) noexcept nogil:
     cdef Contact* contact = &e.contacts[slot]
     cdef int32_t tier = 0
     cdef int32_t a, i, n
+    cdef int32_t rows = e.n_effects
     cdef bint ring = e.queues[contact.queue].strategy == RING_ALL
     a = pick_agent(e, &e.classes[c], contact, -1, &tier)
     if ring and a != contact.preferred and a != sticky_agent(e, contact):
@@ -275,6 +276,8 @@ cdef inline void offer_first(Engine* e, int32_t c) noexcept nogil:
             # An offer before this one may have brought a reserve down to its threshold.
             if not (e.agents[a].idle and holds_idle(e, e.agents[a].group, contact.queue)):
                 offer_to(e, c, slot, a, tier)
+        for i in range(rows + 1, e.n_effects):  # one decision: those who ring already were eligible as well
+            e.effects[i].eligible_agents = e.effects[rows].eligible_agents
     else:
         offer_to(e, c, slot, a, tier)
     contact_unwait(e, slot)

@@ -149,7 +149,7 @@ class Acd:
         and what the timers did is in the error's ``effects``. LimitError if there are too many contacts.
         """
         try:
-            check_event(event)
+            event = check_event(event)
         except JournalError as error:
             raise EventError(error.what, error.where, error.hint) from None
         t = event["t"]
@@ -284,6 +284,8 @@ class Acd:
             if len(event) > 4:
                 self._wishes[slot] = event
                 self._customers.enters(slot, event.get("customer"))
+        elif code == 0:  # rejected on arrival
+            self._remember(name)
         self._arriving = name
         return code
 
@@ -335,7 +337,8 @@ class Acd:
         slot = self._router.find(contact) if isinstance(contact, int) else self._slots.get(contact, -1)
         if slot < 0:
             if contact in self._gone:
-                raise StaleEventError(f'contact "{contact}" is gone', Where(key="contact"), "It left, ended or expired")
+                hint = "It left, ended, expired or was rejected"
+                raise StaleEventError(f'contact "{contact}" is gone', Where(key="contact"), hint)
             hint = "contact_queued brings a contact into the center"
             raise UnknownNameError(f'there is no contact "{contact}"', Where(key="contact"), hint)
         return slot
@@ -436,9 +439,12 @@ class Acd:
             name = self._names.pop(slot, None)
             if name is not None:
                 del self._slots[name]
-                self._gone[name] = None
-                if len(self._gone) > GONE_MAX:
-                    self._gone.popitem(last=False)
+                self._remember(name)
+
+    def _remember(self, name: str) -> None:
+        self._gone[name] = None
+        if len(self._gone) > GONE_MAX:
+            self._gone.popitem(last=False)
 
 
 class _Customers:

@@ -75,7 +75,7 @@ class Queue:
     requires: dict[str, int] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
     strategy: str = "longest_idle"
-    weight: int = 0
+    weight: float = 0
     target_share: float = 0.80
     target_within: float = 20.0
     delay: float = 0.0

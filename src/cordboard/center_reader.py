@@ -74,6 +74,11 @@ def _number(low: float, high: float, unit: str = "") -> Check:
     return check
 
 
+def _weight(reader: _Reader, path: Path, value: Any) -> float:
+    _number(-WEIGHT_MAX, WEIGHT_MAX)(reader, path, value)
+    return value  # type: ignore[no-any-return]  # a whole number stays one, for people to read
+
+
 def _seconds(reader: _Reader, path: Path, value: Any) -> float:
     number: float = _number(0, DURATION_MAX_S, " seconds")(reader, path, value)
     if 0 < number < 1e-6:
@@ -198,7 +203,7 @@ _QUEUE: dict[str, Check] = {
     "requires": _levels,
     "steps": _steps,
     "strategy": _one_of(STRATEGIES),
-    "weight": _whole(-WEIGHT_MAX, WEIGHT_MAX),
+    "weight": _weight,
     "target": _target,
     "delay": _seconds,
     "tier_wait": _seconds,

@@ -42,7 +42,7 @@ class Visit:
     event: Event
     queue: Queue
     arrived: float
-    priority: int
+    priority: float
     state: str = "waiting"  # waiting, offered, connected
     excluded: dict[str, str] = field(default_factory=dict)  # agent -> declined or missed
 

@@ -19,7 +19,7 @@ from cordboard.errors import JournalError, Where
 
 LINE_BYTES_MAX = 1024 * 1024
 NAME_CHARACTERS_MAX = 255
-PRIORITY_MAX = 1_000_000_000
+PRIORITY_MAX = 1_000_000_000_000  # counted in microseconds it fits the engine's clock
 TIME_MAX_S = 9e9  # until here a float64 of seconds holds microseconds exactly
 SKILLS_MAX = 100
 TIER_RULES_MAX = 100
@@ -77,9 +77,9 @@ def _levels(key: str, value: Any) -> None:
         _level(f"{key}.{skill}", level)
 
 
-def _score(key: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= PRIORITY_MAX:
-        raise _Wrong(key, f"{_shown(value)} is not a number up to {PRIORITY_MAX}")
+def _number(key: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= PRIORITY_MAX:  # or NaN
+        raise _Wrong(key, f"{_shown(value)} is not a number from {-PRIORITY_MAX} to {PRIORITY_MAX}")
 
 
 def _values(key: str, value: Any) -> None:
@@ -87,7 +87,7 @@ def _values(key: str, value: Any) -> None:
         raise _Wrong(key, f"{_shown(value)} is not an object of agents and numbers", 'Write {"li": 0.5}')
     for agent, score in value.items():
         _name(key, agent)
-        _score(f"{key}.{agent}", score)
+        _number(f"{key}.{agent}", score)
 
 
 def _records(key: str, value: Any, limit: int, fields: dict[str, Check], required: str = "") -> None:
@@ -116,7 +116,6 @@ def _tier_rules(key: str, value: Any) -> None:
 
 Check = Callable[[str, Any], None]
 
-_priority = _whole(-PRIORITY_MAX, PRIORITY_MAX)
 _AGENT: dict[str, Check] = {"agent": _name}
 _CONTACT: dict[str, Check] = {"contact": _name}
 
@@ -128,7 +127,7 @@ EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "contact_queued": (
         {"contact": _name, "queue": _name},
         {
-            "priority": _priority,
+            "priority": _number,
             "requires": _levels,
             "steps": _steps,
             "customer": _name,
@@ -145,20 +144,32 @@ EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "offer_declined": ({"contact": _name, "agent": _name}, {}),
     "contact_ended": (_CONTACT, {}),
     "wrap_up_ended": (_AGENT, {}),
-    "priority_changed": ({"contact": _name, "priority": _priority}, {}),
+    "priority_changed": ({"contact": _name, "priority": _number}, {}),
     "clock": ({}, {}),
 }
 
 
 def check_event(event: Any) -> Event:
-    """The event, if it has the fields that its kind needs and nothing else. Raises JournalError with the key."""
+    """The event, if it has the fields that its kind needs and nothing else. Raises JournalError with the key.
+
+    Its ``t`` and ``queued_at`` come back in whole microseconds, as the engine counts: what happens at a time that is
+    finer happens at the nearest microsecond.
+    """
     if not isinstance(event, dict):
         raise JournalError(f"{_shown(event)} is not an event", hint='Write {"t": 0, "event": "clock"}')
     try:
         _check_fields(event)
     except _Wrong as wrong:
         raise JournalError(wrong.what, Where(key=wrong.key), wrong.hint) from None
-    return event
+    t, since = event["t"], event.get("queued_at", 0)
+    if t == _on_clock(t) and since == _on_clock(since):
+        return event
+    finer = {"t": _on_clock(t)} | ({"queued_at": _on_clock(since)} if "queued_at" in event else {})
+    return event | finer
+
+
+def _on_clock(seconds: float) -> float:
+    return round(seconds * 1e6) / 1e6
 
 
 def _check_fields(event: Event) -> None:

@@ -19,7 +19,7 @@ class Day:
         t, kind, *words = line.split()
         event: dict[str, Any] = {"t": float(t), "event": kind}
         for key, word in zip(EVENTS[kind][0], words, strict=True):
-            event[key] = int(word) if key == "priority" else word
+            event[key] = float(word) if key == "priority" else word
         effects = self.engine.apply(check_event(event | more))
         return [self.short(effect) for effect in effects]
 

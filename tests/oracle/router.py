@@ -70,7 +70,7 @@ class Call:
     queue: Queue
     arrived: int
     entered: int
-    priority: int
+    priority: float
     requires: dict[str, int] | None
     steps: tuple[Step, ...] | None
     customer: str | None
@@ -417,7 +417,7 @@ class Router:
         if order == "priority":
             key: tuple[Any, ...] = (-call.queue.weight, -call.priority)
         elif order == "score":
-            key = (call.arrived - call.priority * 1_000_000,)
+            key = (call.arrived - ticks(call.priority),)
         else:
             key = (-Fraction(self.tick - call.arrived, ticks(call.queue.target_within)),)
         return (*key, call.arrived, call.line)

@@ -69,7 +69,7 @@ def random_queue(source: Source, name: str, names: list[str], strategies: tuple[
         requires=levels(source),
         steps=steps(source) if sometimes(source, 35) else (),
         strategy=strategy,
-        weight=maybe(40, source.whole(0, 2)),
+        weight=maybe(40, source.pick([0, 0.5, 1, 2])),
         target_within=source.pick([20.0, 10.0, 5.0, 7.5]),
         delay=maybe(25, duration(source)),
         tier_wait=maybe(40, duration(source)),
@@ -224,7 +224,7 @@ class Journalist:
         if kind in ("contact_left", "priority_changed"):
             event["contact"] = source.pick(list(self.waiting))
         if kind == "priority_changed":
-            event["priority"] = source.whole(-1, 3)
+            event["priority"] = source.pick([-1, -0.5, 0, 0.1, 1, 2, 3])
         if kind == "contact_ended":
             event["contact"] = source.pick(list(self.connected))
         if kind.startswith("agent_"):
@@ -262,7 +262,7 @@ class Journalist:
             "queue": source.pick(list(self.center.queues)).name,
         }
         if sometimes(source, 30):
-            event["priority"] = source.whole(-1, 3)
+            event["priority"] = source.pick([-1, 0, 0.5, 1, 1.25, 2, 3])
         if sometimes(source, 15):
             event["requires"] = levels(source)
         made = steps(source) if sometimes(source, 15) else ()
