@@ -149,3 +149,15 @@ def test_closed_streams_are_said_and_never_a_traceback(files: tuple[str, str]) -
     assert (no_output.returncode, b"standard output is closed" in no_output.stderr) == (2, True)
     mute = run('echo oops | "$@" 2>&-', "replay", files[0], "-")
     assert (mute.returncode, mute.stdout) == (1, b"")
+
+
+def test_the_language_may_stand_before_the_command_or_after_it(
+    files: tuple[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    for argv in (
+        ["--lang", "zh", "check", files[0]],
+        ["check", "--lang=zh", files[0]],
+        ["--lang=zh", "check", files[0]],
+    ):
+        assert main(argv) == 0
+        assert "配置可用" in capfd.readouterr().out

@@ -35,6 +35,7 @@ def build_parser(lang: words.Lang, chosen: str | None) -> argparse.ArgumentParse
         prog="cordboard", description=words.pick(lang, "A contact-center engine.", "联络中心引擎。")
     )
     parser.add_argument("--version", action="store_true", help=words.pick(lang, "print the version", "显示版本"))
+    parser.add_argument("--lang", choices=words.LANGS, default=lang, help=words.pick(lang, "language", "语言"))
     sub = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, (en, zh) in COMMANDS.items():
         text = words.pick(lang, en, zh)
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.stderr is None:  # closed by the caller; what is said there must not end up among the output
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (for as long as the process runs)
     lang = asked_lang(argv)
-    chosen = next((arg for arg in argv if not arg.startswith("-")), None)
+    chosen = next((arg for arg in argv if arg in COMMANDS), None)
     parser = build_parser(lang, chosen)
     options = parser.parse_args(argv)
     if options.version:
