@@ -1,0 +1,194 @@
+"""The outbound campaign of the demo: made-up leads, a real Pacer, a real AnswerModel.
+
+The world knows each lead's true answer probability; the campaign knows only what an AnswerModel has learned from the
+calls that ended before.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cordboard.demo.world import CLOSE_S, OPEN_S, Day
+from cordboard.pacing import Leads, Limits, Pacer, Plan
+
+TEAM_QUEUE = "campaign"
+TARGET = 0.03
+START_S = OPEN_S + 1800
+LEADS = 9000
+GROUPS = 4  # of leads, by predicted answer probability
+SEGMENTS = ("new", "customer", "lapsed")
+PACER_STATES = {"idle": "idle", "offered": "talk", "busy": "talk", "wrap_up": "wrap"}
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """A number to call: what is known of it before the call."""
+
+    number: int
+    segment: str
+    mobile: bool
+    age: int
+
+
+def answer_probability(lead: Lead, t: float) -> float:
+    """The truth of this world: who answers when. The campaign never sees it."""
+    hour = t / 3600
+    logit = {"new": -1.6, "customer": -0.5, "lapsed": -1.1}[lead.segment]
+    logit += 0.5 if lead.mobile else 0.0
+    logit += 0.012 * (lead.age - 45)
+    logit += 0.5 * math.exp(-(((hour - 16.0) / 1.2) ** 2)) - 0.4 * math.exp(-(((hour - 12.5) / 0.7) ** 2))
+    return 1 / (1 + math.exp(-logit))
+
+
+class Campaign:
+    """Dials the leads through the day. ``predict`` gives a lead's answer probability, ``learn`` takes an outcome."""
+
+    def __init__(
+        self,
+        day: Day,
+        seed: int,
+        predict: Callable[[Lead, float], float],
+        learn: Callable[[Lead, float, bool], None],
+    ) -> None:
+        self.day = day
+        self.pacer = Pacer(target=TARGET, start=OPEN_S, limits=Limits(lines=60, calls_per_second=5))
+        self.predict, self.learn = predict, learn
+        self.plan: Plan | None = None
+        self.reasons: list[tuple[float, str, str]] = []  # when the reason changed: time, English, Chinese
+        self.dials = self.answered = self.drops = self.machines = 0
+        self.busy_s = self.staffed_s = 0.0
+        self.scores: list[tuple[float, float, bool]] = []  # predicted, true probability, answered
+        self._random = random.Random(f"campaign {seed}")
+        self._team = [agent.name for agent in day.center.agents if TEAM_QUEUE in (agent.queues or {})]
+        self._state = dict.fromkeys(self._team, "away")
+        self._counted_at = OPEN_S
+        self._groups: list[deque[Lead]] = [deque() for _ in range(GROUPS)]
+        self._p: list[float] = [0.0] * GROUPS
+        self._ringing: dict[str, Any] = {}  # call -> its next appointment
+        self._lead_of: dict[str, tuple[Lead, float, float]] = {}
+        self._look: Any = None
+        self._pacing = False
+        self._fill(LEADS)
+        day.at(START_S, self._sort)
+        day.listeners.append(self._listen)
+
+    # -- leads ----------------------------------------------------------------------------------------------------
+
+    def _fill(self, count: int) -> None:
+        draw = self._random
+        for number in range(count):
+            lead = Lead(number, draw.choice(SEGMENTS), draw.random() < 0.6, draw.randint(20, 80))
+            self._groups[0].append(lead)
+
+    def _sort(self) -> None:
+        """Put the leads left into groups by what is predicted of them now; again every half hour."""
+        now = self.day.now
+        left = sorted((lead for group in self._groups for lead in group), key=lambda lead: -self.predict(lead, now))
+        size = math.ceil(len(left) / GROUPS) or 1
+        self._groups = [deque(left[i * size : (i + 1) * size]) for i in range(GROUPS)]
+        self._p = [self._mean(group) for group in self._groups]
+        if now + 1800 < CLOSE_S:
+            self.day.at(now + 1800, self._sort)
+        self._pace()
+
+    def _mean(self, group: Sequence[Lead]) -> float:
+        return sum(self.predict(lead, self.day.now) for lead in group) / len(group) if group else 0.0
+
+    # -- what the pacer is told -----------------------------------------------------------------------------------
+
+    def _listen(self, event: dict[str, Any] | None, effects: list[dict[str, Any]]) -> None:
+        for effect in effects:
+            call = effect.get("contact")
+            if effect["effect"] == "contact_expired" and call in self._lead_of:
+                self.pacer.call(call, "dropped", self.day.now)
+                self.drops += 1
+        if event is not None and event["event"] == "offer_accepted" and event["contact"] in self._lead_of:
+            self.pacer.call(event["contact"], "connected", self.day.now)
+        self._watch_team()
+        inbound = sum(self.day.acd.state().queues[name].waiting for name in ("sales", "billing"))
+        self.pacer.inbound(inbound, self.day.now)
+        self._pace()
+
+    def _watch_team(self) -> None:
+        now, agents = self.day.now, self.day.acd.state().agents
+        for name in self._team:
+            state = PACER_STATES.get(agents[name].state, "away")
+            held = self._state[name]
+            if START_S <= now <= CLOSE_S and held != "away":
+                self.staffed_s += now - self._counted_at
+                self.busy_s += (now - self._counted_at) * (held in ("talk", "wrap"))
+            if state != held:
+                self._state[name] = state
+                self.pacer.agent(name, state, now)  # type: ignore[arg-type]
+        self._counted_at = now
+
+    # -- dialing --------------------------------------------------------------------------------------------------
+
+    def _pace(self) -> None:
+        if self._pacing or not START_S <= self.day.now < CLOSE_S:
+            return
+        self._pacing = True
+        now = self.day.now
+        plan = self.pacer.plan(now, [Leads(p, len(group)) for p, group in zip(self._p, self._groups, strict=True)])
+        if self.plan is None or plan.reason != self.plan.reason:
+            self.reasons.append((now, plan.en, plan.zh))
+        self.plan = plan
+        for call in plan.cancel:
+            self._hang_up(str(call))
+        ids = iter(plan.ids)
+        for group, count in enumerate(plan.dial):
+            for _ in range(count):
+                self._dial(f"o{next(ids)}", group)
+        if self._look is not None:
+            self._look.valid = False
+        self._look = self.day.at(max(plan.look, now + 0.05), self._pace)
+        self._pacing = False
+
+    def _dial(self, call: str, group: int) -> None:
+        lead = self._groups[group].popleft()
+        now, draw = self.day.now, self._random
+        predicted, truth = self.predict(lead, now), answer_probability(lead, now)
+        self._lead_of[call] = (lead, predicted, truth)
+        self.dials += 1
+        self.pacer.call(call, "placed", now, p=predicted, group=group)
+        if draw.random() < truth:
+            self._later(call, 2 + draw.gammavariate(4, 2), self._answer)
+        elif draw.random() < 0.25:
+            self._later(call, 3.0, lambda call: self._end(call, "failed"))
+        elif draw.random() < 0.25:
+            self._later(call, draw.uniform(18, 22), lambda call: self._end(call, "machine"))
+        else:
+            self._later(call, 26.0, lambda call: self._end(call, "failed"))
+
+    def _later(self, call: str, seconds: float, act: Callable[[str], None]) -> None:
+        self._ringing[call] = self.day.at(self.day.now + seconds, lambda: act(call))
+
+    def _answer(self, call: str) -> None:
+        del self._ringing[call]
+        self.answered += 1
+        self._outcome(call, True)
+        self.pacer.call(call, "answered", self.day.now)
+        self.day.answered_outbound(call, f"n{self._lead_of[call][0].number}", self._random.lognormvariate(4.5, 0.75))
+
+    def _end(self, call: str, how: str) -> None:
+        del self._ringing[call]
+        self.machines += how == "machine"
+        self._outcome(call, False)
+        self.pacer.call(call, how, self.day.now)  # type: ignore[arg-type]
+        self._pace()
+
+    def _hang_up(self, call: str) -> None:
+        appointment = self._ringing.pop(call, None)
+        if appointment is not None:
+            appointment.valid = False
+            self.pacer.call(call, "cancelled", self.day.now)
+
+    def _outcome(self, call: str, answered: bool) -> None:
+        lead, predicted, truth = self._lead_of[call]
+        self.scores.append((predicted, truth, answered))
+        self.learn(lead, self.day.now, answered)
