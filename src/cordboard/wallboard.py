@@ -21,9 +21,9 @@ YELLOW_WAIT_S = 60.0  # longest waits are shown yellow and red from these on
 RED_WAIT_S = 180.0
 BARS = "▁▂▃▄▅▆▇█"
 AGENT_STATES: tuple[tuple[str, str, str, str], ...] = (
-    ("idle", "○", "free", "空闲"),
+    ("ready", "○", "free", "空闲"),
     ("offered", "◔", "ringing", "振铃"),
-    ("busy", "●", "talking", "通话"),
+    ("connected", "●", "talking", "通话"),
     ("wrap_up", "✎", "wrap-up", "话后"),
     ("away", "‖", "away", "离席"),
     ("offline", "×", "offline", "离线"),

@@ -17,12 +17,13 @@ from cordboard.demo.world import CLOSE_S, OPEN_S, Day
 from cordboard.pacing import Leads, Limits, Pacer, Plan
 
 TEAM_QUEUE = "campaign"
+HELPED = ("sales", "billing")  # inbound queues that the outbound team helps when callers wait
 TARGET = 0.03
 START_S = OPEN_S + 1800
 LEADS = 9000
 GROUPS = 4  # of leads, by predicted answer probability
 SEGMENTS = ("new", "customer", "lapsed")
-PACER_STATES = {"idle": "idle", "offered": "talk", "busy": "talk", "wrap_up": "wrap"}
+PACER_STATES = {"ready": "idle", "offered": "talk", "connected": "talk", "wrap_up": "wrap"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +110,15 @@ class Campaign:
                 self.drops += 1
         if event is not None and event["event"] == "offer_accepted" and event["contact"] in self._lead_of:
             self.pacer.call(event["contact"], "connected", self.day.now)
-        self._watch_team()
-        inbound = sum(self.day.acd.state().queues[name].waiting for name in ("sales", "billing"))
-        self.pacer.inbound(inbound, self.day.now)
+        state = self.day.acd.state()
+        self._watch_team(state["agents"])
+        self.pacer.inbound(sum(state["queues"][name]["waiting"] for name in HELPED), self.day.now)
         self._pace()
 
-    def _watch_team(self) -> None:
-        now, agents = self.day.now, self.day.acd.state().agents
+    def _watch_team(self, agents: dict[str, Any]) -> None:
+        now = self.day.now
         for name in self._team:
-            state = PACER_STATES.get(agents[name].state, "away")
+            state = PACER_STATES.get(agents[name]["state"], "away")
             held = self._state[name]
             if START_S <= now <= CLOSE_S and held != "away":
                 self.staffed_s += now - self._counted_at

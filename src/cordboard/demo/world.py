@@ -61,6 +61,7 @@ class Day:
     def __init__(self, center: Center, seed: int) -> None:
         self.center = center
         self.acd = Acd(center, seed=seed)
+        self.acd.learn_waits()
         self.now = OPEN_S
         self.journal: list[dict[str, Any]] = []
         self.tallies = QueueTallies({q.name: q.target_within for q in center.queues})
