@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cordboard.demo.world import CLOSE_S, OPEN_S, Day
-from cordboard.pacing import Leads, Limits, Pacer, Plan
+from cordboard.pacing.modes import Limits
+from cordboard.pacing.pacer import Leads, Pacer, Plan
 
 TEAM_QUEUE = "campaign"
 HELPED = ("sales", "billing")  # inbound queues that the outbound team helps when callers wait
@@ -57,7 +58,7 @@ class Campaign:
         learn: Callable[[Lead, float, bool], None],
     ) -> None:
         self.day = day
-        self.pacer = Pacer(target=TARGET, start=OPEN_S, limits=Limits(lines=60, calls_per_second=5))
+        self.pacer = Pacer(target=TARGET, start=OPEN_S - 3600, limits=Limits(lines=60, calls_per_second=5))
         self.predict, self.learn = predict, learn
         self.plan: Plan | None = None
         self.reasons: list[tuple[float, str, str]] = []  # when the reason changed: time, English, Chinese
