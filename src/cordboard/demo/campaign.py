@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
+from cordboard.demo.leads import SEGMENTS, Lead, LeadModel
 from cordboard.demo.world import CLOSE_S, OPEN_S, Day
 from cordboard.pacing.modes import Limits
 from cordboard.pacing.pacer import Leads, Pacer, Plan
@@ -22,19 +22,9 @@ HELPED = ("sales", "billing")  # inbound queues that the outbound team helps whe
 TARGET = 0.03
 START_S = OPEN_S + 1800
 LEADS = 9000
+LASTING_S = 60.0
 GROUPS = 4  # of leads, by predicted answer probability
-SEGMENTS = ("new", "customer", "lapsed")
 PACER_STATES = {"ready": "idle", "offered": "talk", "connected": "talk", "wrap_up": "wrap"}
-
-
-@dataclass(frozen=True, slots=True)
-class Lead:
-    """A number to call: what is known of it before the call."""
-
-    number: int
-    segment: str
-    mobile: bool
-    age: int
 
 
 def answer_probability(lead: Lead, t: float) -> float:
@@ -48,18 +38,12 @@ def answer_probability(lead: Lead, t: float) -> float:
 
 
 class Campaign:
-    """Dials the leads through the day. ``predict`` gives a lead's answer probability, ``learn`` takes an outcome."""
+    """Dials the leads through the day, by what the model has learned of them so far."""
 
-    def __init__(
-        self,
-        day: Day,
-        seed: int,
-        predict: Callable[[Lead, float], float],
-        learn: Callable[[Lead, float, bool], None],
-    ) -> None:
+    def __init__(self, day: Day, seed: int, model: LeadModel) -> None:
         self.day = day
         self.pacer = Pacer(target=TARGET, start=OPEN_S - 3600, limits=Limits(lines=60, calls_per_second=5))
-        self.predict, self.learn = predict, learn
+        self.model = model
         self.plan: Plan | None = None
         self.reasons: list[tuple[float, str, str]] = []  # when the reason changed: time, English, Chinese
         self.dials = self.answered = self.drops = self.machines = 0
@@ -90,16 +74,17 @@ class Campaign:
     def _sort(self) -> None:
         """Put the leads left into groups by what is predicted of them now; again every half hour."""
         now = self.day.now
-        left = sorted((lead for group in self._groups for lead in group), key=lambda lead: -self.predict(lead, now))
-        size = math.ceil(len(left) / GROUPS) or 1
-        self._groups = [deque(left[i * size : (i + 1) * size]) for i in range(GROUPS)]
-        self._p = [self._mean(group) for group in self._groups]
+        scored = sorted(
+            ((self.model.predict(lead, now), lead) for group in self._groups for lead in group),
+            key=lambda pair: (-pair[0], pair[1].number),
+        )
+        size = math.ceil(len(scored) / GROUPS) or 1
+        parts = [scored[i * size : (i + 1) * size] for i in range(GROUPS)]
+        self._groups = [deque(lead for _, lead in part) for part in parts]
+        self._p = [sum(p for p, _ in part) / len(part) if part else 0.0 for part in parts]
         if now + 1800 < CLOSE_S:
             self.day.at(now + 1800, self._sort)
         self._pace()
-
-    def _mean(self, group: Sequence[Lead]) -> float:
-        return sum(self.predict(lead, self.day.now) for lead in group) / len(group) if group else 0.0
 
     # -- what the pacer is told -----------------------------------------------------------------------------------
 
@@ -154,7 +139,7 @@ class Campaign:
     def _dial(self, call: str, group: int) -> None:
         lead = self._groups[group].popleft()
         now, draw = self.day.now, self._random
-        predicted, truth = self.predict(lead, now), answer_probability(lead, now)
+        predicted, truth = self.model.expect(call, lead, now), answer_probability(lead, now)
         self._lead_of[call] = (lead, predicted, truth)
         self.dials += 1
         self.pacer.call(call, "placed", now, p=predicted, group=group)
@@ -173,14 +158,14 @@ class Campaign:
     def _answer(self, call: str) -> None:
         del self._ringing[call]
         self.answered += 1
-        self._outcome(call, True)
+        self._outcome(call, "person")
         self.pacer.call(call, "answered", self.day.now)
         self.day.answered_outbound(call, f"n{self._lead_of[call][0].number}", self._random.lognormvariate(4.5, 0.75))
 
     def _end(self, call: str, how: str) -> None:
         del self._ringing[call]
         self.machines += how == "machine"
-        self._outcome(call, False)
+        self._outcome(call, "machine" if how == "machine" else "no_answer")
         self.pacer.call(call, how, self.day.now)  # type: ignore[arg-type]
         self._pace()
 
@@ -188,9 +173,18 @@ class Campaign:
         appointment = self._ringing.pop(call, None)
         if appointment is not None:
             appointment.valid = False
+            self._outcome(call, "no_answer")
             self.pacer.call(call, "cancelled", self.day.now)
 
-    def _outcome(self, call: str, answered: bool) -> None:
-        lead, predicted, truth = self._lead_of[call]
-        self.scores.append((predicted, truth, answered))
-        self.learn(lead, self.day.now, answered)
+    def _outcome(self, call: str, outcome: str) -> None:
+        _, predicted, truth = self._lead_of[call]
+        self.scores.append((predicted, truth, outcome == "person"))
+        self.model.learn(call, outcome, self.day.now)
+
+    def turns(self, most: int = 8) -> list[tuple[float, str, str]]:
+        """When the mode of dialing changed for longer than a moment, and why; the first ones of the day."""
+        lasting = []
+        for one, after in zip(self.reasons, [*self.reasons[1:], (math.inf, "", "")], strict=True):
+            if after[0] - one[0] >= LASTING_S:
+                lasting.append(one)
+        return lasting[:most]

@@ -60,6 +60,7 @@ class Day:
 
     def __init__(self, center: Center, seed: int) -> None:
         self.center = center
+        self.seed = seed
         self.acd = Acd(center, seed=seed)
         self.acd.learn_waits()
         self.now = OPEN_S
@@ -67,7 +68,9 @@ class Day:
         self.tallies = QueueTallies({q.name: q.target_within for q in center.queues})
         self.half_hours: dict[int, Tally] = {}
         self.decisions: list[dict[str, Any]] = []
-        self.announced: list[tuple[str, float, float]] = []  # contact, announced p90, when
+        self.announced: list[tuple[str, float]] = []  # contact and the p90 of its wait that it was told
+        self.waited: dict[str, float] = {}  # contact that an agent answered -> its wait
+        self.missed: list[str] = []  # contacts whose first agent did not pick up
         self.listeners: list[Callable[[dict[str, Any] | None, list[dict[str, Any]]], None]] = []
         self._calendar: list[Appointment] = []
         self._seq = 0
@@ -75,6 +78,8 @@ class Day:
         self._calls = 0
         self._talk_s: dict[str, float] = {}  # contact -> how long it will talk
         self._patience: dict[str, Appointment] = {}
+        self._came: dict[str, tuple[str, float]] = {}  # callers: queue and time of arrival
+        self._within = {queue.name: queue.target_within for queue in center.queues}
         self._answers: dict[tuple[str, str], Appointment] = {}  # open offers that an agent will pick up
         self._plan_shifts()
         for queue in STREAMS:
@@ -121,6 +126,10 @@ class Day:
         for listener in self.listeners:
             listener(event, effects)
 
+    def _half_hour(self, t: float) -> Tally:
+        """The tally of the half hour of ``t``: a caller counts in the half hour of arrival."""
+        return self.half_hours.setdefault(int((t - OPEN_S) // HALF_HOUR_S), Tally())
+
     # -- callers --------------------------------------------------------------------------------------------------
 
     def _rate(self, queue: str, t: float) -> float:
@@ -144,6 +153,8 @@ class Day:
         stream = STREAMS[queue]
         self._talk_s[contact] = self._lognormal(stream.talk_s, 0.8)
         patience = self._random.expovariate(1 / stream.patience_s)
+        self._came[contact] = (queue, self.now)
+        self._half_hour(self.now).offered += 1
         self._patience[contact] = self.at(self.now + patience, lambda: self._give_up(contact, queue, who))
         self.post("contact_queued", contact=contact, queue=queue, customer=who)
         self._announce(contact)
@@ -153,7 +164,7 @@ class Day:
     def _announce(self, contact: str) -> None:
         """Tell who has to wait how long, as a voice would; the report judges it at the end of the day."""
         if contact in self._patience and not any(key[0] == contact for key in self._answers):
-            self.announced.append((contact, self.acd.estimate_wait(contact).p90, self.now))
+            self.announced.append((contact, self.acd.estimate_wait(contact).p90))
 
     def _give_up(self, contact: str, queue: str, customer: str) -> None:
         self._forget(contact)
@@ -193,6 +204,10 @@ class Day:
         if waiting is not None:
             waiting.valid = False
         self.post("offer_accepted", contact=contact, agent=agent)
+        if contact in self._came:
+            queue, came = self._came.pop(contact)
+            self.waited[contact] = self.now - came
+            self._half_hour(came).answered_in += self.now - came <= self._within[queue]
         self.at(self.now + self._talk_s.pop(contact), lambda: self.post("contact_ended", contact=contact))
 
     def _on_offer_withdrawn(self, effect: dict[str, Any]) -> None:
@@ -200,7 +215,9 @@ class Day:
         if pending is not None:
             pending.valid = False
 
-    _on_offer_expired = _on_offer_withdrawn
+    def _on_offer_expired(self, effect: dict[str, Any]) -> None:
+        self.missed.append(effect["contact"])
+        self._on_offer_withdrawn(effect)
 
     def _on_contact_expired(self, effect: dict[str, Any]) -> None:
         if effect["to"] is None:

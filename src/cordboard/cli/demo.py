@@ -1,0 +1,119 @@
+"""``cordboard demo``: a center at work for one simulated day, on a live wallboard, and a report at the end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from cordboard import words
+from cordboard.center import Center, parse_center
+from cordboard.demo.campaign import Campaign
+from cordboard.demo.leads import LeadModel
+from cordboard.demo.show import board, campaign_row, report
+from cordboard.demo.world import CLOSE_S, OPEN_S, Day
+from cordboard.kpi import figures
+from cordboard.wallboard import render
+
+SNAPSHOT_S = 11 * 3600.0  # the board that is printed where there is no terminal, and drawn by --svg
+FRAME_S = 0.1
+WIDTH, HEIGHT = 132, 34
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    lang = parser.get_default("lang")
+    parser.add_argument("--seed", type=int, default=7, help=words.pick(lang, "of the simulated people (7)", "仿真种子（7）"))
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=40.0,
+        help=words.pick(lang, "that the day takes on the screen; 0 is as fast as it goes (40)", "演示时长（秒），0 为最快（40）"),
+    )
+    parser.add_argument("--journal", metavar="FILE", help=words.pick(lang, "write the day's journal", "保存当天的日志"))
+    parser.add_argument("--center", metavar="FILE", help=words.pick(lang, "write the center file", "保存中心配置文件"))
+    parser.add_argument("--svg", metavar="FILE", help=words.pick(lang, "draw the wallboard at 11:00", "保存 11:00 的看板图"))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Live through the day; the report comes last."""
+    console = Console(width=None if Console().is_terminal else WIDTH)
+    center, text = demo_center()
+    if options.center:
+        Path(options.center).write_text(text, encoding="utf-8")
+    day = Day(center, options.seed)
+    model = LeadModel()
+    campaign = Campaign(day, options.seed, model)
+    screen: Callable[[], Any] = lambda: render(board(day, campaign, options.seed, options.lang), options.lang)  # noqa: E731
+    if options.json:
+        for _ in day.run():
+            pass
+        print(json.dumps(record(day, campaign), ensure_ascii=False))
+    elif console.is_terminal:
+        watch(console, day, screen, options.seconds)
+        console.print(report(day, campaign, options.lang))
+    else:
+        snapshot(console, day, screen, options.svg)
+        console.print(report(day, campaign, options.lang))
+    if options.journal:
+        lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in day.journal)
+        Path(options.journal).write_text(lines, encoding="utf-8")
+    return 0
+
+
+def demo_center() -> tuple[Center, str]:
+    """The center of the demo, and its file."""
+    text = resources.files("cordboard.demo").joinpath("center.toml").read_text(encoding="utf-8")
+    return parse_center(text, "center.toml"), text
+
+
+def watch(console: Console, day: Day, screen: Callable[[], Any], seconds: float) -> None:
+    """The live board: the day at an even pace, the same number of frames however fast the machine is."""
+    span = CLOSE_S + 1200 - OPEN_S
+    frames = max(1, round(seconds / FRAME_S))
+    begun = time.monotonic()
+    shown = 0
+    with Live(screen(), console=console, screen=True, auto_refresh=False) as live:
+        for t in day.run():
+            due = int((t - OPEN_S) / span * frames)
+            if due > shown:
+                shown = due
+                live.update(screen(), refresh=True)
+                time.sleep(max(0.0, begun + shown * FRAME_S - time.monotonic()))
+
+
+def snapshot(console: Console, day: Day, screen: Callable[[], Any], svg: str | None) -> None:
+    """Without a terminal: the board once, in the middle of the morning."""
+    taken = False
+    for t in day.run():
+        if not taken and t >= SNAPSHOT_S:
+            taken = True
+            console.print(screen(), height=HEIGHT)
+            if svg:
+                drawn = Console(width=WIDTH, height=HEIGHT, record=True, file=open(Path("/dev/null"), "w"))  # noqa: SIM115
+                drawn.print(screen(), height=HEIGHT)
+                Path(svg).write_text(drawn.export_svg(title="cordboard demo"), encoding="utf-8")
+
+
+def record(day: Day, campaign: Campaign) -> dict[str, Any]:
+    """The report as data."""
+    row = campaign_row(campaign, "en")
+    return {
+        "queues": {name: figures(tally) | {"offered": tally.offered} for name, tally in day.tallies.by_queue.items()},
+        "campaign": {
+            "dials": row.dials,
+            "answered": row.answered,
+            "drops": row.drops,
+            "drop_share": row.drop_share,
+            "cap": row.cap,
+            "occupancy": row.occupancy,
+            "reasons": [{"t": t, "en": en, "zh": zh} for t, en, zh in campaign.turns()],
+        },
+        "counts": day.acd.counts(),
+    }
