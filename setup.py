@@ -26,6 +26,7 @@ PACKAGES = {
     "cordboard.importers": "src/cordboard/importers",
     "cordboard.simulation": "src/cordboard/simulation",
     "cordboard.pacing": "src/cordboard/pacing",
+    "cordboard.demo": "src/cordboard/demo",
     "cordboard.learning": "src/cordboard/learning",
     "cordboard._core": CORE,
 }
@@ -126,6 +127,7 @@ def main() -> None:
         package_data={
             "cordboard": ["py.typed"],
             "cordboard.learning": ["schemas/*.toml"],
+            "cordboard.demo": ["center.toml"],
             "cordboard._core": ["*.pxd", "*.pyi"],
         },
         exclude_package_data={"": ["*.pyx", "*.c", "*.h"]},

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cordboard.learning import AnswerModel, Feature, Result, Schema
+from cordboard.learning.model import AnswerModel, Result
+from cordboard.learning.schema import Feature, Schema
 
 SEGMENTS = ("new", "customer", "lapsed")
 HOURS = tuple(str(hour) for hour in range(24))
