@@ -243,3 +243,17 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     command = f'"{sys.executable}" -m cordboard replay "{CENTER}" "{JOURNAL}" | head -c 10'
     done = subprocess.run(command, shell=True, capture_output=True, env=dict(os.environ), check=False)
     assert b"Traceback" not in done.stderr
+
+
+def test_times_within_the_same_microsecond_are_the_same_instant() -> None:
+    # given an engine that counts whole microseconds, so that its clock stands a little after the line before
+    center = parse_center("[queues.a]\n[agents.li]\nwrap_up = 0.1\n")
+    first, second = 34207.10908757702, 34207.109087577015
+    lines = [
+        {"t": first, "event": "agent_ready", "agent": "li"},
+        {"t": first, "event": "contact_queued", "contact": "c", "queue": "a"},
+        {"t": second, "event": "offer_accepted", "contact": "c", "agent": "li"},
+    ]
+    # when / expect
+    stream = io.BytesIO("".join(json.dumps(line) + "\n" for line in lines).encode())
+    assert [answer.error for answer in replay(Acd(center), center, stream)] == [None] * 3

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cordboard.center import Agent, Center, Queue, Step
-from cordboard.journal import Event
+from cordboard.journal import Event, tick
 
 Effect = dict[str, Any]
 
@@ -265,8 +265,3 @@ def window(visit: Visit, now: float) -> tuple[int, int | None, float | None]:
             return low, high, due
         low, high = rule.get("min_tier", low), rule.get("max_tier", high)
     return low, high, None
-
-
-def tick(seconds: float) -> int:
-    """Microseconds, in which deadlines are compared."""
-    return round(seconds * 1e6)

@@ -34,6 +34,11 @@ class _Wrong(Exception):
         self.key, self.what, self.hint = key, what, hint
 
 
+def tick(seconds: float) -> int:
+    """Microseconds: times that round to the same one are the same instant to the engine."""
+    return round(seconds * 1e6)
+
+
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=True, default=str)
     return text if len(text) <= 60 else text[:57] + "..."

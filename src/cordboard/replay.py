@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 
 from cordboard.center import Center
 from cordboard.errors import CordboardError, EventError, InputError, JournalError, UnknownNameError, Where
-from cordboard.journal import Event, nearest, read_journal
+from cordboard.journal import Event, nearest, read_journal, tick
 from cordboard.kpi import QueueTallies
 
 Effect = dict[str, Any]
@@ -61,12 +61,12 @@ def replay(
         if isinstance(item, JournalError):
             yield Answer(number, None, [], [], item)
             continue
-        if until is not None and item["t"] > until:
+        if until is not None and tick(item["t"]) > tick(until):
             break
         fired: list[Effect] = []
         try:
             _check_names(item, agents, queues)
-            if item["t"] < engine.now:
+            if tick(item["t"]) < tick(engine.now):
                 what = f"the time goes back: {item['t']} after {engine.now}"
                 raise EventError(what, Where(key="t"), "Sort the journal by time")
             fired = fire_timers(engine, item["t"])
@@ -75,7 +75,7 @@ def replay(
             yield Answer(number, item, fired, [], error.at(Where(file, number)))
         except CordboardError as error:  # a bound was reached
             yield Answer(number, item, fired, [], error)
-    if until is not None and until >= engine.now:
+    if until is not None and tick(until) >= tick(engine.now):
         yield Answer(number, None, engine.advance(until), [])
 
 
@@ -83,7 +83,7 @@ def fire_timers(engine: Engine, t: float) -> list[Effect]:
     """Let the timers that are due up to and at ``t`` fire; the clock stops at the last of them."""
     fired: list[Effect] = []
     due = engine.next_timer()
-    while due is not None and due <= t:
+    while due is not None and tick(due) <= tick(t):
         fired += engine.advance(due)
         due = engine.next_timer()
     return fired

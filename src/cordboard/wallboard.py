@@ -84,7 +84,7 @@ def render(board: Board, lang: Lang = "en") -> RenderableType:
         Layout(name="body"),
         Layout(_decisions(board, lang), name="decisions", size=7),
     )
-    layout["body"].split_row(Layout(name="left", ratio=3), Layout(name="right", ratio=2))
+    layout["body"].split_row(Layout(name="left", ratio=2), Layout(name="right", ratio=1))
     layout["left"].split_column(
         Layout(_queues(board, lang), ratio=3),
         Layout(_half_hours(board, lang), size=5),
@@ -138,10 +138,10 @@ def _queues(board: Board, lang: Lang) -> RenderableType:
         pick(lang, "target", "目标"),
         pick(lang, "waiting", "排队"),
         pick(lang, "longest", "最长"),
-        pick(lang, "wait p50/p90", "预计 p50/p90"),
+        pick(lang, "p50/p90", "预计"),
         pick(lang, "offered", "呼入"),
         pick(lang, "answered", "接通"),
-        pick(lang, "abandoned", "放弃"),
+        pick(lang, "lost", "放弃"),
     )
     for i, head in enumerate(heads):
         table.add_column(head, justify="left" if i == 0 else "right", no_wrap=True)

@@ -29,16 +29,22 @@ WIDTH, HEIGHT = 132, 34
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     lang = parser.get_default("lang")
-    parser.add_argument("--seed", type=int, default=7, help=words.pick(lang, "of the simulated people (7)", "仿真种子（7）"))
+    parser.add_argument(
+        "--seed", type=int, default=7, help=words.pick(lang, "of the simulated people (7)", "仿真种子（7）")
+    )
     parser.add_argument(
         "--seconds",
         type=float,
         default=40.0,
-        help=words.pick(lang, "that the day takes on the screen; 0 is as fast as it goes (40)", "演示时长（秒），0 为最快（40）"),
+        help=words.pick(
+            lang, "that the day takes on the screen; 0 is as fast as it goes (40)", "演示时长（秒），0 为最快（40）"
+        ),
     )
     parser.add_argument("--journal", metavar="FILE", help=words.pick(lang, "write the day's journal", "保存当天的日志"))
     parser.add_argument("--center", metavar="FILE", help=words.pick(lang, "write the center file", "保存中心配置文件"))
-    parser.add_argument("--svg", metavar="FILE", help=words.pick(lang, "draw the wallboard at 11:00", "保存 11:00 的看板图"))
+    parser.add_argument(
+        "--svg", metavar="FILE", help=words.pick(lang, "draw the wallboard at 11:00", "保存 11:00 的看板图")
+    )
 
 
 def run(options: argparse.Namespace) -> int:
