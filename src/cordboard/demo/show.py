@@ -36,10 +36,11 @@ def board(day: Day, campaign: Campaign, seed: int, lang: Lang) -> Board:
     agents: dict[str, int] = {}
     for agent in state["agents"].values():
         agents[agent["state"]] = agents.get(agent["state"], 0) + 1
+    n_agents, n_queues = len(day.center.agents), len(day.center.queues)
     title = pick(
         lang,
-        f"cordboard demo · {len(day.center.agents)} agents · {len(day.center.queues)} queues · simulated people · seed {seed}",
-        f"cordboard 演示 · {len(day.center.agents)} 名座席 · {len(day.center.queues)} 个队列 · 仿真客户 · 种子 {seed}",
+        f"cordboard demo · {n_agents} agents · {n_queues} queues · simulated people · seed {seed}",
+        f"cordboard 演示 · {n_agents} 名座席 · {n_queues} 个队列 · 仿真客户 · 种子 {seed}",
     )
     return Board(
         title=title,
@@ -152,12 +153,12 @@ def _waits(day: Day, lang: Lang) -> Text:
     judged = [(p90, day.waited[contact]) for contact, p90 in day.announced if contact in day.waited]
     if not judged:
         return Text("")
-    late = sum(wait > p90 for p90, wait in judged) / len(judged)
+    n, late = len(judged), 100 * sum(wait > p90 for p90, wait in judged) / len(judged)
     return Text(
         pick(
             lang,
-            f"Announced waits: {len(judged)} callers were told a p90; {100 * late:.1f} % waited longer (10 % is honest).\n",
-            f"等待播报：{len(judged)} 位客户听到 p90 预计；{100 * late:.1f} % 实际更久（10 % 为准确）。\n",
+            f"Announced waits: {n} callers were told a p90; {late:.1f} % waited longer (10 % is honest).\n",
+            f"等待播报：{n} 位客户听到 p90 预计；{late:.1f} % 实际更久（10 % 为准确）。\n",
         )
     )
 
@@ -178,7 +179,8 @@ def _outbound(campaign: Campaign, lang: Lang) -> RenderableType:
         ),
         pick(
             lang,
-            f"{row.drops} found no agent within 2 s: {100 * row.drop_share:.2f} % of live answers, cap {100 * row.cap:g} %",
+            f"{row.drops} found no agent within 2 s: {100 * row.drop_share:.2f} % of live answers, "
+            f"cap {100 * row.cap:g} %",
             f"{row.drops} 个在 2 秒内没有座席：占真人接听的 {100 * row.drop_share:.2f} %，上限 {100 * row.cap:g} %",
         ),
         pick(
@@ -188,7 +190,8 @@ def _outbound(campaign: Campaign, lang: Lang) -> RenderableType:
         ),
         pick(
             lang,
-            f"Answer model, learned during the day: Brier {brier:.4f}; blind {blind:.4f}, with the truth known {best:.4f}",
+            f"Answer model, learned during the day: Brier {brier:.4f}; "
+            f"blind {blind:.4f}, with the truth known {best:.4f}",
             f"接听模型（当天在线学习）：Brier {brier:.4f}；盲猜 {blind:.4f}，已知真值 {best:.4f}",
         ),
         *(f"  {text}" for text in _windows(campaign, lang)),
