@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import time
 from collections.abc import Callable
@@ -16,13 +17,13 @@ from rich.live import Live
 from cordboard import words
 from cordboard.center import Center, parse_center
 from cordboard.demo.campaign import Campaign
+from cordboard.demo.day import DAY_S, HALF_HOUR_S, DemoDay
 from cordboard.demo.leads import LeadModel
 from cordboard.demo.show import board, campaign_row, report
-from cordboard.demo.world import CLOSE_S, OPEN_S, Day
 from cordboard.kpi import figures
 from cordboard.wallboard import render
 
-SNAPSHOT_S = 11 * 3600.0  # the board that is printed where there is no terminal, and drawn by --svg
+SNAPSHOT_S = 2 * 3600.0  # eleven o'clock: the board that is printed where there is no terminal, and drawn by --svg
 FRAME_S = 0.1
 WIDTH, HEIGHT = 132, 34
 
@@ -53,12 +54,12 @@ def run(options: argparse.Namespace) -> int:
     center, text = demo_center()
     if options.center:
         Path(options.center).write_text(text, encoding="utf-8")
-    day = Day(center, options.seed)
+    day = DemoDay(center, options.seed)
     model = LeadModel()
     campaign = Campaign(day, options.seed, model)
     screen: Callable[[], Any] = lambda: render(board(day, campaign, options.seed, options.lang), options.lang)  # noqa: E731
     if options.json:
-        for _ in day.run():
+        for _ in day.run(HALF_HOUR_S):
             pass
         print(json.dumps(record(day, campaign), ensure_ascii=False))
     elif console.is_terminal:
@@ -79,35 +80,28 @@ def demo_center() -> tuple[Center, str]:
     return parse_center(text, "center.toml"), text
 
 
-def watch(console: Console, day: Day, screen: Callable[[], Any], seconds: float) -> None:
+def watch(console: Console, day: DemoDay, screen: Callable[[], Any], seconds: float) -> None:
     """The live board: the day at an even pace, the same number of frames however fast the machine is."""
-    span = CLOSE_S + 1200 - OPEN_S
     frames = max(1, round(seconds / FRAME_S))
     begun = time.monotonic()
-    shown = 0
     with Live(screen(), console=console, screen=True, auto_refresh=False) as live:
-        for t in day.run():
-            due = int((t - OPEN_S) / span * frames)
-            if due > shown:
-                shown = due
-                live.update(screen(), refresh=True)
-                time.sleep(max(0.0, begun + shown * FRAME_S - time.monotonic()))
+        for shown, _ in enumerate(day.run(DAY_S / frames), 1):
+            live.update(screen(), refresh=True)
+            time.sleep(max(0.0, min(shown, frames) * FRAME_S - (time.monotonic() - begun)) if seconds else 0.0)
 
 
-def snapshot(console: Console, day: Day, screen: Callable[[], Any], svg: str | None) -> None:
+def snapshot(console: Console, day: DemoDay, screen: Callable[[], Any], svg: str | None) -> None:
     """Without a terminal: the board once, in the middle of the morning."""
-    taken = False
-    for t in day.run():
-        if not taken and t >= SNAPSHOT_S:
-            taken = True
+    for moment in day.run(HALF_HOUR_S):
+        if moment.t == SNAPSHOT_S:
             console.print(screen(), height=HEIGHT)
             if svg:
-                drawn = Console(width=WIDTH, height=HEIGHT, record=True, file=open(Path("/dev/null"), "w"))  # noqa: SIM115
+                drawn = Console(width=WIDTH, height=HEIGHT, record=True, file=io.StringIO())
                 drawn.print(screen(), height=HEIGHT)
                 Path(svg).write_text(drawn.export_svg(title="cordboard demo"), encoding="utf-8")
 
 
-def record(day: Day, campaign: Campaign) -> dict[str, Any]:
+def record(day: DemoDay, campaign: Campaign) -> dict[str, Any]:
     """The report as data."""
     row = campaign_row(campaign, "en")
     return {

@@ -12,15 +12,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from cordboard.demo.day import DAY_S, OPENS_AT_S, TEAM_QUEUE, DemoDay
 from cordboard.demo.leads import SEGMENTS, Lead, LeadModel
-from cordboard.demo.world import CLOSE_S, OPEN_S, Day
 from cordboard.pacing.modes import Limits
 from cordboard.pacing.pacer import Leads, Pacer, Plan
 
-TEAM_QUEUE = "campaign"
 HELPED = ("sales", "billing")  # inbound queues that the outbound team helps when callers wait
 TARGET = 0.03
-START_S = OPEN_S + 1800
+START_S = 1800.0
 LEADS = 9000
 LASTING_S = 60.0
 GROUPS = 4  # of leads, by predicted answer probability
@@ -29,7 +28,7 @@ PACER_STATES = {"ready": "idle", "offered": "talk", "connected": "talk", "wrap_u
 
 def answer_probability(lead: Lead, t: float) -> float:
     """The truth of this world: who answers when. The campaign never sees it."""
-    hour = t / 3600
+    hour = (OPENS_AT_S + t) / 3600
     logit = {"new": -1.6, "customer": -0.5, "lapsed": -1.1}[lead.segment]
     logit += 0.5 if lead.mobile else 0.0
     logit += 0.012 * (lead.age - 45)
@@ -40,9 +39,9 @@ def answer_probability(lead: Lead, t: float) -> float:
 class Campaign:
     """Dials the leads through the day, by what the model has learned of them so far."""
 
-    def __init__(self, day: Day, seed: int, model: LeadModel) -> None:
+    def __init__(self, day: DemoDay, seed: int, model: LeadModel) -> None:
         self.day = day
-        self.pacer = Pacer(target=TARGET, start=OPEN_S - 3600, limits=Limits(lines=60, calls_per_second=5))
+        self.pacer = Pacer(target=TARGET, limits=Limits(lines=60, calls_per_second=5, inbound_waiting=3))
         self.model = model
         self.plan: Plan | None = None
         self.reasons: list[tuple[float, str, str]] = []  # when the reason changed: time, English, Chinese
@@ -52,16 +51,16 @@ class Campaign:
         self._random = random.Random(f"campaign {seed}")
         self._team = [agent.name for agent in day.center.agents if TEAM_QUEUE in (agent.queues or {})]
         self._state = dict.fromkeys(self._team, "away")
-        self._counted_at = OPEN_S
+        self._counted_at = 0.0
         self._groups: list[deque[Lead]] = [deque() for _ in range(GROUPS)]
         self._p: list[float] = [0.0] * GROUPS
-        self._ringing: dict[str, Any] = {}  # call -> its next appointment
+        self._ringing: set[str] = set()
         self._lead_of: dict[str, tuple[Lead, float, float]] = {}
-        self._look: Any = None
+        self._looks = 0
         self._pacing = False
         self._fill(LEADS)
-        day.at(START_S, self._sort)
-        day.listeners.append(self._listen)
+        day.live.at(START_S, self._sort)
+        day.live.listeners.append(self._listen)
 
     # -- leads ----------------------------------------------------------------------------------------------------
 
@@ -82,8 +81,8 @@ class Campaign:
         parts = [scored[i * size : (i + 1) * size] for i in range(GROUPS)]
         self._groups = [deque(lead for _, lead in part) for part in parts]
         self._p = [sum(p for p, _ in part) / len(part) if part else 0.0 for part in parts]
-        if now + 1800 < CLOSE_S:
-            self.day.at(now + 1800, self._sort)
+        if now + 1800 < DAY_S:
+            self.day.live.at(now + 1800, self._sort)
         self._pace()
 
     # -- what the pacer is told -----------------------------------------------------------------------------------
@@ -106,7 +105,7 @@ class Campaign:
         for name in self._team:
             state = PACER_STATES.get(agents[name]["state"], "away")
             held = self._state[name]
-            if START_S <= now <= CLOSE_S and held != "away":
+            if START_S <= now <= DAY_S and held != "away":
                 self.staffed_s += now - self._counted_at
                 self.busy_s += (now - self._counted_at) * (held in ("talk", "wrap"))
             if state != held:
@@ -117,7 +116,7 @@ class Campaign:
     # -- dialing --------------------------------------------------------------------------------------------------
 
     def _pace(self) -> None:
-        if self._pacing or not START_S <= self.day.now < CLOSE_S:
+        if self._pacing or not START_S <= self.day.now < DAY_S:
             return
         self._pacing = True
         now = self.day.now
@@ -131,10 +130,14 @@ class Campaign:
         for group, count in enumerate(plan.dial):
             for _ in range(count):
                 self._dial(f"o{next(ids)}", group)
-        if self._look is not None:
-            self._look.valid = False
-        self._look = self.day.at(max(plan.look, now + 0.05), self._pace)
         self._pacing = False
+        self._looks += 1
+        look = self._looks
+        self.day.live.at(max(plan.look, now + 0.05), lambda: self._look_again(look))
+
+    def _look_again(self, look: int) -> None:
+        if look == self._looks:  # else the pacer has been asked since
+            self._pace()
 
     def _dial(self, call: str, group: int) -> None:
         lead = self._groups[group].popleft()
@@ -153,26 +156,26 @@ class Campaign:
             self._later(call, 26.0, lambda call: self._end(call, "failed"))
 
     def _later(self, call: str, seconds: float, act: Callable[[str], None]) -> None:
-        self._ringing[call] = self.day.at(self.day.now + seconds, lambda: act(call))
+        self._ringing.add(call)
+        self.day.live.at(self.day.now + seconds, lambda: act(call) if call in self._ringing else None)
 
     def _answer(self, call: str) -> None:
-        del self._ringing[call]
+        self._ringing.remove(call)
         self.answered += 1
         self._outcome(call, "person")
         self.pacer.call(call, "answered", self.day.now)
-        self.day.answered_outbound(call, f"n{self._lead_of[call][0].number}", self._random.lognormvariate(4.5, 0.75))
+        self.day.live.call(call, TEAM_QUEUE, self.day.now, service=self._random.lognormvariate(4.5, 0.75))
 
     def _end(self, call: str, how: str) -> None:
-        del self._ringing[call]
+        self._ringing.remove(call)
         self.machines += how == "machine"
         self._outcome(call, "machine" if how == "machine" else "no_answer")
         self.pacer.call(call, how, self.day.now)  # type: ignore[arg-type]
         self._pace()
 
     def _hang_up(self, call: str) -> None:
-        appointment = self._ringing.pop(call, None)
-        if appointment is not None:
-            appointment.valid = False
+        if call in self._ringing:
+            self._ringing.remove(call)
             self._outcome(call, "no_answer")
             self.pacer.call(call, "cancelled", self.day.now)
 

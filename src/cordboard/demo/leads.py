@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cordboard.demo.day import OPENS_AT_S
 from cordboard.learning.model import AnswerModel, Result
 from cordboard.learning.schema import Feature, Schema
 
@@ -37,7 +38,12 @@ class LeadModel:
     @staticmethod
     def _row(lead: Lead, t: float) -> dict[str, object]:
         line = "mobile" if lead.mobile else "landline"
-        return {"segment": lead.segment, "line": line, "age": float(lead.age), "hour": str(int(t // 3600) % 24)}
+        return {
+            "segment": lead.segment,
+            "line": line,
+            "age": float(lead.age),
+            "hour": str(int((OPENS_AT_S + t) // 3600) % 24),
+        }
 
     def predict(self, lead: Lead, t: float) -> float:
         """The probability that a person answers."""

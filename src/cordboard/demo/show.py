@@ -14,7 +14,7 @@ from rich.text import Text
 from cordboard.acd import Acd
 from cordboard.center import Center
 from cordboard.demo.campaign import Campaign
-from cordboard.demo.world import HALF_HOUR_S, OPEN_S, PROFILE, Day
+from cordboard.demo.day import HALF_HOUR_S, OPENS_AT_S, PROFILE, TEAM_QUEUE, DemoDay
 from cordboard.explain import explain
 from cordboard.kpi import KPIS, Tally, figures
 from cordboard.telling import tell
@@ -26,11 +26,12 @@ STORY_LINES = 16
 
 
 def time_of_day(t: float) -> str:
-    """Seconds of the day as hh:mm."""
-    return f"{int(t // 3600):02d}:{int(t % 3600 // 60):02d}"
+    """Seconds from nine o'clock as hh:mm."""
+    clock = int(OPENS_AT_S + t)
+    return f"{clock // 3600:02d}:{clock % 3600 // 60:02d}"
 
 
-def board(day: Day, campaign: Campaign, seed: int, lang: Lang) -> Board:
+def board(day: DemoDay, campaign: Campaign, seed: int, lang: Lang) -> Board:
     """The wallboard at this instant of the day."""
     state = day.acd.state()
     agents: dict[str, int] = {}
@@ -47,11 +48,9 @@ def board(day: Day, campaign: Campaign, seed: int, lang: Lang) -> Board:
         clock=time_of_day(day.now),
         queues=[_queue_row(day, queue.name, state["queues"][queue.name]) for queue in day.center.queues],
         agents=agents,
-        half_hours=[
-            (time_of_day(OPEN_S + i * HALF_HOUR_S), _level(day.half_hours.get(i))) for i in range(len(PROFILE))
-        ],
+        half_hours=[(time_of_day(i * HALF_HOUR_S), _level(day.half_hours.get(i))) for i in range(len(PROFILE))],
         campaign=campaign_row(campaign, lang),
-        decisions=[decision_line(offer, lang) for offer in reversed(day.decisions[-5:])],
+        decisions=[decision_line(offer, lang) for offer in reversed(day.decisions)],
     )
 
 
@@ -59,7 +58,7 @@ def _level(tally: Tally | None) -> float | None:
     return None if tally is None else KPIS["SL_OFFERED"].compute(tally)
 
 
-def _queue_row(day: Day, name: str, state: dict[str, Any]) -> QueueRow:
+def _queue_row(day: DemoDay, name: str, state: dict[str, Any]) -> QueueRow:
     queue = next(one for one in day.center.queues if one.name == name)
     tally = day.tallies.by_queue[name]
     last = max(day.acd.positions(name), key=day.acd.position, default=None) if state["waiting"] else None
@@ -83,7 +82,7 @@ def campaign_row(campaign: Campaign, lang: Lang) -> CampaignRow:
     """The campaign as the wallboard shows it."""
     plan = campaign.plan
     return CampaignRow(
-        name="campaign",
+        name=TEAM_QUEUE,
         mode="–" if plan is None else plan.mode,
         dials=campaign.dials,
         in_flight=campaign.pacer.ringing,
@@ -109,7 +108,7 @@ def decision_line(offer: dict[str, Any], lang: Lang) -> str:
 # -- the report -----------------------------------------------------------------------------------------------------
 
 
-def report(day: Day, campaign: Campaign, lang: Lang) -> RenderableType:
+def report(day: DemoDay, campaign: Campaign, lang: Lang) -> RenderableType:
     """The day in figures, and the reasons for its most telling decisions."""
     return Group(
         Text(pick(lang, "The day in figures", "一天的指标"), style="bold underline"),
@@ -121,7 +120,7 @@ def report(day: Day, campaign: Campaign, lang: Lang) -> RenderableType:
     )
 
 
-def _kpi_table(day: Day, lang: Lang) -> RenderableType:
+def _kpi_table(day: DemoDay, lang: Lang) -> RenderableType:
     table = Table(box=None, pad_edge=False)
     table.add_column(pick(lang, "queue", "队列"), style="bold")
     for head in (pick(lang, "offered", "呼入"), pick(lang, "target", "目标")):
@@ -148,7 +147,7 @@ def _kpi_note(lang: Lang) -> Text:
     return Text(lines + "\n", style="dim")
 
 
-def _waits(day: Day, lang: Lang) -> Text:
+def _waits(day: DemoDay, lang: Lang) -> Text:
     """Were the announced waits honest? Of those who waited to the end, how many waited longer than the p90 told."""
     judged = [(p90, day.waited[contact]) for contact, p90 in day.announced if contact in day.waited]
     if not judged:
@@ -214,7 +213,7 @@ def _windows(campaign: Campaign, lang: Lang) -> list[str]:
     return shown
 
 
-def _stories(day: Day, lang: Lang) -> list[RenderableType]:
+def _stories(day: DemoDay, lang: Lang) -> list[RenderableType]:
     """The whole story of the caller who waited longest and of one who was refused by an agent first."""
     told: list[RenderableType] = []
     for contact, title in _telling_contacts(day, lang):
@@ -226,9 +225,9 @@ def _stories(day: Day, lang: Lang) -> list[RenderableType]:
     return told
 
 
-def _telling_contacts(day: Day, lang: Lang) -> list[tuple[str, str]]:
+def _telling_contacts(day: DemoDay, lang: Lang) -> list[tuple[str, str]]:
     chosen = []
-    voice = {name: wait for name, wait in day.waited.items() if not name.startswith(("o", "c"))}
+    voice = {name: wait for name, wait in day.waited.items() if not name.startswith("chat")}
     if voice:
         longest = max(voice, key=lambda name: voice[name])
         wait = clock_text(voice[longest])

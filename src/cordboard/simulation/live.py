@@ -51,7 +51,8 @@ class _Caller:
 
 
 class Day:
-    """The world of one day. ``run`` goes through it; ``call`` brings a caller from outside, such as an answered dial.
+    """The world of one day. ``run`` goes through it; ``call`` brings a caller from outside, such as an answered dial;
+    ``at`` makes an appointment, and who stands in ``listeners`` hears every event (None: timers) with its effects.
 
     Raises DataError for what the scenario names and the center lacks, and for ``waiting_places``, which only the
     kernel has.
@@ -74,13 +75,14 @@ class Day:
         self._present: dict[str, bool] = {}
         self._wrap_up: dict[str, int] = {}
         self._ending: _Caller | None = None
+        self.listeners: list[Callable[[dict[str, Any] | None, list[dict[str, Any]]], None]] = []
         self._events: list[dict[str, Any]] = []
         self._effects: list[dict[str, Any]] = []
         self._draws: dict[tuple[int, str], Draws] = {}
         self._brought = 0
         for at, agent, presence in zip(*shift_plan(center, scenario), strict=True):
             name = center.agents[int(agent)].name
-            self._at(int(at) / 1e6, lambda n=name, p=int(presence): self._presence(n, p))  # type: ignore[misc]
+            self.at(int(at) / 1e6, lambda n=name, p=int(presence): self._presence(n, p))  # type: ignore[misc]
         for number, source in enumerate(scenario.sources):
             self._arrivals(number, source)
 
@@ -108,11 +110,12 @@ class Day:
         self._brought += 1
         talk = float(law.draw(1, self._seed(-self._brought, "given"))[0])
         caller = _Caller(name, Source(queue, Trace(()), law), talk, patience, given=True)
-        self._at(max(at, self.now), lambda: self._come(caller))
+        self.at(max(at, self.now), lambda: self._come(caller))
 
     # ---- time
 
-    def _at(self, t: float, what: Callable[[], None]) -> None:
+    def at(self, t: float, what: Callable[[], None]) -> None:
+        """Do ``what`` at second ``t``."""
         heapq.heappush(self._agenda, (t, next(self._order), what))
 
     def _next(self) -> float:
@@ -136,7 +139,7 @@ class Day:
     def _apply(self, event: str, **fields: Any) -> None:
         record = {"t": self.now, "event": event, **fields}
         self._events.append(record)
-        self._take(self.acd.apply(record))
+        self._take(self.acd.apply(record), record)
 
     # ---- random numbers, drawn by the kernel's own laws: one array a source and purpose, one entry a caller
 
@@ -163,7 +166,7 @@ class Day:
         for index, time in enumerate(times):
             name = names[index] if names else f"{label}-{index + 1}"
             caller = _Caller(name, source, float(index), 0.0, number=number)
-            self._at(float(time), lambda c=caller: self._come(c))  # type: ignore[misc]
+            self.at(float(time), lambda c=caller: self._come(c))  # type: ignore[misc]
 
     def _times(self, number: int, source: Source) -> Draws:
         if isinstance(source.arrivals, Trace):
@@ -214,7 +217,7 @@ class Day:
         if not caller.given:
             patience = self._draw(caller.number, f"patience{caller.attempt}", source.patience, self._index(caller))
         if math.isfinite(patience):
-            self._at(self.now + patience, lambda: self._leave(caller))
+            self.at(self.now + patience, lambda: self._leave(caller))
         return None
 
     def _leave(self, caller: _Caller) -> None:
@@ -234,7 +237,7 @@ class Day:
         base = caller.name.split("/")[0]
         later = _Caller(f"{base}/{caller.attempt + 2}", caller.source, caller.service, 0.0, number=caller.number)
         later.attempt = caller.attempt + 1
-        self._at(self.now + delay, lambda: self._come(later))
+        self.at(self.now + delay, lambda: self._come(later))
 
     def _accept(self, caller: _Caller, agent: str) -> None:
         if agent not in caller.offers or self._callers.get(caller.name) is not caller:
@@ -249,7 +252,7 @@ class Day:
                 ((f"service{i}", r.service) for i, r in rules if agent in r.agents), ("service", caller.source.service)
             )
             talk = self._draw(caller.number, which, law, self._index(caller))
-        self._at(self.now + talk, lambda: self._end(caller))
+        self.at(self.now + talk, lambda: self._end(caller))
 
     def _decline(self, caller: _Caller, agent: str) -> None:
         if agent in caller.offers and self._callers.get(caller.name) is caller:
@@ -267,7 +270,7 @@ class Day:
 
     # ---- effects
 
-    def _take(self, effects: list[dict[str, Any]]) -> None:
+    def _take(self, effects: list[dict[str, Any]], event: dict[str, Any] | None = None) -> None:
         self._effects += effects
         for effect in effects:
             kind = effect["effect"]
@@ -282,9 +285,12 @@ class Day:
             elif kind == "wrap_up_ended":
                 self._wrap_up.pop(effect["agent"], None)
             elif kind == "agent_away":
-                self._at(self.now + BACK_AFTER_S, lambda a=effect["agent"]: self._back(a))  # type: ignore[misc]
+                self.at(self.now + BACK_AFTER_S, lambda a=effect["agent"]: self._back(a))  # type: ignore[misc]
             elif kind == "contact_rejected" or (kind == "contact_expired" and effect["to"] is None):
                 self._again(self._callers.pop(effect["contact"]))
+        if effects or event is not None:
+            for listener in self.listeners:
+                listener(event, effects)
 
     def _offered(self, effect: dict[str, Any]) -> None:
         """The agent answers after its ring time: by the agenda, so that nothing happens within an effect."""
@@ -296,9 +302,9 @@ class Day:
         if source.no_answer and self._chance(number, f"no answer-{agent}", index) <= source.no_answer:
             queue = next(q for q in self.asked.queues if q.name == source.queue)
             if queue.offer_timeout == 0:
-                self._at(self.now + ring, lambda: self._decline(caller, agent))
+                self.at(self.now + ring, lambda: self._decline(caller, agent))
             return
-        self._at(self.now + ring, lambda: self._accept(caller, agent))
+        self.at(self.now + ring, lambda: self._accept(caller, agent))
 
     def _start_wrap_up(self, agent: str) -> None:
         caller = self._ending
@@ -310,7 +316,7 @@ class Day:
         law = caller.source.wrap_up or Deterministic(queue.wrap_up)
         index = 0 if caller.given else self._index(caller)
         length = self._draw(caller.number, f"wrap-up {queue.name}", law, index)
-        self._at(self.now + length, lambda: self._wrapped(agent, number))
+        self.at(self.now + length, lambda: self._wrapped(agent, number))
 
 
 def run_day(
