@@ -428,3 +428,38 @@ def test_in_the_engine_it_follows_offers_overflow_wrap_up_and_absent_agents() ->
     assert floor.estimator.learned > 20
     handle, theta = floor.estimator.learned_rates("first")
     assert handle > 15 and theta > 0
+
+
+def test_idle_agents_of_a_later_tier_are_a_promise_for_when_it_opens() -> None:
+    # given a busy first tier, and an idle agent whose tier opens after 40 s
+    text = (
+        "[queues.q]\ntier_wait = 20\n[agents.a]\nqueues = { q = 1 }\n[agents.b]\nqueues = { q = 2 }\n"
+    )
+    acd = Acd(parse_center(text))
+    acd.learn_waits()
+    for agent in ("a", "b"):
+        acd.apply({"t": 0.0, "event": "agent_ready", "agent": agent})
+    acd.apply(queued(0.0, "first", "q"))
+    acd.apply({"t": 0.0, "event": "offer_accepted", "contact": "first", "agent": "a"})
+    # when the next one comes
+    acd.apply(queued(1.0, "second", "q"))
+    # expect a wait, and no longer one than until the second tier opens
+    assert 0 < acd.estimate_wait("second").mean <= 40.0
+    acd.apply({"t": 31.0, "event": "clock"})
+    assert 0 < acd.estimate_wait("second").mean <= 10.0
+
+
+def test_a_contact_that_nobody_may_have_yet_waits_out_its_delay() -> None:
+    acd = Acd(parse_center("[queues.q]\ndelay = 30\n[agents.a]\n"))
+    acd.learn_waits()
+    acd.apply({"t": 0.0, "event": "agent_ready", "agent": "a"})
+    acd.apply(queued(0.0, "c", "q"))
+    assert acd.estimate_wait("c").mean >= 30.0
+
+
+def test_a_contact_that_is_being_offered_waits_no_longer() -> None:
+    acd = Acd(parse_center("[queues.q]\n[agents.a]\n"))
+    acd.learn_waits()
+    acd.apply({"t": 0.0, "event": "agent_ready", "agent": "a"})
+    acd.apply(queued(0.0, "c", "q"))
+    assert acd.estimate_wait("c").p90 == 0.0

@@ -26,6 +26,15 @@ ctypedef struct Group_C:
     int32_t busy     # conversations and wrap-ups of those staffed
     double load      # expected completions a second of those
 
+ctypedef struct Able_C:
+    # The agents of the groups that may take a contact by now.
+    double staffed     # contacts that they can hold
+    double idle        # of those, free
+    double busy
+    double load
+    double not_before  # seconds until the first of them may; 0: they may now
+    double opens_idle  # seconds until a group with an idle agent may, that may not yet; infinite: there is none
+
 ctypedef struct Agent_C:
     int32_t group
     int32_t busy
@@ -44,7 +53,7 @@ ctypedef struct Contact_C:
     double arrival     # from when its wait counts for the order
     double since       # when it came, or was connected
     double load
-    uint8_t refused    # an agent declined or missed it: an idle agent is no promise any more
+    uint8_t refused    # it waits although agents may be idle: they are no promise
 
 ctypedef struct Order_C:
     # The place of a line in the center's order.
@@ -84,6 +93,7 @@ cdef class WaitCore:
     cdef Group_C* group
     cdef Agent_C* agent
     cdef int32_t* can            # [kind * groups + group]: contacts of the kind that an agent of the group can hold
+    cdef double* opens           # likewise: the seconds of waiting from which on it may
     cdef double* overlap         # [kind * max_kinds + other]
     cdef int64_t* overlap_at     # the staffing for which a row of overlap holds
     cdef int64_t staffing

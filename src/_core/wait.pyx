@@ -18,6 +18,7 @@ from libc.string cimport memset
 
 from cordboard._core.ridge cimport ridge_add, ridge_free, ridge_init, ridge_set_prior, ridge_solve, ridge_value
 from cordboard._core.waitrate cimport Rate_C, at_risk, begun, over, qla
+from cordboard._core.waitable cimport able_agents
 from cordboard._core.waitline cimport line_append, line_arrived, line_before, line_free, line_init, line_remove
 
 cdef enum:
@@ -64,14 +65,15 @@ cdef class WaitCore:
         self.group = <Group_C*>calloc(self.groups + 1, sizeof(Group_C))
         self.agent = <Agent_C*>calloc(self.agents + 1, sizeof(Agent_C))
         self.can = <int32_t*>calloc(max_kinds * (self.groups + 1), sizeof(int32_t))
+        self.opens = <double*>calloc(max_kinds * (self.groups + 1), sizeof(double))
         self.overlap = <double*>calloc(max_kinds * max_kinds, sizeof(double))
         self.overlap_at = <int64_t*>calloc(max_kinds, sizeof(int64_t))
         self.line = <Line_C*>calloc(max_lines, sizeof(Line_C))
         self.place = <Order_C*>calloc(max_lines, sizeof(Order_C))
         self.samples = <double*>calloc(SAMPLES_MAX * SAMPLE, sizeof(double))
         self.unused_samples = <int32_t*>calloc(SAMPLES_MAX, sizeof(int32_t))
-        if (self.kind == NULL or self.group == NULL or self.agent == NULL or self.can == NULL or self.overlap == NULL
-                or self.overlap_at == NULL or self.line == NULL or self.place == NULL or self.samples == NULL
+        if (self.kind == NULL or self.group == NULL or self.agent == NULL or self.can == NULL or self.opens == NULL
+                or self.overlap == NULL or self.overlap_at == NULL or self.line == NULL or self.place == NULL or self.samples == NULL
                 or self.unused_samples == NULL or ridge_init(&self.ridge, FEATURES, 3, FORGET, STRENGTH) != 0):
             raise MemoryError("no memory for the wait estimator")
         for i in range(SAMPLES_MAX):
@@ -96,6 +98,7 @@ cdef class WaitCore:
         free(self.group)
         free(self.agent)
         free(self.can)
+        free(self.opens)
         free(self.overlap)
         free(self.overlap_at)
         free(self.line)
@@ -108,15 +111,15 @@ cdef class WaitCore:
 
     # ---- what there is ------------------------------------------------------------------------------------------
 
-    def add_kind(self, const int32_t[::1] can) -> int:
-        """A new kind; ``can`` int32, shape (groups,): how many of it an agent of the group can hold, 0 where it serves none.
-
-        Its number, or -1 if there are too many."""
+    def add_kind(self, const int32_t[::1] can, const double[::1] opens) -> int:
+        """A new kind; ``can`` int32, shape (groups,): how many of it an agent of the group can hold, 0 where it serves none;
+        ``opens`` float64, shape (groups,): seconds of waiting from which on it may. Its number, or -1 if there are too many.
+        """
         if self.kinds == self.max_kinds:
             return -1
         cdef int g
         for g in range(self.groups):
-            self.can[self.kinds * self.groups + g] = can[g]
+            self.can[self.kinds * self.groups + g], self.opens[self.kinds * self.groups + g] = can[g], opens[g]
         self.kind[self.kinds].last_start = -1e9
         self.kinds += 1
         self.staffing += 1
@@ -190,10 +193,10 @@ cdef class WaitCore:
         begun(&self.kind[self.place[line].kind].patience, contact.since)
         self._forget_sample(slot)
 
-    def refused(self, int32_t slot) -> None:
-        """An agent declined or missed the contact."""
+    def refused(self, int32_t slot, bint refused) -> None:
+        """Whether it waits although agents may be idle: declined, missed, or not theirs to take."""
         self._check(slot, WAITING)
-        self.contact[slot].refused = True
+        self.contact[slot].refused = refused
 
     def left(self, double t, int32_t slot, bint abandoned) -> None:
         """A waiting contact is gone: it hung up (``abandoned``), or the center sent it away."""
@@ -489,25 +492,18 @@ cdef class WaitCore:
 
     cdef double _features(self, double t, int32_t slot, double* x) noexcept nogil:
         # Fills x[0 .. FEATURES). Returns the competing contacts ahead, or -1 if an agent is free for this contact now.
-        cdef int number = self.place[self.contact[slot].line].kind, g, i, at
+        cdef int number = self.place[self.contact[slot].line].kind, i, at
         cdef Kind_C* kind = &self.kind[number]
-        cdef int32_t capacity
-        cdef Group_C* group
-        cdef double staffed = 0.0, idle = 0.0, busy = 0.0, load = 0.0, angle
-        cdef double tau = self._tau(), theta = self._theta(number)
+        cdef double tau = self._tau(), theta = self._theta(number), angle
         cdef Flow_C f
         cdef double[6] counts
         cdef Counts_C c
+        cdef Able_C able
         self._count(t, slot, &c)
-        for g in range(self.groups):
-            capacity = self.can[number * self.groups + g]
-            if capacity > 0:
-                group = &self.group[g]
-                staffed += <double>group.staffed * capacity
-                idle += group.staffed * group.slots - group.busy if group.slots > 0 else group.idle * capacity
-                busy += group.busy
-                load += group.load
-        if idle > c.ahead and not self.contact[slot].refused:
+        i = number * self.groups
+        able_agents(self.group, self.groups, self.can + i, self.opens + i, t - self.contact[slot].arrival, &able)
+        cdef double staffed = able.staffed, busy = able.busy, load = able.load
+        if able.idle > c.ahead and able.not_before == 0.0 and not self.contact[slot].refused:
             return -1.0
         self._flow(t, number, &f)
         staffed = staffed if staffed > 1.0 else 1.0
@@ -516,6 +512,7 @@ cdef class WaitCore:
         # The physics, with the completion rate of those who are busy now, and with the starts of the last 5 and 20
         # minutes; of those ahead who compete, of those ahead of the own kind, of those who came earlier.
         x[PHYSICS] = qla(c.ahead, load if load > 0.2 / tau else 0.2 / tau, theta) / tau
+        x[PHYSICS] = max(min(x[PHYSICS], able.opens_idle / tau), able.not_before / tau)
         x[2] = qla(c.ahead, f.starts[1] / TIMESCALE[1] + 1.0 / tau, theta) / tau
         x[3] = qla(c.ahead, (f.starts[2] + 1.0) / TIMESCALE[2], theta) / tau
         x[4] = qla(c.own_ahead, (f.own_starts[2] + 0.3) / TIMESCALE[2], theta) / tau

@@ -9,6 +9,7 @@ minutes, the time of day. What the contact before got is not extrapolated. See d
 from __future__ import annotations
 
 import math
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,8 +82,12 @@ class WaitEstimator:
         """Contacts learned from so far."""
         return self._core.learned
 
-    def observe(self, event: Mapping[str, Any], effects: Sequence[Mapping[str, Any]] = ()) -> None:
+    def observe(self, event: Mapping[str, Any], effects: Sequence[Mapping[str, Any]] | None = None) -> None:
         """Take one event of the journal and the effects with which the engine answered it.
+
+        Without effects (None) no engine is asked, and an idle agent is taken to be free for whoever it can serve. With
+        them, a contact that the engine did not offer has to wait, whoever is idle: its tier, delay, step or a reserve
+        keeps it from them.
 
         Times in seconds that never fall (EventError). UnknownNameError if it names what was never seen.
         """
@@ -90,6 +95,7 @@ class WaitEstimator:
             t = event["t"]
             what = f"the time goes back: {t} after {self._core.now}"
             raise EventError(what, Where(key="t"), "Feed the events in order of time")
+        asked, effects = effects is not None, effects or ()
         held = any(effect["effect"] == "wrap_up_started" for effect in effects)
         refused = False
         for effect in effects:  # timers fire before the event that lets them be seen ...
@@ -100,6 +106,10 @@ class WaitEstimator:
         self._event(event, held)
         if refused:  # ... and a contact must have come to be turned away
             self._gone(_time(event), event["contact"], abandoned=False)
+        elif asked and event["event"] == "contact_queued":
+            contact = event["contact"]
+            offered = any(effect["effect"] == "offer" and effect["contact"] == contact for effect in effects)
+            self._core.refused(self._slot(contact), not offered)
 
     def predict(self, contact: object, now: float = 0.0) -> WaitEstimate:
         """The wait still ahead of a waiting contact, at ``now`` (seconds) or the last event, whichever is later.
@@ -148,7 +158,7 @@ class WaitEstimator:
         elif name in _STAFFED:
             self._core.agent_staffed(t, _known(self._agents, event["agent"], "agent"), _STAFFED[name])
         elif name == "offer_declined":
-            self._core.refused(self._slot(event["contact"]))
+            self._core.refused(self._slot(event["contact"]), True)
         elif name == "priority_changed":
             self._slot(event["contact"])
             queue, kind, _ = self._waiting[event["contact"]]
@@ -160,8 +170,8 @@ class WaitEstimator:
             self._core.agent_staffed(t, _known(self._agents, effect["agent"], "agent"), False)
         elif name == "wrap_up_ended":
             self._core.wrap_up_ended(t, _known(self._agents, effect["agent"], "agent"))
-        elif name == "offer_expired" and effect["contact"] in self._waiting:
-            self._core.refused(self._slot(effect["contact"]))
+        elif name in ("offer", "offer_expired", "offer_withdrawn") and effect["contact"] in self._waiting:
+            self._core.refused(self._slot(effect["contact"]), name != "offer")
         elif name == "contact_rejected":
             self._gone(t, effect["contact"], abandoned=False)
         elif name == "contact_expired":
@@ -218,8 +228,12 @@ class WaitEstimator:
         return self._add_kind(queue, levels, parts, key)
 
     def _add_kind(self, queue: int, requires: Mapping[str, int], steps: Sequence[Step], key: object) -> int:
-        room = [_room(agent, self._center.queues[queue], requires, steps) for agent in self._groups]
-        kind = self._core.add_kind(np.array(room, dtype=np.int32))
+        spec = self._center.queues[queue]
+        ways = _ways(requires, steps)
+        opens = np.array([_opens(agent, spec, ways) for agent in self._groups], dtype=np.float64)
+        room = [agent.capacity.get(spec.channel, 0) for agent in self._groups]
+        can = np.where(np.isfinite(opens), np.array(room, dtype=np.int32), 0).astype(np.int32)
+        kind = self._core.add_kind(can, opens)
         self._kinds[key] = kind if kind >= 0 else queue
         if len(self._kinds) > KEYS_MAX:  # requirements without end: those that got no kind are looked up anew
             self._kinds = {k: v for k, v in self._kinds.items() if v >= len(self._queues)}
@@ -246,20 +260,33 @@ def _time(line: Mapping[str, Any]) -> float:
 
 
 def _profile(agent: Agent) -> object:
-    """What decides whom an agent can serve; agents who share it are one group."""
-    queues = None if agent.queues is None else frozenset(agent.queues)
+    """What decides whom an agent can serve, and when; agents who share it are one group."""
+    queues = None if agent.queues is None else frozenset(agent.queues.items())
     return frozenset(agent.skills.items()), queues, frozenset(agent.capacity.items()), agent.blend
 
 
-def _room(agent: Agent, queue: Queue, requires: Mapping[str, int], steps: Sequence[Step]) -> int:
-    """How many of these contacts the agent can hold; 0 if it never serves them, in no step."""
-    if agent.queues is not None and queue.name not in agent.queues:
-        return 0
-    ways = [step.requires for step in steps] if steps else [requires]
-    if steps and steps[-1].seconds is not None:
-        ways.append({})  # when the last timed step is over, queue membership alone counts
-    able = any(all(agent.skills.get(skill, 0) >= level for skill, level in way.items()) for way in ways)
-    return agent.capacity.get(queue.channel, 0) if able else 0
+def _ways(requires: Mapping[str, int], steps: Sequence[Step]) -> list[tuple[float, Mapping[str, int]]]:
+    """From how many seconds of waiting on a contact asks for which levels."""
+    if not steps:
+        return [(0.0, requires)]
+    ways, start = [], 0.0
+    for step in steps:
+        ways.append((start, step.requires))
+        if step.seconds is None:
+            return ways
+        start += step.seconds
+    return [*ways, (start, {})]  # when the last timed step is over, queue membership alone counts
+
+
+def _opens(agent: Agent, queue: Queue, ways: Sequence[tuple[float, Mapping[str, int]]]) -> float:
+    """The seconds of waiting from which on the agent may have such a contact; infinite if it never may."""
+    tier = 1 if agent.queues is None else agent.queues.get(queue.name)
+    able = (start for start, way in ways if all(agent.skills.get(skill, 0) >= level for skill, level in way.items()))
+    start = min(able, default=math.inf)
+    if tier is None:
+        return math.inf
+    tier_wait = queue.tier_wait * (tier if queue.tier_wait_multiplies else 1) if tier > 1 else 0.0
+    return max(start, queue.delay, tier_wait)
 
 
 def _known(names: Mapping[Any, int], name: object, what: str) -> int:
