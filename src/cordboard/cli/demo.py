@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import re
 import time
 from collections.abc import Callable
 from importlib import resources
@@ -25,7 +26,8 @@ from cordboard.wallboard import render
 
 SNAPSHOT_S = 2 * 3600.0  # eleven o'clock: the board that is printed where there is no terminal, and drawn by --svg
 FRAME_S = 0.1
-WIDTH, HEIGHT = 132, 34
+FONT_FACE = re.compile(r"@font-face \{.*?\}\n?", re.DOTALL)  # no font is fetched from elsewhere to show the picture
+WIDTH, HEIGHT = 132, 26
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +100,8 @@ def snapshot(console: Console, day: DemoDay, screen: Callable[[], Any], svg: str
             if svg:
                 drawn = Console(width=WIDTH, height=HEIGHT, record=True, file=io.StringIO())
                 drawn.print(screen(), height=HEIGHT)
-                Path(svg).write_text(drawn.export_svg(title="cordboard demo"), encoding="utf-8")
+                picture = FONT_FACE.sub("", drawn.export_svg(title="cordboard demo"))
+                Path(svg).write_text(picture, encoding="utf-8")
 
 
 def record(day: DemoDay, campaign: Campaign) -> dict[str, Any]:
