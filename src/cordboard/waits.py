@@ -9,7 +9,6 @@ minutes, the time of day. What the contact before got is not extrapolated. See d
 from __future__ import annotations
 
 import math
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -269,7 +268,8 @@ def _ways(requires: Mapping[str, int], steps: Sequence[Step]) -> list[tuple[floa
     """From how many seconds of waiting on a contact asks for which levels."""
     if not steps:
         return [(0.0, requires)]
-    ways, start = [], 0.0
+    ways: list[tuple[float, Mapping[str, int]]] = []
+    start = 0.0
     for step in steps:
         ways.append((start, step.requires))
         if step.seconds is None:

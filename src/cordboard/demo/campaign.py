@@ -188,6 +188,6 @@ class Campaign:
         """When the mode of dialing changed for longer than a moment, and why; the first ones of the day."""
         lasting = []
         for one, after in zip(self.reasons, [*self.reasons[1:], (math.inf, "", "")], strict=True):
-            if after[0] - one[0] >= LASTING_S:
+            if after[0] - one[0] >= LASTING_S and (not lasting or lasting[-1][1] != one[1]):
                 lasting.append(one)
         return lasting[:most]
