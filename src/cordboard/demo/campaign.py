@@ -186,7 +186,7 @@ class Campaign:
 
     def turns(self, most: int = 8) -> list[tuple[float, str, str]]:
         """When the mode of dialing changed for longer than a moment, and why; the first ones of the day."""
-        lasting = []
+        lasting: list[tuple[float, str, str]] = []
         for one, after in zip(self.reasons, [*self.reasons[1:], (math.inf, "", "")], strict=True):
             if after[0] - one[0] >= LASTING_S and (not lasting or lasting[-1][1] != one[1]):
                 lasting.append(one)
