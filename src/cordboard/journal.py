@@ -166,15 +166,11 @@ def check_event(event: Any) -> Event:
         _check_fields(event)
     except _Wrong as wrong:
         raise JournalError(wrong.what, Where(key=wrong.key), wrong.hint) from None
-    t, since = event["t"], event.get("queued_at", 0)
-    if t == _on_clock(t) and since == _on_clock(since):
-        return event
-    finer = {"t": _on_clock(t)} | ({"queued_at": _on_clock(since)} if "queued_at" in event else {})
-    return event | finer
-
-
-def _on_clock(seconds: float) -> float:
-    return round(seconds * 1e6) / 1e6
+    for key in ("t", "queued_at") if "queued_at" in event else ("t",):
+        ticked = round(event[key] * 1e6) / 1e6
+        if ticked != event[key]:
+            event = event | {key: ticked}
+    return event
 
 
 def _check_fields(event: Event) -> None:
