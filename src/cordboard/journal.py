@@ -166,11 +166,12 @@ def check_event(event: Any) -> Event:
         _check_fields(event)
     except _Wrong as wrong:
         raise JournalError(wrong.what, Where(key=wrong.key), wrong.hint) from None
+    found: Event = event
     for key in ("t", "queued_at") if "queued_at" in event else ("t",):
         ticked = round(event[key] * 1e6) / 1e6
         if ticked != event[key]:
-            event = event | {key: ticked}
-    return event
+            found = found | {key: ticked}
+    return found
 
 
 def _check_fields(event: Event) -> None:
