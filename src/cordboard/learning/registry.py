@@ -62,7 +62,7 @@ def from_bytes(data: bytes, schema: Schema | None = None, file: str | None = Non
         )  # fmt: skip
     try:
         return _build(header, arrays)
-    except (DataError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (DataError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise ModelFileError(f"the model file holds no usable model: {error}", Where(file), "Train it again.") from None
 
 
