@@ -4,7 +4,7 @@ from cordboard._core.pacing_pmf cimport Pmf_C
 from cordboard._core.pacing_policy cimport Offer_C, Plan_C, Policy
 
 cdef enum:
-    HORIZONS = 4
+    HORIZONS = 3
     RING_CELLS = 64  # of call age, half a second each
     P_CLASSES = 16
 

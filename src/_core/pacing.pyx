@@ -21,8 +21,8 @@ from cordboard._core.pacing_policy cimport (
 
 REASONS = ("paced", "no_agents", "capacity_bound", "budget_spent", "telemetry_stale", "risk_reached")
 
-cdef double[4] SHARE = [0.2, 0.5, 0.8, 0.97]  # of the time to an answer: where the risk of a new dial is looked at
-cdef double CANCEL_RISK = 0.3
+cdef double[3] SHARE = [0.17, 0.5, 0.83]  # of the time to an answer: where the risk of a new dial is looked at
+cdef double CANCEL_RISK = 0.15
 cdef double LOOK_AHEAD = 1500.0  # answers that a window's rest may be borrowed from at most
 cdef double RELEARN = 10.0
 
@@ -240,6 +240,8 @@ cdef class PacingCore(Policy):
         # The risk at which one more dial is no longer worth it; a vanishing one when the budget is spent.
         cdef double base = 0.048 * pow(self.staffed / 5.0, -0.37) * pow(self.target / 0.03, 1.15) * self.price_scale
         cdef double budget = self.budget, left = self.answers_left, ahead, soft = 4.0
+        # What is kept back for answers that are on their way when the budget ends: the more agents, the more of them.
+        cdef double reserve = min(2.0, 0.5 + self.staffed / 13.0) + self.expected_drops + 2.0 * sqrt(self.expected_drops + 0.1)
         if isnan(budget):
             budget = self.target * self.answers - self.drops
         if isnan(left):
@@ -247,7 +249,7 @@ cdef class PacingCore(Policy):
         if left > 0.0 or self.window_end > 0.0:
             soft = 0.5
         ahead = self.target * min(left, LOOK_AHEAD)
-        if budget + 0.9 * ahead < 1.0 + self.expected_drops + 2.0 * sqrt(self.expected_drops + 0.1):
+        if budget + 0.9 * ahead < reserve:
             self.price = 0.0
             return 1e-4
         self.price = min(4.0, max(0.02, (budget + ahead) / (ahead + soft)))
@@ -374,7 +376,26 @@ cdef class PacingCore(Policy):
         return ([plan.dial[i] for i in range(offer.buckets)], [plan.cancel[i] for i in range(plan.n_cancel)],
                 plan.look, REASONS[plan.reason])
 
+    @staticmethod
+    def chance(calls, agents, int spare):
+        """P(answers - agents who become free >= ``spare``) for the probabilities of each, as the decision computes it."""
+        cdef PacingCore core = PacingCore()
+        cdef Pmf_C* f = &core.pmf[0]
+        pmf_clear(f)
+        for q, group in _grouped(calls):
+            pmf_many(f, group, q, 1)
+        for q, group in _grouped(agents):
+            pmf_many(f, group, q, -1)
+        return pmf_tail(f, spare)
+
     def learned(self):
         """What has been learned: the mean answer probability, mean talk and wrap-up in seconds, horizons."""
         return {"p": self.ring.p, "talk": self.talk.mean(), "wrap": self.wrap.mean(),
                 "time_to_answer": [self.horizon[i] for i in range(HORIZONS)]}
+
+
+def _grouped(probabilities):
+    counts = {}
+    for q in probabilities:
+        counts[q] = counts.get(q, 0) + 1
+    return counts.items()

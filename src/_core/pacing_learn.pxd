@@ -35,7 +35,7 @@ cdef class AnswerLearner:
     cdef double prior_ended[RING_BINS]
     cdef double weight, memory
     cdef double p, p_high, odds, doubtful
-    cdef double seen, expected, seen_known, expected_known
+    cdef double seen, expected, seen_known, expected_known, fresh
     cdef double effective(self, double p) noexcept nogil
     cdef double compensator(self, double p, double age) noexcept nogil
     cdef double within(self, double p, double age, double span) noexcept nogil

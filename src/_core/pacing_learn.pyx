@@ -101,7 +101,7 @@ cdef class DurationLearner:
         cdef int i
         # The past is dropped when the last thirty durations, with those still going on, are not of its kind.
         if abs(self.seen - self.expected) > FORGET_LEVEL * sqrt(self.expected + 4.0):
-            keep = 20.0 / max(20.0, self.log_n)
+            keep = min(1.0, max(20.0, self.seen) / max(20.0, self.log_n))
             for i in range(SPAN_BINS):
                 self.events[i] *= keep
                 self.exposure[i] *= keep
@@ -167,7 +167,7 @@ cdef class AnswerLearner:
             self.prior_ended[i] = (1.0 - prior_p) * share
             upper = lower
         self.weight, self.memory = weight, memory
-        self.seen = self.expected = self.seen_known = self.expected_known = 0.0
+        self.seen = self.expected = self.seen_known = self.expected_known = self.fresh = 0.0
         self.odds, self.p, self.doubtful = 1.0, prior_p, 2.0
         self.rebuild()
 
@@ -206,6 +206,7 @@ cdef class AnswerLearner:
         # outcome: 1 answered by a person, 0 ended otherwise, -1 censored (cancelled while it rang).
         cdef int i = min(RING_BINS - 1, max(0, <int>(2.0 * age)))
         cdef double against = max(0.0, self.compensator(self.effective(p), age) - counted)
+        self.fresh += 1.0
         self.seen += outcome == 1
         self.expected += against
         if not isnan(p):
@@ -219,7 +220,7 @@ cdef class AnswerLearner:
             self.censored[i] += 1.0
 
     cdef void doubt(self) noexcept nogil:
-        # The short memory of some thirty answers is compared with the long one.
+        # The short memory of some thirty answers is compared with the long one; calls since the last look stay.
         cdef double keep
         cdef int i
         cdef double total = 0.0
@@ -228,7 +229,7 @@ cdef class AnswerLearner:
         if abs(self.seen - self.expected) > FORGET_LEVEL * sqrt(self.expected + 1.0):
             for i in range(RING_BINS):
                 total += self.answered[i] + self.ended[i] + self.censored[i]
-            keep = min(1.0, 40.0 / max(total, 1.0))
+            keep = min(1.0, max(40.0, self.fresh) / max(total, 1.0))
             for i in range(RING_BINS):
                 self.answered[i] *= keep
                 self.ended[i] *= keep
@@ -254,6 +255,7 @@ cdef class AnswerLearner:
         cdef double risk = 0.0, left = 1.0, answers, others, keep, a, b, at_risk, total = 0.0
         cdef int i
         self.doubt()
+        self.fresh = 0.0
         for i in range(RING_BINS):
             total += self.answered[i] + self.ended[i] + self.censored[i]
             risk += self.answered[i] + self.ended[i] + self.censored[i] + self.more_censored[i]
