@@ -5,8 +5,9 @@ from cordboard._core.pacing_policy cimport Offer_C, Plan_C, Policy
 
 cdef enum:
     HORIZONS = 3
-    RING_CELLS = 64  # of call age, half a second each
-    P_CLASSES = 16
+    AGES = 512  # of a call, an eighth of a second each
+    AGES_A_SECOND = 8
+    CLASSES = 48  # of probability, four an octave, down to 1/4000
 
 cdef enum Reason:
     PACED = 0
@@ -47,15 +48,18 @@ cdef class PacingCore(Policy):
     cdef double free_wrap[HORIZONS][SPAN_BINS]
     cdef double rebuilt, started, last_beat, in_flight
     cdef Pmf_C pmf[HORIZONS]
-    cdef int cell_count[RING_CELLS * P_CLASSES]
-    cdef double cell_sum[HORIZONS][RING_CELLS * P_CLASSES]
-    cdef int touched[RING_CELLS * P_CLASSES]
+    cdef double F_at[AGES]
+    cdef double G_at[AGES]
+    cdef double gain_at[HORIZONS][AGES]
+    cdef int class_count[HORIZONS][2][CLASSES]
+    cdef double class_sum[HORIZONS][2][CLASSES]
     cdef int room_for_agent(self, int agent) except -1
     cdef int room_for_call(self, int call) except -1
     cdef void rebuild(self, double now) noexcept nogil
     cdef void free_within(self, int j, double u) noexcept nogil
-    cdef int count_agents(self, double now, int* talk, int* wrap) noexcept nogil
-    cdef int count_calls(self, double now) noexcept nogil
+    cdef void put(self, int j, int side, int n, double q) noexcept nogil
+    cdef void count_agents(self, double now) noexcept nogil
+    cdef void count_calls(self, double now) noexcept nogil
     cdef void surplus(self, double now) noexcept nogil
     cdef double risk(self, int spare) noexcept nogil
     cdef double overflow(self, int spare) noexcept nogil

@@ -9,8 +9,9 @@ but what was learned (:mod:`cordboard._core.pacing_learn`). See docs/background/
 """
 
 from libc.math cimport INFINITY, NAN, exp, isnan, pow, sqrt
+from libc.stdint cimport int64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from cordboard._core.pacing_learn cimport SPAN_BINS, AnswerLearner, DurationLearner
 from cordboard._core.pacing_pmf cimport PMF_ZERO, Pmf_C, pmf_clear, pmf_many, pmf_one, pmf_tail
@@ -22,7 +23,7 @@ from cordboard._core.pacing_policy cimport (
 REASONS = ("paced", "no_agents", "capacity_bound", "budget_spent", "telemetry_stale", "risk_reached")
 
 cdef double[3] SHARE = [0.17, 0.5, 0.83]  # of the time to an answer: where the risk of a new dial is looked at
-cdef double CANCEL_RISK = 0.15
+cdef double CANCEL_RISK = 0.07
 cdef double LOOK_AHEAD = 1500.0  # answers that a window's rest may be borrowed from at most
 cdef double RELEARN = 10.0
 
@@ -126,6 +127,7 @@ cdef class PacingCore(Policy):
 
     cdef void rebuild(self, double now) noexcept nogil:
         cdef int i, j
+        cdef double age
         self.rebuilt = now
         self.ring.begin()
         for i in range(self.calls_used):
@@ -145,6 +147,12 @@ cdef class PacingCore(Policy):
         for j in range(HORIZONS):
             self.horizon[j] = self.ring.quantile(SHARE[j])
             self.free_within(j, self.horizon[j] + self.connect_within)
+        for i in range(AGES):
+            age = (i + 0.5) / AGES_A_SECOND
+            self.F_at[i] = self.ring.distribution(self.ring.F, age)
+            self.G_at[i] = self.ring.distribution(self.ring.G, age)
+            for j in range(HORIZONS):
+                self.gain_at[j][i] = self.ring.distribution(self.ring.F, age + self.horizon[j]) - self.F_at[i]
 
     cdef void free_within(self, int j, double u) noexcept nogil:
         # P(an agent is free u seconds from now | the age of the talk or the wrap-up), for each bin of ages.
@@ -165,8 +173,24 @@ cdef class PacingCore(Policy):
                 before = after
             self.free_talk[j][i] = total
 
-    cdef int count_agents(self, double now, int* talk, int* wrap) noexcept nogil:
-        cdef int i
+    cdef inline void put(self, int j, int side, int n, double q) noexcept nogil:
+        # Events of about one probability are put together, to go in as a binomial of their mean.
+        # The class is the exponent and the first two bits of the fraction: the value 1 is 4 x 1023.
+        cdef int64_t bits
+        cdef int k
+        if q < 1e-9:
+            return
+        memcpy(&bits, &q, sizeof(bits))
+        k = max(0, CLASSES - 1 + <int>(bits >> 50) - 4092)
+        self.class_count[j][side][k] += n
+        self.class_sum[j][side][k] += n * q
+
+    cdef void count_agents(self, double now) noexcept nogil:
+        cdef int talk[SPAN_BINS]
+        cdef int wrap[SPAN_BINS]
+        cdef int i, j
+        memset(talk, 0, sizeof(talk))
+        memset(wrap, 0, sizeof(wrap))
         for i in range(self.agents_room):
             if self.agents[i].leaving:
                 continue
@@ -174,51 +198,58 @@ cdef class PacingCore(Policy):
                 talk[self.talk.bin_of(now - self.agents[i].since)] += 1
             elif self.agents[i].state == AGENT_WRAP:
                 wrap[self.wrap.bin_of(now - self.agents[i].since)] += 1
-        return 0
+        for i in range(SPAN_BINS):
+            for j in range(HORIZONS):
+                if talk[i]:
+                    self.put(j, 1, talk[i], self.free_talk[j][i])
+                if wrap[i]:
+                    self.put(j, 1, wrap[i], self.free_wrap[j][i])
 
-    cdef int count_calls(self, double now) noexcept nogil:
-        # Calls of about one age and one probability share a cell, a binomial of their mean probability.
-        cdef int i, j, cell, touched = 0
-        cdef double age, p
+    cdef void count_calls(self, double now) noexcept nogil:
+        cdef int known[AGES]  # calls of the learned mean probability, by age
+        cdef int i, j, age
+        cdef double p, left
+        memset(known, 0, sizeof(known))
         self.in_flight = 0.0
         for i in range(self.calls_used):
             if self.calls[i].state != 1:
                 continue
-            age = now - self.calls[i].placed
+            age = min(AGES - 1, <int>(AGES_A_SECOND * (now - self.calls[i].placed)))
+            if isnan(self.calls[i].p):
+                known[age] += 1
+                continue
             p = self.ring.effective(self.calls[i].p)
-            cell = min(RING_CELLS - 1, <int>(2.0 * age)) * P_CLASSES + min(P_CLASSES - 1, <int>(P_CLASSES * p))
-            if self.cell_count[cell] == 0:
-                self.touched[touched] = cell
-                touched += 1
-                for j in range(HORIZONS):
-                    self.cell_sum[j][cell] = 0.0
-            self.cell_count[cell] += 1
             self.in_flight += p
-            for j in range(HORIZONS):
-                self.cell_sum[j][cell] += self.ring.within(p, age, self.horizon[j])
-        return touched
+            left = 1.0 - p * self.F_at[age] - (1.0 - p) * self.G_at[age]
+            if left > 1e-9:
+                left = p / left
+                for j in range(HORIZONS):
+                    self.put(j, 0, 1, min(1.0, left * self.gain_at[j][age]))
+        p = self.ring.p_high
+        for i in range(AGES):
+            if known[i]:
+                self.in_flight += known[i] * p
+                left = 1.0 - p * self.F_at[i] - (1.0 - p) * self.G_at[i]
+                if left > 1e-9:
+                    for j in range(HORIZONS):
+                        self.put(j, 0, known[i], min(1.0, p / left * self.gain_at[j][i]))
 
     cdef void surplus(self, double now) noexcept nogil:
         # The distribution of answers in flight minus agents who become free, at each horizon.
-        cdef int i, j, k, cell, touched
-        cdef int talk[SPAN_BINS]
-        cdef int wrap[SPAN_BINS]
-        memset(talk, 0, sizeof(talk))
-        memset(wrap, 0, sizeof(wrap))
-        self.count_agents(now, talk, wrap)
-        touched = self.count_calls(now)
+        cdef int j, k, n
+        memset(self.class_count, 0, sizeof(self.class_count))
+        memset(self.class_sum, 0, sizeof(self.class_sum))
+        self.count_agents(now)
+        self.count_calls(now)
         for j in range(HORIZONS):
             pmf_clear(&self.pmf[j])
-            for k in range(touched):
-                cell = self.touched[k]
-                pmf_many(&self.pmf[j], self.cell_count[cell], self.cell_sum[j][cell] / self.cell_count[cell], 1)
-            for i in range(SPAN_BINS):
-                if talk[i]:
-                    pmf_many(&self.pmf[j], talk[i], self.free_talk[j][i], -1)
-                if wrap[i]:
-                    pmf_many(&self.pmf[j], wrap[i], self.free_wrap[j][i], -1)
-        for k in range(touched):
-            self.cell_count[self.touched[k]] = 0
+            for k in range(CLASSES):
+                n = self.class_count[j][0][k]
+                if n:
+                    pmf_many(&self.pmf[j], n, self.class_sum[j][0][k] / n, 1)
+                n = self.class_count[j][1][k]
+                if n:
+                    pmf_many(&self.pmf[j], n, self.class_sum[j][1][k] / n, -1)
 
     cdef double risk(self, int spare) noexcept nogil:
         cdef double total = 0.0
@@ -238,21 +269,21 @@ cdef class PacingCore(Policy):
 
     cdef double threshold(self, double now) noexcept nogil:
         # The risk at which one more dial is no longer worth it; a vanishing one when the budget is spent.
-        cdef double base = 0.048 * pow(self.staffed / 5.0, -0.37) * pow(self.target / 0.03, 1.15) * self.price_scale
+        cdef double base = 0.055 * pow(self.staffed / 5.0, -0.33) * pow(self.target / 0.03, 1.15) * self.price_scale
         cdef double budget = self.budget, left = self.answers_left, ahead, soft = 4.0
         # What is kept back for answers that are on their way when the budget ends: the more agents, the more of them.
-        cdef double reserve = min(2.0, 0.5 + self.staffed / 13.0) + self.expected_drops + 2.0 * sqrt(self.expected_drops + 0.1)
+        cdef double reserve = min(2.4, 0.8 + self.staffed / 13.0) + self.expected_drops + 2.0 * sqrt(self.expected_drops + 0.1)
         if isnan(budget):
             budget = self.target * self.answers - self.drops
         if isnan(left):
             left = max(0.0, self.window_end - now) * (self.answers + 5.0) / (now - self.started + 60.0)
         if left > 0.0 or self.window_end > 0.0:
-            soft = 0.5
+            soft = 1.5
         ahead = self.target * min(left, LOOK_AHEAD)
         if budget + 0.9 * ahead < reserve:
             self.price = 0.0
             return 1e-4
-        self.price = min(4.0, max(0.02, (budget + ahead) / (ahead + soft)))
+        self.price = min(1.6, max(0.02, (budget + ahead) / (ahead + soft)))
         return min(0.9, base * self.price)
 
     cdef int pick(self, Offer_C* offer, int n, int* used, int spare) noexcept nogil:

@@ -11,7 +11,7 @@ cdef enum:
 
 cdef extern from *:
     """
-    #define PMF_TRIM 1e-13
+    #define PMF_TRIM 1e-12
     """
     const double PMF_TRIM
 
@@ -64,14 +64,29 @@ cdef inline void pmf_one(Pmf_C* f, double q, int step) noexcept nogil:
     f.x = y
     pmf_trim(f)
 
+cdef inline void pmf_four(double* y, double* x, int n, double a, double b, double c, double d) noexcept nogil:
+    # Four terms of a convolution in one pass; x is 0 for three places beyond either end.
+    cdef int i
+    for i in range(n):
+        y[i] += a * x[i] + b * x[i - 1] + c * x[i - 2] + d * x[i - 3]
+
 cdef inline void pmf_many(Pmf_C* f, int n, double q, int step) noexcept nogil:
-    # Adds the sum of n equal events: a binomial, cut where its terms fall under the trim.
-    cdef double term[64]
+    # Adds the sum of n equal events, in groups small enough for a short table of terms.
+    cdef int most = n
+    if n * q > 40.0:
+        most = max(1, <int>(40.0 / q))
+    while n > 0:
+        pmf_group(f, min(n, most), q, step)
+        n -= most
+
+cdef inline void pmf_group(Pmf_C* f, int n, double q, int step) noexcept nogil:
+    # A binomial, cut where its terms fall under the trim.
+    cdef double term[136]
     cdef double* x = f.x
     cdef double* y
     cdef double odds, t
-    cdef int i, k, terms, shift
-    if n < 4 or q > 0.5 or n * q > 12.0:
+    cdef int k, terms, first
+    if n < 4 or q > 0.5:
         for k in range(n):
             pmf_one(f, q, step)
         return
@@ -79,28 +94,35 @@ cdef inline void pmf_many(Pmf_C* f, int n, double q, int step) noexcept nogil:
     t = exp(n * log1p(-q))
     term[0] = t
     terms = 1
-    while terms <= n and terms < 64:
+    while terms <= n and terms < 128:
         t *= odds * (n - terms + 1) / terms
         if t < PMF_TRIM and terms > n * q:
             break
         term[terms] = t
         terms += 1
-    if f.low - terms <= 1 or f.high + terms >= PMF_ROOM - 2:
+    if f.low - terms <= 8 or f.high + terms >= PMF_ROOM - 8:
         return
     y = pmf_other(f)
+    first = 0
+    while term[first] < PMF_TRIM and first < terms - 1:
+        f.lost += term[first]
+        first += 1
+    while terms & 3 != first & 3:
+        term[terms] = 0.0
+        terms += 1
+    for k in range(1, 4):
+        x[f.low - k] = x[f.high + k] = 0.0
     if step > 0:
-        memset(&y[f.low], 0, (f.high - f.low + terms) * sizeof(double))
-        for k in range(terms):
-            t = term[k]
-            for i in range(f.low, f.high + 1):
-                y[i + k] += t * x[i]
+        memset(&y[f.low + first], 0, (f.high - f.low + terms - first) * sizeof(double))
+        for k in range(first, terms, 4):
+            pmf_four(&y[f.low + k], &x[f.low], f.high - f.low + 4, term[k], term[k + 1], term[k + 2], term[k + 3])
+        f.low += first
         f.high += terms - 1
     else:
-        memset(&y[f.low - terms + 1], 0, (f.high - f.low + terms) * sizeof(double))
-        for k in range(terms):
-            t = term[k]
-            for i in range(f.low, f.high + 1):
-                y[i - k] += t * x[i]
+        memset(&y[f.low - terms + 1], 0, (f.high - f.low + terms - first) * sizeof(double))
+        for k in range(first, terms, 4):
+            pmf_four(&y[f.low - k - 3], &x[f.low], f.high - f.low + 4, term[k + 3], term[k + 2], term[k + 1], term[k])
+        f.high -= first
         f.low -= terms - 1
     f.x = y
     pmf_trim(f)
