@@ -7,11 +7,9 @@ import math
 
 import numpy as np
 import pytest
-
-from cordboard import Pacer
 from cordboard._core.pacing import PacingCore
 from cordboard._core.pacing_learn import AnswerLearner, DurationLearner
-from cordboard.errors import EventError, LimitError, UnknownNameError
+
 from cordboard.pacing import world as w
 
 
@@ -132,21 +130,3 @@ def test_a_day_stays_under_its_target_with_learned_parameters_and_repeats_itself
     assert w.pooled(days)["worst_day"] <= 0.03
     assert w.pooled(days)["occupancy"] >= 0.89
     assert (day(0).minutes == days[0].minutes).all()
-
-
-def test_the_pacer_takes_names_and_refuses_what_can_not_be() -> None:
-    pacer = Pacer()
-    pacer.observe({"t": 0.0, "event": "agent", "agent": "li", "state": "idle"})
-    assert pacer.decide(0.0).per_list == (1,)
-    pacer.observe({"t": 0.0, "event": "call", "call": "c1", "is": "placed"})
-    assert pacer.decide(0.1).dial == 0
-    with pytest.raises(EventError, match="placed before"):
-        pacer.observe({"t": 1.0, "event": "call", "call": "c1", "is": "placed"})
-    with pytest.raises(UnknownNameError, match="c2"):
-        pacer.observe({"t": 1.0, "event": "call", "call": "c2", "is": "answered"})
-    with pytest.raises(EventError, match="before"):
-        pacer.observe({"t": -0.0, "event": "alive"})
-    with pytest.raises(EventError, match="no time"):
-        pacer.observe({"t": math.nan, "event": "alive"})
-    with pytest.raises(LimitError, match="16"):
-        pacer.decide(2.0, [(0.1, 1)] * 17)

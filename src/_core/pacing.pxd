@@ -46,7 +46,7 @@ cdef class PacingCore(Policy):
     cdef double horizon[HORIZONS]
     cdef double free_talk[HORIZONS][SPAN_BINS]
     cdef double free_wrap[HORIZONS][SPAN_BINS]
-    cdef double rebuilt, started, last_beat, in_flight
+    cdef double rebuilt, started, last_beat, silent, in_flight
     cdef Pmf_C pmf[HORIZONS]
     cdef double F_at[AGES]
     cdef double G_at[AGES]
@@ -65,5 +65,5 @@ cdef class PacingCore(Policy):
     cdef double overflow(self, int spare) noexcept nogil
     cdef double threshold(self, double now) noexcept nogil
     cdef int pick(self, Offer_C* offer, int n, int* used, int spare) noexcept nogil
-    cdef void dial(self, int spare, double alpha, Offer_C* offer, Plan_C* plan) noexcept nogil
+    cdef void dial(self, int spare, double alpha, double most, Offer_C* offer, Plan_C* plan) noexcept nogil
     cdef void cancel(self, double now, Plan_C* plan) noexcept nogil

@@ -26,6 +26,7 @@ cdef double[3] SHARE = [0.17, 0.5, 0.83]  # of the time to an answer: where the 
 cdef double CANCEL_RISK = 0.07
 cdef double LOOK_AHEAD = 1500.0  # answers that a window's rest may be borrowed from at most
 cdef double RELEARN = 10.0
+cdef double AFTER_SILENCE = 40.0
 
 
 cdef class PacingCore(Policy):
@@ -49,7 +50,7 @@ cdef class PacingCore(Policy):
         self.stale_after = 2.0
         self.budget = self.answers_left = NAN
         self.price_scale = 1.0
-        self.rebuilt = self.last_beat = -INFINITY
+        self.rebuilt = self.last_beat = self.silent = -INFINITY
         self.started = NAN
 
     def __dealloc__(self):
@@ -301,11 +302,13 @@ cdef class PacingCore(Policy):
                 best = i
         return best
 
-    cdef void dial(self, int spare, double alpha, Offer_C* offer, Plan_C* plan) noexcept nogil:
+    cdef void dial(self, int spare, double alpha, double most, Offer_C* offer, Plan_C* plan) noexcept nogil:
         cdef int j, n = 0, bucket
         cdef double p
         plan.reason = RISK_REACHED
         while self.in_flight <= 3.0 * self.staffed + 1.0:
+            if n + self.ringing >= most:
+                break
             if self.risk(spare) > alpha:
                 break
             if n >= offer.lines:
@@ -339,12 +342,14 @@ cdef class PacingCore(Policy):
                     plan.look = due
 
     cdef int on_beat(self, double now) except -1:
+        if now - self.last_beat > self.stale_after and self.last_beat > 0.0:
+            self.silent = now
         self.last_beat = now
         return 0
 
     cdef int decide(self, double now, Offer_C* offer, Plan_C* plan) except -1:
         cdef int spare = self.idle - self.waiting
-        cdef double alpha
+        cdef double alpha, most = INFINITY
         plan.look = now + 5.0
         self.price = 0.0
         if isnan(self.started):
@@ -353,6 +358,7 @@ cdef class PacingCore(Policy):
             self.rebuild(now)
         if self.last_beat > 0.0 and now - self.last_beat > self.stale_after:
             plan.reason = TELEMETRY_STALE
+            self.silent = now
         elif self.staffed == 0:
             plan.reason = NO_AGENTS
             self.cancel(now, plan)
@@ -360,7 +366,10 @@ cdef class PacingCore(Policy):
             self.surplus(now)
             self.expected_drops = self.overflow(spare)
             alpha = self.threshold(now)
-            self.dial(spare, alpha, offer, plan)
+            # After silence the ages are guesses: one line an agent, then slowly more, until calls have resolved again.
+            if now - self.silent < AFTER_SILENCE:
+                most = spare * (1.0 + (now - self.silent) / 15.0)
+            self.dial(spare, alpha, most, offer, plan)
             if plan.reason != PACED and (self.price == 0.0 or pmf_tail(&self.pmf[0], spare) > CANCEL_RISK):
                 self.cancel(now, plan)
         self.reason = plan.reason

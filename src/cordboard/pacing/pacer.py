@@ -223,6 +223,8 @@ class Pacer:
         """
         self._clock(now)
         self._heard = now
+        self.core.stale_after = self.limits.stale_after
+        self.core.beat(now)
 
     def inbound(self, waiting: int, now: float) -> None:
         """How many inbound callers wait for these agents."""
