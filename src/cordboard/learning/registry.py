@@ -1,20 +1,20 @@
 """Model files and the registry that keeps them: immutable, checked, without pickle.
 
 A model file is: a magic line, the length of the header (8 bytes), the header (JSON: schema and its hash, settings,
-the
-arrays' names, types and shapes), the arrays' bytes one after the other (little-endian), SHA-256 of all that. Equal
-models
-make equal bytes. Reading runs no code from the file, and checks every length before it is believed.
+the arrays' names, types and shapes), the arrays' bytes one after the other (little-endian), SHA-256 of all that. Equal
+models make equal bytes. Reading runs no code from the file, and checks every length before it is believed.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from cordboard.learning.schema import Schema
 
 MAGIC = b"cordboard answer model 1\n"
 DTYPES = ("<f8", "<i8", "<i4", "|u1")
+# What values that make no sense raise on the way to a model.
+_UNUSABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 HEADER_MAX = 16 * 1024 * 1024
 POINTER = "CURRENT"
 AUDIT = "audit.jsonl"
@@ -49,21 +51,23 @@ def to_bytes(model: AnswerModel, notes: Mapping[str, Any] | None = None) -> byte
 
 
 def from_bytes(data: bytes, schema: Schema | None = None, file: str | None = None) -> AnswerModel:
-    """The model in the bytes of a file. ModelFileError if it is damaged, or not for ``schema`` (where one is
-    given)."""
+    """The model in the bytes of a file. ModelFileError if it is damaged, or not for ``schema`` (where one is given)."""
     header, arrays = file_parts(data, file)
-    if schema is not None and header.get("schema_hash") != schema.hash:
-        found = header.get("schema", {})
+    try:
+        made_for = Schema.from_dict(header["schema"])
+        if made_for.hash != header["schema_hash"]:
+            raise ValueError("the schema's hash does not agree with the schema")
+        model = _build(made_for, header, arrays) if schema is None or made_for.hash == schema.hash else None
+    except _UNUSABLE as error:
+        raise ModelFileError(f"the model file holds no usable model: {error}", Where(file), "Train it again.") from None
+    if model is None:
+        assert schema is not None
         raise ModelFileError(
-            f"the model was made for schema {found.get('name')!r} version {found.get('version')} "
-            f"({str(header.get('schema_hash'))[:12]}), not for {schema.name!r} version {schema.version} "
-            f"({schema.hash[:12]})",
+            f"the model was made for schema {made_for.name!r} version {made_for.version} ({made_for.hash[:12]}), "
+            f"not for {schema.name!r} version {schema.version} ({schema.hash[:12]})",
             Where(file), "Train a model with this schema, or load it with the schema it was made for.",
         )  # fmt: skip
-    try:
-        return _build(header, arrays)
-    except (DataError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ModelFileError(f"the model file holds no usable model: {error}", Where(file), "Train it again.") from None
+    return model
 
 
 def file_parts(data: bytes, file: str | None = None) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -88,7 +92,7 @@ def file_parts(data: bytes, file: str | None = None) -> tuple[dict[str, Any], di
     try:
         header = json.loads(data[at : at + length])
         index = [(str(name), str(dtype), tuple(int(n) for n in shape)) for name, dtype, shape in header["arrays"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except _UNUSABLE as error:
         raise damaged(f"its header can't be read ({error})") from None
     at += length
     arrays = {}
@@ -98,17 +102,17 @@ def file_parts(data: bytes, file: str | None = None) -> tuple[dict[str, Any], di
         size = int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
         if size > end - at:
             raise damaged(f"array {name!r} is cut off")
-        arrays[name] = np.frombuffer(data, dtype, size // np.dtype(dtype).itemsize, at).reshape(shape)
+        try:
+            arrays[name] = np.frombuffer(data, dtype, size // np.dtype(dtype).itemsize, at).reshape(shape)
+        except _UNUSABLE as error:  # more axes, or longer ones, than NumPy has
+            raise damaged(f"array {name!r} has a shape of {len(shape)} axes ({error})") from None
         at += size
     if at != end:
         raise damaged("bytes are left over")
     return header, arrays
 
 
-def _build(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> AnswerModel:
-    schema = Schema.from_dict(header["schema"])
-    if schema.hash != header["schema_hash"]:
-        raise ValueError("the schema's hash does not agree with the schema")
+def _build(schema: Schema, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> AnswerModel:
     settings = {name: _settings(entry) for name, entry in header["settings"].items()}
     first = settings[header["heads"][0]]
     model = AnswerModel(schema, header["heads"], at=header["at"], features=header["features"], settings=first)
@@ -143,7 +147,8 @@ def _settings(entry: dict[str, Any]) -> Settings:
 class Registry:
     """A folder of model files, one of which is current. Files are named by their checksum and never change.
 
-    The pointer to the current one is swapped atomically; every swap adds a line to the audit log.
+    The pointer to the current one is swapped atomically; every swap adds a line to the audit log. Several threads and
+    processes may use one folder: those who write wait for each other. OSError where the folder can't be written.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -156,7 +161,7 @@ class Registry:
     def current(self) -> str | None:
         """The current version; None before the first."""
         try:
-            return (self.folder / POINTER).read_text("ascii").strip() or None
+            return (self.folder / POINTER).read_text("ascii", errors="replace").strip() or None
         except OSError:
             return None
 
@@ -171,7 +176,9 @@ class Registry:
         if not path.exists():
             _write_whole(path, data)
             path.chmod(0o444)
-        self._audit(now, "add", version, who, dict(notes or {}))
+        with open(self.folder / AUDIT, "a", encoding="utf-8") as log:
+            fcntl.flock(log, fcntl.LOCK_EX)
+            _append(log, {"t": now, "action": "add", "version": version, "who": who, "notes": dict(notes or {})})
         if publish:
             self.publish(version, now, who)
         return version
@@ -195,32 +202,49 @@ class Registry:
         model.version = version
         return model
 
-    def publish(self, version: str, now: float, who: str = "", action: str = "publish") -> None:
+    def publish(self, version: str, now: float, who: str = "") -> None:
         """Make a version current, after it has been read whole."""
-        self.load(version)
-        before = self.current()
-        _write_whole(self.folder / POINTER, f"{version}\n".encode())
-        self._audit(now, action, version, who, {"before": before})
+        self._point_at(version, now, who, "publish")
 
     def roll_back(self, now: float, who: str = "") -> str:
-        """Make the version current that was so before the present one. Its name."""
-        back = None
-        current = self.current()
+        """Make the version current that was so before the present one was published; its name.
+
+        A second roll-back goes on to the one before that, never back to what was rolled back.
+        """
+        history: list[str] = []  # what was current when, less what was rolled back
         for entry in self.audit():
-            if entry["action"] in ("publish", "roll_back") and entry["version"] == current:
-                back = entry["notes"].get("before")
-        if back is None:
+            if entry["action"] == "publish" and entry["version"] not in history[-1:]:
+                history.append(entry["version"])
+            elif entry["action"] == "roll_back" and history:
+                history.pop()
+        if len(history) < 2:
             raise ModelFileError("there is no earlier model to go back to", Where(str(self.folder)), self._hint())
-        self.publish(back, now, who, "roll_back")
-        return str(back)
+        self._point_at(history[-2], now, who, "roll_back")
+        return history[-2]
 
     def audit(self) -> list[dict[str, Any]]:
-        """The log of what was done, oldest first: t, action, version, who, notes."""
+        """The log of what was done, oldest first: t, action, version, who, notes. ModelFileError at a damaged line."""
         try:
-            lines = (self.folder / AUDIT).read_text("utf-8").splitlines()
+            lines = (self.folder / AUDIT).read_text("utf-8", errors="replace").splitlines()
         except OSError:
             return []
-        return [json.loads(line) for line in lines if line]
+        entries = []
+        for number, line in enumerate(lines, 1):
+            try:
+                entry = json.loads(line)
+                entries.append({key: entry[key] for key in ("t", "action", "version", "who", "notes")})
+            except _UNUSABLE:
+                where = Where(str(self.folder / AUDIT), number)
+                raise ModelFileError("this line of the audit log is damaged", where, "Correct or remove it.") from None
+        return entries
+
+    def _point_at(self, version: str, now: float, who: str, action: str) -> None:
+        self.load(version)
+        with open(self.folder / AUDIT, "a", encoding="utf-8") as log:
+            fcntl.flock(log, fcntl.LOCK_EX)  # so that pointer and log tell the same story
+            notes = {"before": self.current()}
+            _write_whole(self.folder / POINTER, f"{version}\n".encode())
+            _append(log, {"t": now, "action": action, "version": version, "who": who, "notes": notes})
 
     def _path(self, version: str) -> Path:
         if len(version) != 16 or not set(version) <= set("0123456789abcdef"):
@@ -230,22 +254,24 @@ class Registry:
     def _hint(self) -> str:
         return f"There are: {', '.join(self.models()) or 'none'}."
 
-    def _audit(self, now: float, action: str, version: str, who: str, notes: dict[str, Any]) -> None:
-        entry = {"t": now, "action": action, "version": version, "who": who, "notes": notes}
-        with open(self.folder / AUDIT, "a", encoding="utf-8") as log:
-            log.write(json.dumps(entry, sort_keys=True) + "\n")
-            log.flush()
-            os.fsync(log.fileno())
+
+def _append(log: TextIO, entry: dict[str, Any]) -> None:
+    log.write(json.dumps(entry, sort_keys=True) + "\n")
+    log.flush()
+    os.fsync(log.fileno())
 
 
 def _write_whole(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees all of it or none, whatever happens."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)  # where it could not be written whole
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
