@@ -182,6 +182,29 @@ def small_trees():
     return compile_trees(fitted(x, 1, max_iter=3, max_leaf_nodes=9)).arrays(), x
 
 
+@pytest.mark.parametrize("change", [-1, 1, 10**6])
+def test_a_tree_that_lies_about_its_depth_is_refused(small_trees, change):
+    # Memory for explanations is taken by the depth, and a walk takes so many steps.
+    arrays = {name: array.copy() for name, array in small_trees.arrays().items()}
+    arrays["depth"][-1] += change
+    if change < 0:
+        arrays["depth"][:] = np.minimum(arrays["depth"], arrays["depth"][-1])
+    with pytest.raises(ValueError, match="as deep as it says"):
+        CompiledTrees(arrays)
+
+
+def test_a_tree_whose_nodes_share_children_is_refused(small_trees):
+    # A chain of them would be walked once for every path: two to the depth.
+    arrays = {name: array.copy() for name, array in small_trees.arrays().items()}
+    last = arrays["node_start"][-1]
+    nodes = arrays["nodes"][last:]
+    inner = [i for i, node in enumerate(nodes) if int(node[2]) + 256 * int(node[3]) != i]
+    below = next(i for i in inner if i in (nodes[0][2], nodes[0][2] + 1))
+    nodes[0][2:] = nodes[below][2:]
+    with pytest.raises(ValueError, match="share their children"):
+        CompiledTrees(arrays)
+
+
 def test_a_compiled_logistic_regression_answers_as_scikit_learn_does():
     from sklearn.linear_model import LogisticRegression
 

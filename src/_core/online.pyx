@@ -73,6 +73,8 @@ cdef long long SCALE_EVERY = 256 # labels between two looks at the scales; decay
 # What was learned, as it goes into a model file.
 STATE = ("w", "g2", "scale_w", "scale_g", "mean", "var", "count", "cell_s", "cell_n", "cell_scale", "recent_s", "recent_n",
          "cum", "on", "weight", "platt")
+SCALES = ("scale_w", "scale_g", "cell_scale")
+SIGNLESS = ("g2", "var", "count", "cell_s", "cell_n", "recent_s", "recent_n", "weight", "cum")
 
 
 def kernel_level():
@@ -115,8 +117,17 @@ cdef class OnlineLearner:
         taus = np.array(recent, dtype=np.float64).reshape(-1)
         if table.shape != (ONLINE_LANES, 4):
             raise ValueError(f"lanes: shape {table.shape}, expected ({ONLINE_LANES}, 4)")
-        if not (table[:, 1].min() >= 0.9 and table[:, 1].max() <= 1.0 and 0.9 <= cell_decay <= 1.0):
-            raise ValueError("decays must be within [0.9, 1]")
+        if not (table[:, 1].min() >= 0.9 and table[:, 1].max() <= 1.0 and 0.9 <= cell_decay <= 1.0
+                and table[:, 3].min() >= 0.0 and table[:, 3].max() <= 0.1):
+            raise ValueError("decays must be within [0.9, 1], weight decays within [0, 0.1]")
+        if not (table[:, 0].min() >= 0.0 and table[:, 0].max() <= 100.0 and 1e-12 <= table[:, 2].min()
+                and table[:, 2].max() <= 1e12 and 0.0 <= platt_rate <= 100.0):
+            raise ValueError("rates must be within [0, 100], each epsilon within [1e-12, 1e12]")
+        if not (1.0 <= window <= 1e15 and 1e-6 <= strength <= 1e15 and 0.0 <= pool_rate <= 1000.0
+                and 0.0 <= pool_decay <= 1.0 and 1e-9 <= pool_share < 1.0 and 0.0 <= platt_decay <= 1.0
+                and 0.0 <= platt_pull <= 1.0):
+            raise ValueError("window from 1 and strength from 1e-6; pool_rate at most 1000; pool_decay, platt_decay and "
+                             "platt_pull within [0, 1], pool_share within [1e-9, 1)")
         if len(taus) > ONLINE_RECENT_MAX or n_levels > ONLINE_LEVELS_MAX or (len(taus) and taus.min() < 1.0):
             raise ValueError(f"at most {ONLINE_RECENT_MAX} recent rates, of 1 label or more, and {ONLINE_LEVELS_MAX} levels")
         if min(n_numbers, n_codes, n_levels, n_cells) < 0 or (n_levels > 0) != (n_cells > 0) or not 0 < prior < 1 \
@@ -171,13 +182,20 @@ cdef class OnlineLearner:
         return state
 
     def restore(self, state):
-        """Takes arrays of ``state()``. ValueError, and nothing changed, if one is missing, of another shape or not finite."""
+        """Takes arrays of ``state()``. ValueError, and nothing changed, if one is missing, of another shape, not finite or
+        outside the range that learning keeps it in."""
         for name, mine in self.state().items():
             given = state.get(name)
             if given is None or given.shape != mine.shape or given.dtype != mine.dtype:
                 raise ValueError(f"state {name!r} is missing or of another shape")
             if not np.isfinite(given).all():
                 raise ValueError(f"state {name!r} holds a number that is not finite")
+            if name in SIGNLESS and given.min() < 0.0 or name in SCALES and given.min() <= 0.0:
+                raise ValueError(f"state {name!r} holds a number below its range")
+        share, on = state["weight"], state["on"]
+        if abs(share.sum() - 1.0) > 1e-6 or share[ONLINE_LANES + 1] >= 1.0 or not np.isin(on, (0.0, 1.0)).all() \
+                or on[:ONLINE_LANES].min() < 1.0:
+            raise ValueError("state 'weight' or 'on' is no pool of experts")
         arrays = dict(self.arrays)
         arrays.update({name: np.array(state[name], order="C") for name in STATE})
         self.take(arrays)

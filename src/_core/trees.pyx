@@ -230,12 +230,33 @@ def check_arrays(a):
             or np.any(np.where(leaf, nodes[:, 0] >= a["n_leaves"][tree], nodes[:, 0] >= len(columns))) \
             or np.any(~leaf & (nodes[:, 1] >= 254)):
         raise ValueError("a node of a tree points outside it")
+    if np.any(np.bincount(left[~leaf] + starts[tree][~leaf], minlength=len(nodes)) > 1):
+        raise ValueError("two nodes of a tree share their children")
+    if np.any(a["depth"] != depths(starts, tree, left, leaf)):
+        raise ValueError("a tree is not as deep as it says")
+    if np.abs(a["leaves"].astype(np.float64)).max(axis=1).sum() > 2.0 ** 47 or abs(a["scalars"][0]) > 1000:
+        raise ValueError("the leaves are too large")
     if not (a["cover"].min() > 0 and np.isfinite(a["cover"]).all() and np.isfinite(a["value"]).all()):
         raise ValueError("a node covers no rows, or its value is not finite")
     if len(steps):
         tree = np.repeat(np.arange(trees), np.diff(a["step_start"]))
         if np.any(steps[:, 0] >= len(columns)) or np.any(steps[:, 2:] >= a["n_leaves"][tree][:, None]):
             raise ValueError("a step of a tree points outside it")
+
+
+def depths(starts, tree, left, leaf):
+    """How deep each tree is: int (trees,). Walks all trees a level at a time; every child stands behind its parent."""
+    deep = np.zeros(len(starts) - 1, np.int32)
+    at = starts[:-1].astype(np.int64)
+    level = 0
+    while True:
+        at = at[~leaf[at]]
+        if len(at) == 0:
+            return deep
+        level += 1
+        deep[tree[at]] = level
+        first = starts[tree[at]] + left[at]
+        at = np.concatenate([first, first + 1])
 
 
 # -- SHAP: a path holds the features met on the way down, each with the share of rows that would come this way without knowing

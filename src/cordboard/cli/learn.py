@@ -65,6 +65,10 @@ def run(options: argparse.Namespace) -> int:
     table = read_table(options.file, options.separator)
     results = results_of(table, columns, file=options.file)
     model = AnswerModel(schema, [head for part in PARTS if part in columns for head in PARTS[part]])
+    for column in columns.values():
+        if column in model.encoder.dense_names:
+            hint = "Name the column with the result, or use a schema without this feature"
+            raise InputError(f"{column!r} is a feature of the schema: it can't be what is learned", hint=hint)
     recipe = Recipe() if options.trees else None
     with steps(options, len(model.heads) * (2 if recipe else 1) + 1) as step:
         report = validate(

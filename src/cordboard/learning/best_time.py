@@ -50,9 +50,11 @@ class CallingHours:
         try:
             windows = {
                 days.index(day): [(time.fromisoformat(a), time.fromisoformat(b)) for a, b in spans]
-                for day, spans in data.items()
+                for day, spans in dict(data).items()
                 if day != "holidays"
             }
+            if any(t.tzinfo is not None for spans in windows.values() for span in spans for t in span):
+                raise ValueError("a time has a zone of its own; hours are in the lead's")
             holidays = frozenset(date.fromisoformat(day) for day in data.get("holidays", ()))
         except (ValueError, TypeError) as error:
             raise DataError(
@@ -96,32 +98,36 @@ def legal_slots(
     """
     if start.tzinfo is None or not zones:
         raise DataError("the start has no time zone, or the lead has none", Where(key="start"), "Give both.")
-    count = int(days * 1440 / minutes) if minutes > 0 and days >= 0 else -1
-    if not 0 <= count <= SLOTS_MAX:
-        raise DataError(f"{count} slots were asked for", Where(key="days"), f"Ask for 0 to {SLOTS_MAX}.")
+    if not (1 <= minutes <= 1440 and minutes == int(minutes) and 0 <= days * 1440 / minutes <= SLOTS_MAX):
+        raise DataError(
+            f"slots of {minutes!r} minutes in {days!r} days were asked for", Where(key="days"),
+            f"Give whole minutes from 1 to 1440, and at most {SLOTS_MAX} slots.",
+        )  # fmt: skip
+    count = int(days * 1440 / minutes)
     local = []
     for name in zones:
         try:
             local.append(ZoneInfo(name))
-        except (ZoneInfoNotFoundError, ValueError, OSError):
+        except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
             raise DataError(
                 f"there is no time zone {name!r}", Where(key="zones"), "Use IANA names, e.g. Asia/Shanghai."
             ) from None
     step = timedelta(minutes=minutes)
     begin = datetime.fromtimestamp(-(-start.timestamp() // step.total_seconds()) * step.total_seconds(), UTC)
-    found = []
-    for i in range(count):
-        at = begin + i * step
-        last = at + step - timedelta(microseconds=1)
-        # Both ends are looked up: within a slot the clocks may change.
-        if all(
-            hours.legal(at.astimezone(zone), 0.0) and hours.legal(last.astimezone(zone), 0.0)
-            and (at.astimezone(zone).utcoffset() != last.astimezone(zone).utcoffset()
-                 or hours.legal(at.astimezone(zone), step.total_seconds()))
-            for zone in local
-        ):  # fmt: skip
-            found.append(at)
-    return found
+    try:
+        starts = [begin + i * step for i in range(count + 1)]
+        return [at for at in starts[:-1] if all(_legal_throughout(hours, at, step, zone) for zone in local)]
+    except OverflowError:
+        raise DataError("the slots lie outside the calendar", Where(key="start"), "Give another start.") from None
+
+
+def _legal_throughout(hours: CallingHours, at: datetime, step: timedelta, zone: ZoneInfo) -> bool:
+    """Whether a call may start at any moment of a slot, in one zone."""
+    first, last = at.astimezone(zone), (at + step - timedelta(microseconds=1)).astimezone(zone)
+    if first.utcoffset() == last.utcoffset():
+        return hours.legal(first, step.total_seconds())
+    minute = timedelta(minutes=1)  # the clocks change within the slot, and they do so on the minute
+    return all(hours.legal((at + k * minute).astimezone(zone), 60.0) for k in range(step // minute))
 
 
 def best_times(

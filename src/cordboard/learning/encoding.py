@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cordboard.errors import DataError, Where
+from cordboard.errors import DataError, LimitError, Where
 from cordboard.learning.schema import Feature, Schema
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 Table = Mapping[str, Sequence[Any]]  # column name -> values, all of one length
 
+WEIGHTS_MAX = 1 << 26  # weights, and cells, of one head: 4 GiB of them
 CROSS_BITS = 16  # a cross or a cell of the shrunk rate with more combinations than 2^16 shares them by hashing
 
 
@@ -62,6 +63,11 @@ class Encoder:
             self.levels.append(path)
             self._cell_starts.append(self.n_cells)
             self.n_cells += self._size(path)
+        if max(self.n_weights, self.n_cells) > WEIGHTS_MAX:
+            raise LimitError(
+                f"the schema asks for {max(self.n_weights, self.n_cells)} weights", WEIGHTS_MAX,
+                "Use fewer features, values, hash_bits or crosses.",
+            )  # fmt: skip
 
     @property
     def dense_names(self) -> list[str]:
@@ -161,7 +167,7 @@ def _numbers(f: Feature, values: Sequence[Any], place: _Place) -> Floats:
                 if isinstance(value, bool):
                     raise ValueError
                 out[row] = math.nan if is_missing(value) else float(value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 raise place.error(
                     row, f"{value!r} is no number", "Correct it, or leave it empty if it may be."
                 ) from None
@@ -185,7 +191,10 @@ def _categories(f: Feature, values: Sequence[Any], place: _Place) -> NDArray[np.
     out = np.empty(len(values), np.int64)
     listed = 1 << f.hash_bits if f.hash_bits else len(f.values)
     for row, value in enumerate(values.tolist() if isinstance(values, np.ndarray) else values):
-        code = known.get(value)
+        try:
+            code = known.get(value)
+        except TypeError:  # what can't be hashed is no category either
+            raise place.error(row, f"{value!r} is neither text nor a whole number", "Give the category as text.") from None
         if code is None:
             code = known[value] = _category(f, value, listed, lambda what, hint, row=row: place.error(row, what, hint))
         out[row] = code
@@ -201,7 +210,7 @@ def _category(f: Feature, value: Any, listed: int, error: Any) -> int:
         raise error(f"{value!r} is neither text nor a whole number", "Give the category as text.")
     text = str(value)
     if f.hash_bits:
-        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") % listed
+        return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little") % listed
     if text in f.values:
         return f.values.index(text)
     if not f.other:

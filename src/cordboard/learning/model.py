@@ -102,6 +102,8 @@ class AnswerModel:
         self.schema, self.at, self.settings = schema, at, settings or Settings()
         self.features = tuple(features) if features is not None else None
         self.encoder = Encoder(schema.at(at, self.features), recent=len(self.settings.recent))
+        if not self.encoder.schema.features:
+            raise DataError(f"no feature of the schema is known {at}", Where(key="at"), "A model needs one at least.")
         self.heads = {name: Head(name, self.encoder, self.settings, rule) for name in heads}
         self.pending: LabelQueue[dict[str, Pending]] = LabelQueue(pending_limit)
         self.feature_drift = FeatureDrift([" x ".join(g) for g in self.encoder.coded], self.encoder.n_weights)

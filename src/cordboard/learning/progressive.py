@@ -1,8 +1,7 @@
 """Progressive validation: every row is predicted before its label is learned, in the order in which it happened.
 
-It is the only honest test under drift. A random split lets a model learn from the future: on the bank's contacts
-it reports
-an AUC of 0.80 for models that reach 0.55 to 0.66 in the order of time.
+It is the only honest test under drift. A random split lets a model learn from the future: on the bank's contacts it
+reports an AUC of 0.80 for models that reach 0.55 to 0.66 in the order of time.
 """
 
 from __future__ import annotations
@@ -52,6 +51,8 @@ def read_table(path: str | Path, separator: str | None = None) -> dict[str, list
     """The columns of a CSV file with a header, as text. The separator is found out unless given. DataError, with
     the line."""
     where = str(path)
+    if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
+        raise DataError(f"the separator is {separator!r}", Where(where), "Give one sign: a comma, a semicolon or a tab.")
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             head = file.readline()
@@ -92,12 +93,14 @@ def validate(
 ) -> Report:
     """Validate on the last ``judged`` share of the rows, learning from all of them.
 
-    ``recipe``: also train a compiled model for each head on the rows before, and let it challenge. ``step`` is
-    told what
-    begins: encode, learn, train.
+    ``recipe``: also train a compiled model for each head on the rows before whose labels had come by then, and let it
+    challenge; labels on their way at that moment are not learned at all. ``step`` is told what begins: encode, learn,
+    train.
     """
     if not 0.0 < judged <= 1.0:
         raise DataError(f"the judged share is {judged}", Where(key="judge"), "Give a share above 0, up to 1.")
+    if not 0 <= delay <= ROWS_MAX:
+        raise DataError(f"the delay is {delay}", Where(key="delay"), f"Give a number of rows, 0 to {ROWS_MAX}.")
     step("encode")
     encoded = model.encoder.encode(table, file)
     labels = model.labels(results, file)
@@ -109,7 +112,8 @@ def validate(
         first = head.run(encoded.rows(slice(0, start)), labels[name][:start], delay) if recipe else np.empty(0)
         if recipe:
             step("train")
-            head.challenge(recipe.kind, train(encoded.rows(slice(0, start)), labels[name][:start], recipe))
+            come = max(start - delay, 0)  # what is on its way then, the trees can't have learned either
+            head.challenge(recipe.kind, train(encoded.rows(slice(0, come)), labels[name][:come], recipe))
         at = len(first)
         said[name] = np.concatenate([first, head.run(encoded.rows(slice(at, n)), labels[name][at:], delay)])
     return Report(n, start, delay, tuple(_judge(k, said[k], labels[k], start, delay) for k in said), said, labels)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
@@ -23,33 +24,28 @@ Known = Literal["before_dial", "at_answer", "after_call"]
 KNOWN: tuple[Known, ...] = get_args(Known)
 Kind = Literal["number", "category"]
 
-# Names of things that exist only once a call is over, whatever a schema says about them.
-AFTER_CALL_NAMES = frozenset(
-    [
-        "duration",
-        "talk_time",
-        "talk_seconds",
-        "handle_time",
-        "hold_time",
-        "wrap_up",
-        "wrap_up_time",
-        "disposition",
-        "outcome",
-        "result",
-        "call_result",
-        "hangup_cause",
-        "end_time",
-        "ended_at",
-        "recording",
-        "y",
-        "label",
-        "target",
-        "success",
-        "sale",
-        "converted",
-    ]
+# Names of things that exist only once a call is over, whatever a schema says about them. Case, signs and spaces do not
+# count, nor does a unit at the end or `call` before (``exists_after_call``).
+_AFTER_CALL = frozenset(
+    (
+        "duration talktime talk bill handletime holdtime wrapup wrapuptime dispo disposition outcome result hangupcause "
+        "endtime endedat answeredat recording y label target success sale converted 通话时长 通话结果 结果"
+    ).split()
 )
+_UNITS = frozenset(["s", "sec", "secs", "second", "seconds", "ms", "min", "minutes", "秒"])
 HASHED_MAX = 20  # bits
+
+
+def exists_after_call(name: str) -> bool:
+    """Whether a column of this name holds what exists only once the call is over: ``Call duration (s)``, ``talkTime``."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    parts = re.sub(r"[\W_]+", " ", spaced).lower().split()
+    if len(parts) > 1 and parts[-1] in _UNITS:
+        parts = parts[:-1]
+    if len(parts) > 1 and parts[0] == "call":
+        parts = parts[1:]
+    whole = "".join(parts)
+    return whole in _AFTER_CALL or any(whole.removesuffix(unit) in _AFTER_CALL for unit in ("sec", "seconds"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +171,7 @@ class Schema:
         text, where = _read(path)
         try:
             data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise DataError(f"not TOML: {error}", Where(where), "See docs/reference/answer-model.md.") from None
         return Schema.from_dict(data, where)
 
@@ -208,7 +204,7 @@ def _check_feature(f: Feature) -> None:
             f"has kind {f.kind!r}, known {f.known!r}",
             f"Kinds are {', '.join(get_args(Kind))}; known is one of {', '.join(KNOWN)}.",
         )
-    if f.name.lower() in AFTER_CALL_NAMES and f.known != "after_call":
+    if f.known != "after_call" and exists_after_call(f.name):
         raise _bad(
             f.name,
             f"is declared as known {f.known}, but it exists only after the call: it would leak the outcome",
@@ -217,8 +213,8 @@ def _check_feature(f: Feature) -> None:
     if f.kind == "number":
         if f.values or f.hash_bits or f.other:
             raise _bad(f.name, "is a number with values of a category", "Use edges, or make it a category.")
-        if any(not abs(e) < 1e300 for e in f.edges) or any(a >= b for a, b in zip(f.edges, f.edges[1:], strict=False)):
-            raise _bad(f.name, "has edges that do not ascend", "Give finite edges in ascending order.")
+        if any(a >= b for a, b in zip(f.edges, f.edges[1:], strict=False)):
+            raise _bad(f.name, "has edges that do not ascend", "Give them in ascending order.")
     elif bool(f.values) == bool(f.hash_bits) or f.edges or not 0 <= f.hash_bits <= HASHED_MAX:
         raise _bad(f.name, "is a category without values", f"Give values, or hash_bits up to {HASHED_MAX}; not both.")
     elif len(set(f.values)) != len(f.values):
@@ -265,8 +261,8 @@ def _feature(name: str, entry: Any) -> Feature:
         raise _bad(
             name, "does not say its kind, or when it is known", 'For example kind = "number", known = "before_dial".'
         )
-    if any(isinstance(e, bool) or not isinstance(e, int | float) for e in entry.get("edges", [])):
-        raise _bad(name, "has an edge that is no number", "Give numbers.")
+    if any(isinstance(e, bool) or not isinstance(e, int | float) or not abs(e) < 1e300 for e in entry.get("edges", [])):
+        raise _bad(name, "has an edge that is no number, or not finite", "Give numbers.")
     if any(not isinstance(v, str) for v in entry.get("values", [])):
         raise _bad(name, "has a value that is no text", "Write values in quotes.")
     if entry.get("role", "") not in ("", "hour", "weekday"):
