@@ -73,7 +73,7 @@ def test_a_damaged_pointer_names_no_model(tmp_path, text):
     registry = Registry(tmp_path)
     registry.add(model_of(1), 1.0)
     (tmp_path / POINTER).write_bytes(text)
-    with pytest.raises(ModelFileError, match="no version|can't be read"):
+    with pytest.raises(ModelFileError, match=r"no version|can't be read"):
         registry.load()
 
 

@@ -185,7 +185,7 @@ def small_trees():
 @pytest.mark.parametrize("change", [-1, 1, 10**6])
 def test_a_tree_that_lies_about_its_depth_is_refused(small_trees, change):
     # Memory for explanations is taken by the depth, and a walk takes so many steps.
-    arrays = {name: array.copy() for name, array in small_trees.arrays().items()}
+    arrays = {name: array.copy() for name, array in small_trees[0].items()}
     arrays["depth"][-1] += change
     if change < 0:
         arrays["depth"][:] = np.minimum(arrays["depth"], arrays["depth"][-1])
@@ -195,7 +195,7 @@ def test_a_tree_that_lies_about_its_depth_is_refused(small_trees, change):
 
 def test_a_tree_whose_nodes_share_children_is_refused(small_trees):
     # A chain of them would be walked once for every path: two to the depth.
-    arrays = {name: array.copy() for name, array in small_trees.arrays().items()}
+    arrays = {name: array.copy() for name, array in small_trees[0].items()}
     last = arrays["node_start"][-1]
     nodes = arrays["nodes"][last:]
     inner = [i for i, node in enumerate(nodes) if int(node[2]) + 256 * int(node[3]) != i]

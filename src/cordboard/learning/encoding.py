@@ -1,5 +1,7 @@
-"""From records to the arrays that the learners take, with an error that names the row and the column for what
-can't be used."""
+"""From records to the arrays that the learners take.
+
+What can't be used is named in an error, with its row and column.
+"""
 
 from __future__ import annotations
 
@@ -194,7 +196,8 @@ def _categories(f: Feature, values: Sequence[Any], place: _Place) -> NDArray[np.
         try:
             code = known.get(value)
         except TypeError:  # what can't be hashed is no category either
-            raise place.error(row, f"{value!r} is neither text nor a whole number", "Give the category as text.") from None
+            what = f"{value!r} is neither text nor a whole number"
+            raise place.error(row, what, "Give the category as text.") from None
         if code is None:
             code = known[value] = _category(f, value, listed, lambda what, hint, row=row: place.error(row, what, hint))
         out[row] = code
@@ -210,7 +213,8 @@ def _category(f: Feature, value: Any, listed: int, error: Any) -> int:
         raise error(f"{value!r} is neither text nor a whole number", "Give the category as text.")
     text = str(value)
     if f.hash_bits:
-        return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little") % listed
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        return int.from_bytes(digest, "little") % listed
     if text in f.values:
         return f.values.index(text)
     if not f.other:

@@ -52,7 +52,8 @@ def read_table(path: str | Path, separator: str | None = None) -> dict[str, list
     the line."""
     where = str(path)
     if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
-        raise DataError(f"the separator is {separator!r}", Where(where), "Give one sign: a comma, a semicolon or a tab.")
+        hint = "Give one sign: a comma, a semicolon or a tab."
+        raise DataError(f"the separator is {separator!r}", Where(where), hint)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             head = file.readline()

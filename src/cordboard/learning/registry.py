@@ -19,7 +19,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from cordboard.errors import DataError, ModelFileError, Where
+from cordboard.errors import ModelFileError, Where
 from cordboard.learning.compiled import Compiled, CompiledLinear, CompiledTrees
 from cordboard.learning.head import Settings
 from cordboard.learning.model import AnswerModel

@@ -26,18 +26,19 @@ Kind = Literal["number", "category"]
 
 # Names of things that exist only once a call is over, whatever a schema says about them. Case, signs and spaces do not
 # count, nor does a unit at the end or `call` before (``exists_after_call``).
-_AFTER_CALL = frozenset(
-    (
-        "duration talktime talk bill handletime holdtime wrapup wrapuptime dispo disposition outcome result hangupcause "
-        "endtime endedat answeredat recording y label target success sale converted 通话时长 通话结果 结果"
-    ).split()
-)
+# fmt: off
+_AFTER_CALL = frozenset([
+    "duration", "talktime", "talk", "bill", "handletime", "holdtime", "wrapup", "wrapuptime", "dispo", "disposition",
+    "outcome", "result", "hangupcause", "endtime", "endedat", "answeredat", "recording", "y", "label", "target",
+    "success", "sale", "converted", "通话时长", "通话结果", "结果",
+])
+# fmt: on
 _UNITS = frozenset(["s", "sec", "secs", "second", "seconds", "ms", "min", "minutes", "秒"])
 HASHED_MAX = 20  # bits
 
 
 def exists_after_call(name: str) -> bool:
-    """Whether a column of this name holds what exists only once the call is over: ``Call duration (s)``, ``talkTime``."""
+    """Whether a column so named holds what exists only once the call is over: ``Duration (s)``, ``talkTime``."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     parts = re.sub(r"[\W_]+", " ", spaced).lower().split()
     if len(parts) > 1 and parts[-1] in _UNITS:
