@@ -18,7 +18,7 @@ import numpy.typing as npt
 from cordboard.center import Center
 from cordboard.errors import DataError, Where
 from cordboard.simulation.intervals import Estimate, interval
-from cordboard.simulation.result import GROUP_IDS, QUEUE_IDS, SimulationResult
+from cordboard.simulation.result import GROUP_IDS, QUEUE_IDS, SimulationResult, plain
 from cordboard.simulation.run import Progress, simulate
 from cordboard.simulation.scenario import Scenario, Trace
 
@@ -87,10 +87,6 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-
-        def plain(estimate: Estimate) -> dict[str, float | None]:
-            values = {"mean": estimate.mean, "half_width": estimate.half_width}
-            return {key: value if math.isfinite(value) else None for key, value in values.items()}
 
         def one(d: Difference) -> dict[str, Any]:
             return {"a": plain(d.a), "b": plain(d.b), "difference": plain(d.difference), "clear": d.clear}

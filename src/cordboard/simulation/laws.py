@@ -23,6 +23,9 @@ STEPS_MAX = 1_000_000  # steps of one empirical law
 PARTS_MAX = 64  # parts of one mixture
 DEPTH_MAX = 4  # mixtures in mixtures; LAW_DEPTH_MAX of the kernel
 STAGES_MAX = 10_000
+POSITIVE_MAX = 1e15
+SHAPE_MIN = 0.01  # of a Weibull law: under it its scale leaves what a double holds
+SCV_MIN = 1e-9  # of a gamma law: under it its shape does, and the draw would never end
 
 
 @dataclass
@@ -90,9 +93,15 @@ def _require(ok: bool, what: str, hint: str) -> None:
 
 def _positive(name: str, value: float) -> None:
     _require(
-        math.isfinite(value) and value > 0,
+        0 < value <= POSITIVE_MAX,
         f"{name} is {value!r}, but it must be a positive number",
-        "Give seconds greater than 0.",
+        f"Give a number greater than 0, at most {POSITIVE_MAX:g}.",
+    )
+
+
+def _shape(name: str, value: float) -> None:
+    _require(
+        SHAPE_MIN <= value <= 1 / SHAPE_MIN, f"{name} is {value!r}", f"Give {SHAPE_MIN:g} to {1 / SHAPE_MIN:g}."
     )
 
 
@@ -104,7 +113,7 @@ class Deterministic(Law):
 
     def __post_init__(self) -> None:
         _require(
-            math.isfinite(self.seconds) and self.seconds >= 0,
+            0 <= self.seconds <= POSITIVE_MAX,
             f"a time is {self.seconds!r}",
             "Give a finite number of seconds, 0 or more.",
         )
@@ -143,7 +152,7 @@ class Uniform(Law):
 
     def __post_init__(self) -> None:
         _require(
-            0 <= self.low <= self.high < math.inf,
+            0 <= self.low <= self.high <= POSITIVE_MAX,
             f"uniform from {self.low!r} to {self.high!r}",
             "Give 0 <= low <= high.",
         )
@@ -189,6 +198,7 @@ class Gamma(Law):
     def __post_init__(self) -> None:
         _positive("mean", self.mean_s)
         _positive("scv", self.scv)
+        _require(self.scv >= SCV_MIN, f"scv is {self.scv!r}", f"Give at least {SCV_MIN:g}, or a deterministic law.")
 
     @property
     def mean(self) -> float:
@@ -227,7 +237,7 @@ class Weibull(Law):
 
     def __post_init__(self) -> None:
         _positive("mean", self.mean_s)
-        _positive("shape", self.shape)
+        _shape("shape", self.shape)
 
     @property
     def mean(self) -> float:
@@ -389,7 +399,7 @@ def parse_law(spec: Any, where: Where) -> Law:
 
 def _parse(spec: Any) -> Law:
     if isinstance(spec, (int, float)) and not isinstance(spec, bool):
-        return Deterministic(float(spec))
+        return Deterministic(spec)
     _require(
         isinstance(spec, dict) and isinstance(spec.get("law"), str),
         f"{spec!r} is no probability law",
@@ -408,7 +418,14 @@ def _parse(spec: Any) -> Law:
         _require(
             isinstance(value, wanted) and not isinstance(value, bool), f"{key} is {value!r}", "Give a number."
         )
+        _require(
+            not isinstance(value, list) or all(_is_number(v) for v in value), f"{key} is {value!r}", "Give numbers."
+        )
     return make(*(given[key] for key in keys))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= POSITIVE_MAX
 
 
 def _require_keys(name: str, given: Mapping[str, Any], keys: Sequence[str]) -> None:
@@ -428,7 +445,7 @@ def _parse_mixture(given: Mapping[str, Any]) -> Mixture:
         "Give one law for each share.",
     )
     _require(
-        all(isinstance(p, (int, float)) for p in shares), "a share of a mixture is no number", "Give numbers."
+        all(_is_number(p) for p in shares), "a share of a mixture is no number", "Give numbers."
     )
     return Mixture(tuple((float(p), _parse(law)) for p, law in zip(shares, laws, strict=True)))
 
@@ -438,7 +455,7 @@ def _parse_empirical(given: Mapping[str, Any]) -> Law:
     _require(set(given) <= {"values", "ended"} and "values" in given, "an empirical law has other keys", hint)
     values = given["values"]
     _require(
-        isinstance(values, list) and all(isinstance(v, (int, float)) for v in values),
+        isinstance(values, list) and all(_is_number(v) for v in values),
         "the values of an empirical law are no numbers",
         hint,
     )

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from cordboard.errors import DataError, Where
 from cordboard.kpi import KPIS, SHORT_ABANDON_S, Tally
 from cordboard.simulation.intervals import Estimate, interval, jackknife
 
@@ -87,6 +88,15 @@ def quantile(counts: Ints, p: float) -> float:
 Figure = Callable[[Tally, Ints, float], float]  # of a tally, its counter row, and the seconds it covers
 
 
+T = TypeVar("T")
+
+
+def _known(found: Mapping[str, T], name: str) -> T:
+    if name not in found:
+        raise DataError(f"there is no {name!r} here", Where(key=name), f"There are {', '.join(found)}.")
+    return found[name]
+
+
 def _nan(value: float | None) -> float:
     return math.nan if value is None else value
 
@@ -147,14 +157,14 @@ class QueueResult:
 
     def count(self, counter: str) -> int:
         """One of ``COUNTERS``, over all replications."""
-        return int(_sum_rows(self.rows)[AT[counter]])
+        return int(_sum_rows(self.rows)[_known(AT, counter)])
 
     def __getitem__(self, id: str) -> Estimate:
         if id in QUANTILES:
             runs = interval(self.per_run(id))
             return Estimate(quantile(self.waits.sum(axis=0), QUANTILES[id]), runs.half_width, runs.n)
         total, seconds = _sum_rows(self.rows), float(self.seconds.sum())
-        figure = FIGURES[id]
+        figure = _known(FIGURES, id)
         pooled = figure(tally_of(total, self.threshold_s), total, seconds)
         left_out = []
         if len(self.rows) > 1:
@@ -167,7 +177,7 @@ class QueueResult:
         """The figure of each replication or batch; NaN where nothing was observed."""
         if id in QUANTILES:
             return [quantile(waits, QUANTILES[id]) for waits in self.waits]
-        figure = FIGURES[id]
+        figure = _known(FIGURES, id)
         return [
             figure(tally_of(row, self.threshold_s), row, float(length))
             for row, length in zip(self.rows, self.seconds, strict=True)
@@ -198,7 +208,7 @@ class GroupResult:
     handled: Ints = field(repr=False)  # (n,)
 
     def __getitem__(self, id: str) -> Estimate:
-        figure = _AGENT_FIGURES[id]
+        figure = _known(_AGENT_FIGURES, id)
         states, handled = self.states.sum(axis=0), float(self.handled.sum())
         left_out = []
         if len(self.states) > 1:
@@ -208,7 +218,7 @@ class GroupResult:
 
     def per_run(self, id: str) -> list[float]:
         """The figure of each replication or batch."""
-        figure = _AGENT_FIGURES[id]
+        figure = _known(_AGENT_FIGURES, id)
         return [figure(row, float(count)) for row, count in zip(self.states, self.handled, strict=True)]
 
 
@@ -237,7 +247,7 @@ class SimulationResult:
 
     def queue(self, name: str) -> QueueResult:
         """The result of one queue; ``total`` holds all queues together."""
-        return self.queues[name]
+        return _known(self.queues, name)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON. NaN (nothing observed) becomes None."""
@@ -247,24 +257,23 @@ class SimulationResult:
             "contacts": self.contacts,
             "definitions": {id: FORMULAS[id][2] for id in (*QUEUE_IDS, *GROUP_IDS)},
             "queues": {name: _queue_dict(one) for name, one in (*self.queues.items(), ("total", self.total))},
-            "groups": [
-                {"name": g.name, "agents": len(g.agents), **{id: _plain(g[id]) for id in GROUP_IDS}} for g in
-                self.groups
-            ],
+            "groups": [_group_dict(group) for group in self.groups],
         }
 
 
 def _queue_dict(one: QueueResult) -> dict[str, Any]:
     return {"threshold_s": one.threshold_s, "counts": {name: one.count(name) for name in COUNTERS[:9]}} | {
-        id: _plain(one[id]) for id in QUEUE_IDS
+        id: plain(one[id]) for id in QUEUE_IDS
     }
 
 
 def _group_dict(one: GroupResult) -> dict[str, Any]:
-    return {"name": one.name, "agents": len(one.agents)} | {id: _plain(one[id]) for id in GROUP_IDS}
+    return {"name": one.name, "agents": len(one.agents)} | {id: plain(one[id]) for id in GROUP_IDS}
 
 
-def _plain(estimate: Estimate) -> dict[str, float | None]:
+def plain(estimate: Estimate) -> dict[str, float | None]:
+    """An estimate for JSON; None where there is no number."""
+
     def finite(value: float) -> float | None:
         return value if math.isfinite(value) else None
 

@@ -44,13 +44,17 @@ def simulate(
     figures are taken as independent (batch means; take them much longer than the longest patience and service).
     ``seed`` and the number of the replication decide everything random; the same caller (number n of its
     source) has the same service demand, patience and retries in every center: common random numbers.
-    ``threads``: None for all cores. ``records`` keeps what became of every contact. ``progress`` is called with
+    ``threads``: None or 0 for all cores. ``records`` keeps what became of every contact. ``progress`` is called with
     the replications done.
 
     Raises DataError where the scenario names what the center does not have, LimitError when more contacts are
     alive than the scenario's ``max_alive``.
     """
     check_names(scenario, center)
+    for name, value, least in (("replications", replications, 1), ("batches", batches, 2), ("seed", seed, 0),
+                               ("threads", threads, 0)):  # fmt: skip
+        if value is not None and (not isinstance(value, int) or value < least):
+            raise DataError(f"{name} is {value!r}", Where(key=name), f"Give a whole number from {least} up.")
     if not 1 <= replications <= REPLICATIONS_MAX or (batches is not None and not 2 <= batches <= REPLICATIONS_MAX):
         raise DataError(
             f"{replications} replications, {batches} batches",

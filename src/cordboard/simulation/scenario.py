@@ -29,7 +29,7 @@ def _require(ok: bool, what: str, key: str, hint: str) -> None:
 
 def _number(value: float, key: str, low: float, high: float) -> None:
     _require(
-        math.isfinite(value) and low <= value <= high, f"{key} is {value!r}", key, f"Give {low:g} to {high:g}."
+        low <= value <= high, f"{key} is {value!r}", key, f"Give {low:g} to {high:g}."
     )
 
 
@@ -212,8 +212,23 @@ class Scenario:
         _number(self.lines, "lines", 0, 2**31 - 1)
         _number(self.waiting_places, "waiting_places", 0, 2**31 - 1)
         _number(self.max_alive, "max_alive", 1, 50_000_000)
+        for source in self.sources:
+            if isinstance(source.arrivals, Rates) and source.arrivals.period is not None:
+                self._repeats("rates", len(source.arrivals.pieces), source.arrivals.period)
+        for shift in self.shifts:
+            if shift.period is not None:
+                self._repeats("work", len(shift.work), shift.period)
         _require(
             self.warm_up < self.duration, "the warm-up is the whole run", "warm_up", "Give a longer duration."
+        )
+
+
+    def _repeats(self, key: str, pieces: int, period: float) -> None:
+        _require(
+            pieces * (self.duration / period + 1) <= PIECES_MAX,
+            f"{key} of a period of {period:g} s, {pieces} each, in {self.duration:g} s",
+            "period",
+            f"At most {PIECES_MAX} in all: give a longer period.",
         )
 
 

@@ -3,8 +3,8 @@ docs/reference/simulation.md."""
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,6 +52,8 @@ def parse_scenario(text: str, file: str = "<string>") -> Scenario:
         raise DataError(
             f"is not TOML: {error}", Where(file, int(line[1]) if line else None), "Correct the syntax."
         ) from None
+    except RecursionError:
+        raise DataError("brackets are nested too deeply", Where(file), "Take some of them out.") from None
     except DataError as error:
         raise error.at(Where(file, key=error.where.key)) from None
 
@@ -176,7 +178,7 @@ class _Reader:
 
     @staticmethod
     def _float(value: Any, key: str) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
             raise DataError(f"{value!r} is no finite number", Where(key=key), "Write a number.")
         return float(value)
 
