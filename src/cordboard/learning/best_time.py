@@ -1,10 +1,9 @@
 """The best time to call a lead, within the hours in which the law lets one call it.
 
 Hours are data: a table of windows by weekday, and holidays. A lead may lie in several time zones (a mobile number
-with a home
-address elsewhere); then a time is legal only if it is in all of them. Everything is reckoned in UTC and looked up
-in each
-zone's own calendar, so that changes to and from daylight saving time neither add nor lose a legal minute.
+with a home address elsewhere); then a time is legal only if it is in all of them. Everything is reckoned in UTC and
+looked up in each zone's own calendar, so that changes to and from daylight saving time neither add nor lose a legal
+minute.
 """
 
 from __future__ import annotations
@@ -26,9 +25,8 @@ Window = tuple[time, time]
 class CallingHours:
     """When calling is allowed, in local time.
 
-    ``windows``: weekday (0 = Monday) -> windows (from, to); a call may start at ``from`` and must not start at
-    ``to`` or
-    later; ``time(0)`` as ``to`` means midnight at the day's end. A weekday that is absent has none. ``holidays``:
+    ``windows``: weekday (0 = Monday) -> windows (from, to); a call may start at ``from`` and must not start at ``to``
+    or later; ``time(0)`` as ``to`` means midnight at the day's end. A weekday that is absent has none. ``holidays``:
     days without.
     """
 
@@ -143,9 +141,8 @@ def best_times(
 ) -> list[Slot]:
     """Legal slots for a lead, the likeliest first (ties: the earliest). ``goal``: person, right_party or success.
 
-    ``lead``: its features; those whose role is ``hour`` or ``weekday`` are set to the local time of each slot in
-    the lead's
-    first zone. DataError if the schema has no such feature, for then every time is as good.
+    ``lead``: its features; those whose role is ``hour`` or ``weekday`` are set to the local time of each slot in the
+    lead's first zone. DataError if the schema has no such feature, for then every time is as good.
     """
     roles = {f.role: f for f in model.encoder.schema.features if f.role}
     if not roles:

@@ -1,8 +1,7 @@
 """Fitted scikit-learn models, compiled to arrays that need no scikit-learn: tree ensembles and logistic regressions.
 
-A compiled model gives log-odds for a dense float64 matrix. It is made of arrays alone, so that it can go into a
-model file
-and come back without pickle.
+A compiled model gives log-odds for a dense float64 matrix. It is made of arrays alone, so that it can go into a model
+file and come back without pickle.
 """
 
 from __future__ import annotations
@@ -29,9 +28,8 @@ FIXED_POINT_BITS = 46  # of the largest possible sum of leaves
 class CompiledTrees:
     """A binary tree ensemble that answers as the scikit-learn model it was made of, 300 times as fast for one row.
 
-    Probabilities agree with ``predict_proba`` to 1e-9. ``n_features`` columns, float64, NaN = missing where the
-    model had
-    seen missing values (else missing goes the way of most rows, as in scikit-learn).
+    Probabilities agree with ``predict_proba`` to 1e-9. ``n_features`` columns, float64, NaN = missing where the model
+    had seen missing values (else missing goes the way of most rows, as in scikit-learn).
     """
 
     kind = "trees"

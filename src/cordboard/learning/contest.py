@@ -9,8 +9,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class ContestRule:
     """When a challenger takes over: after ``labels`` at least, when its log-loss, over about ``memory`` labels, is
-    lower by
-    ``margin`` nats *and* by ``sigmas`` standard errors. After a change the count starts anew, so they can't
+    lower by ``margin`` nats *and* by ``sigmas`` standard errors. After a change the count starts anew, so they can't
     flicker."""
 
     labels: int = 500

@@ -27,8 +27,8 @@ class PageHinkley:
     """Page-Hinkley test for a rise of the mean (Page, Biometrika 41, 1954), of values scaled by their own spread.
 
     Raised when the sum of (x - mean)/sd - slack has climbed ``limit`` above its lowest point; then it starts anew,
-    keeping
-    nothing. ``warm_up``: values before the first alarm. The mean is the one of all values since the last start.
+    keeping nothing. ``warm_up``: values before the first alarm. The mean is the one of all values since the last
+    start.
     """
 
     def __init__(self, limit: float = 50.0, slack: float = 0.1, warm_up: int = 500) -> None:
@@ -89,8 +89,7 @@ class FeatureDrift:
     """Population stability index of each coded feature, reference against the last rows: sum (q - r) ln(q / r).
 
     The first ``reference`` rows are the reference; after them, counts fade over ``recent`` rows. Above 0.25 is the
-    usual
-    limit of a major shift (Siddiqi, Credit Risk Scorecards, 2006). Numbers take part where they have edges.
+    usual limit of a major shift (Siddiqi, Credit Risk Scorecards, 2006). Numbers take part where they have edges.
     """
 
     def __init__(self, names: list[str], n_weights: int, reference: int = 2000, recent: int = 2000,

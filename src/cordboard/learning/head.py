@@ -27,10 +27,9 @@ class Settings:
     """Constants of a learner. The defaults were chosen on the first 70 % of bank-additional-full.csv.
 
     ``lanes``: learning rate, decay a label, epsilon, weight decay a label of each of the four regressions.
-    ``recent``: label counts of the recent rates. ``prior``: the rate before anything is known. ``window``: rows
-    over which
-    numbers are standardized. ``strength``: labels that a level of the shrunk rate is worth to the one inside it;
-    ``cell_decay``: what it keeps a label. ``pool_*``: how the experts are weighed. ``platt_*``: the calibration.
+    ``recent``: label counts of the recent rates. ``prior``: the rate before anything is known. ``window``: rows over
+    which numbers are standardized. ``strength``: labels that a level of the shrunk rate is worth to the one inside
+    it; ``cell_decay``: what it keeps a label. ``pool_*``: how the experts are weighed. ``platt_*``: the calibration.
     """
 
     lanes: tuple[tuple[float, float, float, float], ...] = (
@@ -103,9 +102,8 @@ class Pending:
 class Explanation:
     """Why a probability is what it is: ``base`` + the sum of ``terms`` = the log-odds, exactly (to rounding).
 
-    Terms are in log-odds, the largest first, by feature (or cross: ``month x contact``), plus what the recent
-    rates and the
-    shrunk rate say.
+    Terms are in log-odds, the largest first, by feature (or cross: ``month x contact``), plus what the recent rates
+    and the shrunk rate say.
     """
 
     head: str

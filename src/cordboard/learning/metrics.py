@@ -1,8 +1,7 @@
 """How good probabilities are. All take y (0 or 1) and p, both float64 (n,), and give a plain number.
 
 Under drift a pooled AUC mostly measures that the base rate moves (a running mean that knows nothing of the lead
-reaches
-0.76 on the bank's contacts), so look at the log-loss against that mean, and at the AUC within blocks.
+reaches 0.76 on the bank's contacts), so look at the log-loss against that mean, and at the AUC within blocks.
 """
 
 from __future__ import annotations

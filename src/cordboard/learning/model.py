@@ -20,11 +20,9 @@ from cordboard.learning.schema import Known, Schema
 
 Floats = NDArray[np.float64]
 
-# How an attempt ends. Asked one after the other, each among those that are left: a chain of yes-or-no questions,
-# so that the
-# five probabilities sum to one by construction, and each question is calibrated by itself (continuation ratios:
-# Fienberg,
-# The Analysis of Cross-Classified Categorical Data, 1980, chapter 6).
+# How an attempt ends. Asked one after the other, each among those that are left: a chain of yes-or-no questions, so
+# that the five probabilities sum to one by construction, and each question is calibrated by itself (continuation
+# ratios: Fienberg, The Analysis of Cross-Classified Categorical Data, 1980, chapter 6).
 OUTCOMES = ("person", "machine", "busy", "no_answer", "invalid")
 HEADS = (*OUTCOMES[:-1], "right_party", "success")
 
@@ -43,12 +41,10 @@ class Prediction:
     """Probabilities of one attempt.
 
     ``outcomes``: of each of OUTCOMES, summing to 1 (empty if the model has no outcome heads). ``right_party`` and
-    ``success``
-    are of the whole attempt: a person answers *and* is the right one *and* agrees; None without such a head.
-    ``given``: each
-    head's own answer, e.g. ``success`` among those who are the right party. ``effective_n``: labels behind the
-    shrunk rate of
-    the first head: how sure it is of this kind of row. ``served_by``: the expert that counts most in each head.
+    ``success`` are of the whole attempt: a person answers *and* is the right one *and* agrees; None without such a
+    head. ``given``: each head's own answer, e.g. ``success`` among those who are the right party. ``effective_n``:
+    labels behind the shrunk rate of the first head: how sure it is of this kind of row. ``served_by``: the expert
+    that counts most in each head.
     """
 
     outcomes: dict[str, float]
@@ -73,10 +69,9 @@ class Prediction:
 class AnswerModel:
     """Predicts how an attempt to call will end, and learns from how it ended.
 
-    ``schema``: the features. ``heads``: some of HEADS in their order; the four outcome heads come together or not
-    at all.
-    ``at``: when predictions are made; features known later are refused (those named in ``features``) or left out.
-    ``pending_limit``: predictions that may wait for their outcome.
+    ``schema``: the features. ``heads``: some of HEADS in their order; the four outcome heads come together or not at
+    all. ``at``: when predictions are made; features known later are refused (those named in ``features``) or left
+    out. ``pending_limit``: predictions that may wait for their outcome.
     """
 
     def __init__(

@@ -26,8 +26,7 @@ ROWS_MAX = 20_000_000
 @dataclass(frozen=True, slots=True)
 class HeadReport:
     """How one head did on the judged rows that had a label: ``rows`` of them. Metrics are those of
-    ``metrics.summary``;
-    ``blind`` are the running mean's, which knows nothing of the row, with the same delay."""
+    ``metrics.summary``; ``blind`` are the running mean's, which knows nothing of the row, with the same delay."""
 
     head: str
     rows: int

@@ -1,10 +1,8 @@
 """Feature schemas: what a feature is, what values it takes, and when it is known.
 
-A schema is data (TOML). Its hash stands in every model file, so a model is never fed other features than it
-learned from.
-A head that predicts before dialing can't use what is known only at the answer or after the call: such leaks make a
-model
-look brilliant in tests and useless on the phone.
+A schema is data (TOML). Its hash stands in every model file, so a model is never fed other features than it learned
+from. A head that predicts before dialing can't use what is known only at the answer or after the call: such leaks
+make a model look brilliant in tests and useless on the phone.
 """
 
 from __future__ import annotations
@@ -54,9 +52,8 @@ class Feature:
     """One feature. ``known``: when its value is known.
 
     A ``number`` may have ``edges``: it then also gets one weight for each interval between them, and can be crossed.
-    A ``category`` has its ``values``, or ``hash_bits``: 2^bits weights shared by whatever values come.
-    ``missing``: an empty or NaN value is allowed, and is a value of its own. ``other``: so are values that are not
-    listed.
+    A ``category`` has its ``values``, or ``hash_bits``: 2^bits weights shared by whatever values come. ``missing``:
+    an empty or NaN value is allowed, and is a value of its own. ``other``: so are values that are not listed.
     ``role``: ``hour`` (0 to 23) or ``weekday`` (0 = Monday) of the lead's local time, which the best time to call
     varies.
     """
@@ -83,10 +80,9 @@ class Feature:
 class Schema:
     """A versioned set of features.
 
-    ``crosses``: tuples of features that together get weights of their own. ``shrink``: the levels of the shrunk
-    rate from the
-    outside in, e.g. (("campaign",), ("hour",), ("segment",)); each is a cell inside the one before, all inside the
-    global rate.
+    ``crosses``: tuples of features that together get weights of their own. ``shrink``: the levels of the shrunk rate
+    from the outside in, e.g. (("campaign",), ("hour",), ("segment",)); each is a cell inside the one before, all
+    inside the global rate.
     """
 
     name: str

@@ -2,16 +2,12 @@
 times.
 
 What is published about the marginals is kept (known numbers, 25 s ring time-out): no answer 25 to 35 %, busy 3 to
-6 %, fax and
-unobtainable numbers a few per cent (UNICOM Intelligence 7.5.1, 400,000 UK residential calls); ring times of
-answered calls have
-two humps, 6 to 10 s and 18 to 22 s; weekday evenings and weekends are better on a first call (Weeks, Kulka &
-Pierson 1987), and
-repeats in the same part of the day gain less and less (Kulka & Weeks 1988). The rest is assumed and stands below
-as constants:
-each lead has a habit, a part of the day in which it is at home, and campaigns drift. The true probabilities are
-returned too,
-so a study can say how far a model is from the best possible.
+6 %, fax and unobtainable numbers a few per cent (UNICOM Intelligence 7.5.1, 400,000 UK residential calls); ring times
+of answered calls have two humps, 6 to 10 s and 18 to 22 s; weekday evenings and weekends are better on a first call
+(Weeks, Kulka & Pierson 1987), and repeats in the same part of the day gain less and less (Kulka & Weeks 1988). The
+rest is assumed and stands below as constants: each lead has a habit, a part of the day in which it is at home, and
+campaigns drift. The true probabilities are returned too, so a study can say how far a model is from the best
+possible.
 """
 
 from __future__ import annotations

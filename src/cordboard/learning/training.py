@@ -74,9 +74,8 @@ def _linear(x: Floats, y: Floats, recipe: Recipe) -> Compiled:
 class Training:
     """A training in a thread of its own, which the caller starts by making this object.
 
-    scikit-learn gives up the GIL while it works, so calls go on being routed. ``done()``, then ``result()``;
-    close() or
-    ``with`` waits for the end.
+    scikit-learn gives up the GIL while it works, so calls go on being routed. ``done()``, then ``result()``; close()
+    or ``with`` waits for the end.
     """
 
     def __init__(self, rows: Encoded, y: Floats, recipe: Recipe | None = None) -> None:

@@ -37,10 +37,9 @@ def _number(value: float, key: str, low: float, high: float) -> None:
 class Rates:
     """Poisson arrivals with a rate that is constant on pieces.
 
-    ``pieces``: (start second, contacts an hour), starts rising from 0; repeated every ``period`` seconds if
-    that is given.
-    ``day_scv`` > 0: the rates of each period (or of the whole run) are multiplied by one gamma factor with mean
-    1 and this squared coefficient of variation; ``interval_scv`` > 0: likewise each piece on its own. Arrivals
+    ``pieces``: (start second, contacts an hour), starts rising from 0; repeated every ``period`` seconds if that is
+    given. ``day_scv`` > 0: the rates of each period (or of the whole run) are multiplied by one gamma factor with
+    mean 1 and this squared coefficient of variation; ``interval_scv`` > 0: likewise each piece on its own. Arrivals
     are then doubly stochastic, as real ones are (Ibrahim, Ye, L'Ecuyer & Shen, IJF 32:865, 2016).
     """
 
@@ -188,11 +187,10 @@ class Scenario:
     """A world around a center.
 
     ``duration``: seconds of arrivals; after it contacts that wait or talk are seen to their end, for at most
-    ``drain`` seconds.
-    ``warm_up``: contacts that arrive, and agents' time, before it are not counted. ``lines``: trunk lines, 0
-    without limit; a contact that finds all taken by waiting and connected ones hears busy. ``max_alive``: a run
-    with more contacts alive at once (waiting, connected, or about to try again) ends with a LimitError. Agents
-    without a shift work all the time.
+    ``drain`` seconds. ``warm_up``: contacts that arrive, and agents' time, before it are not counted. ``lines``:
+    trunk lines, 0 without limit; a contact that finds all taken by waiting and connected ones hears busy.
+    ``max_alive``: a run with more contacts alive at once (waiting, connected, or about to try again) ends with a
+    LimitError. Agents without a shift work all the time.
     """
 
     sources: tuple[Source, ...]
