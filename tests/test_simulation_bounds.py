@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from time import sleep
+
 import pytest
 
 from cordboard import parse_center, simulate
-from cordboard.errors import DataError
+from cordboard.errors import CordboardError, DataError
+from cordboard.simulation import run
 from cordboard.simulation.laws import Deterministic, Gamma
+from cordboard.simulation.run import Plan
 from cordboard.simulation.scenario import Scenario, Shift, Source, poisson
 from cordboard.simulation.scenario_file import parse_scenario
 
@@ -69,3 +73,27 @@ def test_a_figure_or_queue_that_does_not_exist_is_named_with_those_that_do():
         with pytest.raises(DataError, match="nope"):
             ask()
     assert result.queue("q").name == "q"
+
+
+def test_an_interrupted_simulation_ends_at_once_and_not_after_its_longest_run():
+    # Thirty years of a call a minute: the second replication must be stopped when the first is interrupted.
+    scenario = Scenario((Source("q", poisson(60.0), Deterministic(1.0)),), 9e8)
+    center, halted = parse_center(CENTER), []
+
+    class Interrupted(Plan):
+        def run(self, seed, replication):
+            if replication == 0:
+                while not self.worlds:
+                    sleep(0.01)
+                raise KeyboardInterrupt
+            try:
+                return super().run(seed, replication)
+            except CordboardError as error:
+                halted.append(error)
+                raise
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "Plan", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            simulate(center, scenario, replications=2, threads=2)
+    assert len(halted) == 1

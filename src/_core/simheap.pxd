@@ -9,6 +9,7 @@ from cordboard._core.simkernel cimport Caller_C, Node_C, Pending_C, World_C
 cdef enum:
     W_OK = 0
     W_NO_MEMORY = -1          # as ACD_NO_MEMORY
+    W_HALTED = -1000          # by another thread; no code of the engine
     KIND_BITS = 4
 
 cdef inline void sift_down(Node_C* heap, int32_t n, Node_C node) noexcept nogil:

@@ -22,7 +22,7 @@ from cordboard._core.acd_types cimport (
 from cordboard._core.rng cimport splitmix64
 from cordboard._core.simarrivals cimport schedule_arrival, stream
 from cordboard._core.simheap cimport (
-    KIND_BITS, W_NO_MEMORY, W_OK, callers_grow, close_hole, heap_grow, pending_free, pending_new, push,
+    KIND_BITS, W_HALTED, W_NO_MEMORY, W_OK, callers_grow, close_hole, heap_grow, pending_free, pending_new, push,
 )
 from cordboard._core.simlaws cimport LAW_DETERMINISTIC, Law_C, NEVER_US, law_ticks, laws_fill, unit
 from cordboard._core.simstats cimport enter_queue, next_batch, record, touch, wait_bin
@@ -491,15 +491,11 @@ cdef class World:
         if self.laws == NULL or self.w.desks == NULL or heap_grow(&self.w) != W_OK:
             raise MemoryError
         laws_fill(self.laws, kinds, counts, parameters, offsets, self.doubles(tables))
-        self.w.laws = self.laws
-        self.w.n_queues, self.w.n_agents = n_queues, n_agents
-        self.w.stop, self.w.lines, self.w.places = stop, lines, places
-        self.w.back_after, self.w.short_us = back_after, short_us
-        self.w.free_pending = -1
-        self.w.within = self.longs(within)
-        self.w.batch_at = self.longs(batch_at)
-        self.w.n_batches = batch_at.shape[0] - 1
-        self.w.batch = self.w.n_batches
+        self.w.laws, self.w.n_queues, self.w.n_agents = self.laws, n_queues, n_agents
+        self.w.stop, self.w.lines, self.w.places, self.w.back_after = stop, lines, places, back_after
+        self.w.short_us, self.w.free_pending = short_us, -1
+        self.w.within, self.w.batch_at = self.longs(within), self.longs(batch_at)
+        self.w.batch = self.w.n_batches = batch_at.shape[0] - 1
         self.w.end_of_arrivals = batch_at[self.w.n_batches]
         self.w.shift_at, self.w.n_shifts = self.longs(shifts[0]), len(shifts[0])
         self.w.shift_agent, self.w.shift_presence = self.ints(shifts[1]), self.ints(shifts[2])
@@ -581,6 +577,10 @@ cdef class World:
                 code = run_world(&self.w)
             count_open(&self.w)
         return code
+
+    def halt(self):
+        """End a run that goes on in another thread, after its present event."""
+        self.w.error = W_HALTED
 
     def results(self):
         """counters, wait bins, agents' rows (views, first axis batches, then one row of what is not counted)."""

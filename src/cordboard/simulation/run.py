@@ -65,10 +65,14 @@ def simulate(
     runs = 1 if batches else replications
     done: list[_Run] = []
     with ThreadPoolExecutor(max_workers=min(threads or os.cpu_count() or 1, runs)) as pool:
-        for one in pool.map(lambda r: plan.run(seed, r), range(runs)):
-            done.append(one)
-            if progress is not None:
-                progress(len(done))
+        try:
+            for one in pool.map(lambda r: plan.run(seed, r), range(runs)):
+                done.append(one)
+                if progress is not None:
+                    progress(len(done))
+        except BaseException:  # Ctrl-C above all: leaving the pool waits for what runs
+            plan.halt()
+            raise
     return plan.result(done, seed)
 
 
@@ -113,6 +117,8 @@ class Plan:
         self.asked = center
         self.scenario = scenario
         self.records = records
+        self.halted = False
+        self.worlds: set[Any] = set()  # that run now
         self.drawn_wrap_up = any(source.wrap_up is not None for source in scenario.sources)
         self.center = self.center_for(center, scenario)
         self.laws = LawTable()
@@ -200,11 +206,21 @@ class Plan:
             steps = -1 if source.requires is None else router.plan([(None, dict(source.requires))])
             world.add_source(**fixed, steps=steps, **_arrivals(scenario, source, (seed, replication, number)))
         start = time.perf_counter()
+        self.worlds.add(world)
+        if self.halted:  # looked at after the world can be seen, so that none slips through
+            world.halt()
         code = world.run()
         seconds = time.perf_counter() - start
+        self.worlds.discard(world)
         if code != 0:
             raise _refused(code, scenario.max_alive)
         return _Run(*world.results(), world.work(), seconds, world.records())
+
+    def halt(self) -> None:
+        """End every run, those that have not begun included; what they counted is lost."""
+        self.halted = True
+        for world in list(self.worlds):
+            world.halt()
 
     def result(self, runs: Sequence[_Run], seed: int) -> SimulationResult:
         """Replications (or the batches of one) stacked, by queue and by group of agents."""
