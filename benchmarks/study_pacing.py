@@ -144,7 +144,7 @@ def study(rows: Sequence[Row], hours: float, seeds: int, quick: bool, console: C
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("rows", total=len(rows))
         for row in rows:
-            world = World(agents=row.agents, p=row.p, hours=hours)
+            world = World(agents=row.agents, p=row.p, hours=hours, gap=0.2 if row.agents >= 100 else 0.0)
             table[row] = {}
             for name, make in makers(row, world, quick).items():
                 progress.update(task, description=f"{row.label()}: {name}")

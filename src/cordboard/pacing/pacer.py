@@ -64,6 +64,8 @@ EVENTS: dict[CallEvent, int] = {
 GROUPS_MAX = 16
 CALLS_MAX = 1_000_000  # in flight at once
 BORROW = 0.5  # share of the answers expected until closing that drops may be borrowed from
+EVEN = 10.0  # drops over which the price is evened out towards closing
+BORROW_MAX = 6.0  # drops that are ever borrowed, up to 20 agents; then as the root of their number
 PLAN_MAX = 4096  # calls placed by one plan
 VALIDITY_OF = 200  # last ended dials that list validity is taken from
 
@@ -183,17 +185,21 @@ class Pacer:
         """When dialing ends today (Unix seconds), or None if that is not known.
 
         Without it no drop is ever borrowed: at every instant all windows are within their caps. With it a window may be
-        over for a while, by no more than half of the answers that are expected until then (at the rate so far) will
-        make good: it ends within its cap unless fewer than half of them come.
+        over for a while, by a few drops (``BORROW_MAX``) that half of the answers expected until then would make good:
+        it ends within its cap unless fewer than half of them come.
         """
         self.closes = closes
 
-    def borrowed(self, now: float) -> float:
-        """The answers until ``closes`` that drops may be borrowed from: half of those expected."""
+    def answers_until_closing(self, now: float) -> float:
+        """Answers expected until ``closes`` at the rate so far, as far as drops are borrowed from them; 0 where the
+        closing is not known.
+        """
         if self.closes is None or self._began is None:
             return 0.0
-        rate = self._answers / (now - self._began + 60.0)
-        return BORROW * rate * max(0.0, self.closes - now)
+        expected = self._answers / (now - self._began + 60.0) * max(0.0, self.closes - now)
+        staffed = self._count[1] + self._count[2] + self._count[3]
+        most = BORROW_MAX * max(1.0, math.sqrt(staffed / 20.0))
+        return min(expected, most / (BORROW * self.target))
 
     # ---- observations
 
@@ -347,7 +353,7 @@ class Pacer:
             free=count[1],
             outcomes=self._outcomes,
             heard=None if self._heard is None else now - self._heard,
-            drops_left=self.ledger.leeway(now) + self.target * self.borrowed(now),
+            drops_left=self.ledger.leeway(now) + BORROW * self.target * self.answers_until_closing(now),
             infeasible=self.ledger.infeasible(now) is not None,
             leads=sum(group.count for group in leads),
             validity=validity,
@@ -424,8 +430,7 @@ class Pacer:
         self, now: float, leads: Sequence[Leads], s: Situation, lines: int, ahead: Sequence[int]
     ) -> tuple[list[int], list[int], float, int]:
         groups = [(math.nan if group.p is None else group.p, 0, group.count) for group in leads]
-        self.core.budget = self.ledger.leeway(now)
-        self.core.answers_left = self.borrowed(now)
+        self._set_budget(now, s.drops_left)
         dial, cancel, look = self._drive.ask(now, groups, PLAN_MAX, self.choose_group and not ahead, ahead)
         wanted = sum(dial)
         over = wanted - lines
@@ -435,6 +440,20 @@ class Pacer:
                 dial[i] -= cut
                 over -= cut
         return dial, cancel, look, wanted
+
+    def _set_budget(self, now: float, drops_left: float) -> None:
+        """What the core may spend. While drops are borrowed it prices them by all answers that are expected, evenly;
+        the gate is here: at most ``BORROW`` of those, less the drops that the calls in flight may bring.
+        """
+        core = self.core
+        core.budget, core.answers_left = self.ledger.leeway(now), 0.0
+        if self.closes is None or now >= self.closes:
+            return
+        expected = core.expected_drops
+        if drops_left < 1.0 + expected + 2.0 * math.sqrt(expected + 0.1):
+            core.budget = 0.0
+        else:
+            core.answers_left = max(self.answers_until_closing(now), EVEN / self.target)
 
     def _spread(self, wanted: int, leads: Sequence[Leads], ahead: Sequence[int]) -> list[int]:
         """So many calls over the groups: the likeliest answers first where there is a choice, else in order."""
