@@ -6,11 +6,6 @@ from cordboard._core.pacing_policy import Policy
 
 COLUMN_NAMES: tuple[str, ...]
 
-class PythonPolicy(Policy):
-    """Lets a Python object with ``agent``, ``call``, ``decide`` (and ``beat``) pace the world."""
-
-    def __init__(self, policy: Any) -> None: ...
-
 class DialWorld:
     """The simulation itself; use :func:`cordboard.pacing.world.run`."""
 

@@ -11,175 +11,25 @@ from libc.string cimport memset
 
 import numpy as np
 
+from cordboard._core.dialworld_types cimport (
+    COLUMNS, C_ANSWERS, C_BUSY, C_CAMPAIGN, C_CANCELLED, C_DIALS, C_DROPS, C_HIDDEN_DROPS, C_INBOUND,
+    C_INBOUND_IN_TIME, C_MACHINES, C_REFUSED, C_RINGING, C_STAFFED, DIALING, EV_ANSWER, EV_BEAT, EV_CHANGE, EV_FAIL,
+    EV_GIVE_UP, EV_INBOUND, EV_INBOUND_LEAVES, EV_LOOK, EV_MACHINE, EV_RINGING, EV_STALL_ENDS, EV_TALK_END,
+    EV_WRAP_END, FREE, WAITING, Event_C, Call_C, Agent_C, Bucket_C, draw_erlang, draw_normal,
+)
 from cordboard._core.pacing_policy cimport (
     AGENT_AWAY, AGENT_IDLE, AGENT_TALK, AGENT_WRAP, CALL_ANSWERED, CALL_CANCELLED, CALL_CONNECTED, CALL_DROPPED,
     CALL_FAILED, CALL_MACHINE, CALL_PLACED, CALL_RINGING, MAX_AHEAD, MAX_BUCKETS, MAX_CANCEL, Offer_C, Plan_C, Policy,
 )
 from cordboard._core.rng cimport Rng_C, rng_exponential, rng_seed, rng_uniform
 
-cdef enum Kind:
-    EV_CHANGE
-    EV_RINGING
-    EV_ANSWER
-    EV_FAIL
-    EV_MACHINE
-    EV_GIVE_UP
-    EV_TALK_END
-    EV_WRAP_END
-    EV_INBOUND
-    EV_INBOUND_LEAVES
-    EV_BEAT
-    EV_STALL_ENDS
-    EV_LOOK
-
-
-cdef enum CallState:
-    FREE = 0
-    DIALING = 1
-    WAITING = 2
-    TALKING = 3
-
-cdef enum Column:  # of the result, one row a minute
-    C_DIALS = 0
-    C_ANSWERS
-    C_DROPS
-    C_CANCELLED
-    C_REFUSED
-    C_STAFFED
-    C_BUSY
-    C_RINGING
-    C_INBOUND
-    C_INBOUND_IN_TIME
-    C_MACHINES
-    C_HIDDEN_DROPS
-    C_CAMPAIGN  # then answers and drops of each campaign
-    COLUMNS = 12 + 2 * 4
-
 COLUMN_NAMES = ("dials", "answers", "drops", "cancelled", "refused", "staffed", "busy", "ringing", "inbound",
                 "inbound_in_time", "machines", "hidden_drops",
                 "answers_0", "drops_0", "answers_1", "drops_1", "answers_2", "drops_2", "answers_3", "drops_3")
 
-ctypedef struct Event_C:
-    double t
-    long seq
-    int kind
-    int index
-    long stamp  # of the call or agent the event belongs to: an older stamp is void
-
-ctypedef struct Call_C:
-    int state
-    int bucket
-    double placed
-    long stamp
-    bint inbound
-
-ctypedef struct Agent_C:
-    int state
-    double since
-    int call
-    long stamp
-    bint leaving
-    double order  # of becoming idle, for longest idle first
-
-ctypedef struct Bucket_C:
-    double p
-    double shown
-    int campaign
-    double weight
-    long taken
-
-
-cdef class PythonPolicy(Policy):
-    """Lets a Python object pace: it is told through ``agent`` and ``call``, and asked through ``decide``.
-
-    ``agent(agent, state, now, leaving)``; ``call(call, event, now, bucket, p)``; ``beat(now)`` when it has one;
-    ``decide(now, offer) -> (dial, cancel, look)`` with the number to dial (an int, or one int a bucket), the ids of
-    ringing calls to cancel, and the time to be asked again at the latest. States and events are the numbers of
-    :mod:`cordboard.pacing.world`. Ids of calls are used again after a call has ended.
-    """
-
-    cdef object policy, agent, call, beat, choose
-
-    def __init__(self, policy):
-        self.policy, self.agent, self.call, self.choose = policy, policy.agent, policy.call, policy.decide
-        self.beat = getattr(policy, "beat", None)
-
-    cdef int on_agent(self, int agent, int state, bint leaving, double now) except -1:
-        self.agent(agent, state, now, leaving)
-        return 0
-
-    cdef int on_call(self, int call, int event, int bucket, double p, double now) except -1:
-        self.call(call, event, now, bucket, p)
-        return 0
-
-    cdef int on_beat(self, double now) except -1:
-        if self.beat is not None:
-            self.beat(now)
-        return 0
-
-    cdef int decide(self, double now, Offer_C* offer, Plan_C* plan) except -1:
-        cdef int i
-        room = {
-            "p": [offer.p[i] for i in range(offer.buckets)],
-            "campaign": [offer.campaign[i] for i in range(offer.buckets)],
-            "room": [offer.room[i] for i in range(offer.buckets)],
-            "ahead": [offer.ahead[i] for i in range(offer.n_ahead)],
-            "choose": bool(offer.choose),
-            "lines": offer.lines,
-        }
-        dial, cancel, look = self.choose(now, room)
-        if isinstance(dial, int):
-            plan.dial[0] = dial
-        else:
-            for i, count in enumerate(dial):
-                if i < offer.buckets:
-                    plan.dial[i] = count
-        for call in cancel:
-            if plan.n_cancel < MAX_CANCEL:
-                plan.cancel[plan.n_cancel] = call
-                plan.n_cancel += 1
-        plan.look = look
-        return 0
-
 
 cdef class DialWorld:
     """The simulation itself; use :func:`cordboard.pacing.world.run`, which checks the numbers it is given."""
-
-    cdef Event_C* heap
-    cdef int heap_size, heap_room
-    cdef Call_C* calls
-    cdef int calls_room, calls_used
-    cdef int* free_calls
-    cdef int free_count
-    cdef Agent_C* agents
-    cdef int n_agents
-    cdef Bucket_C buckets[MAX_BUCKETS]
-    cdef int n_buckets
-    cdef long seq, stamp
-    cdef double now, until, last, warm
-    cdef Rng_C rng_dial, rng_talk, rng_wrap, rng_list, rng_inbound, rng_roster
-    cdef double post_dial, fast_fail, fast_fail_at, ring_mean, ring_until, patience
-    cdef int ring_phases, wrap_phases
-    cdef double talk_mean, talk_cv, short_share, short_mean, wrap_mean
-    cdef double machine, amd_missed, amd_false
-    cdef double inbound_rate, inbound_patience
-    cdef int lines, in_flight, answered_waiting, inbound_waiting, inbound_bucket
-    cdef double cps, cps_room, cps_last
-    cdef bint choose, every_event
-    cdef int balance
-    cdef double gap, min_ring, beat_every, stalled_until
-    cdef int n_staffed, n_busy, n_talk, n_ringing
-    cdef double idle_order
-    cdef signed char ahead[MAX_AHEAD]
-    cdef int n_ahead
-    cdef Policy policy
-    cdef list changes, held
-    cdef double[:, ::1] rows
-    cdef int n_rows
-    cdef int minute
-    cdef double look, last_decision
-    cdef public object trace
-    cdef double trace_every, trace_next
 
     def __cinit__(self):
         self.heap = NULL
@@ -230,7 +80,7 @@ cdef class DialWorld:
 
     # ---- the event queue: a binary heap by (time, order of entry)
 
-    cdef inline bint before(self, Event_C* a, Event_C* b) noexcept nogil:
+    cdef bint before(self, Event_C* a, Event_C* b) noexcept nogil:
         return a.t < b.t or (a.t == b.t and a.seq < b.seq)
 
     cdef int push(self, double t, int kind, int index, long stamp) except -1:
@@ -278,30 +128,14 @@ cdef class DialWorld:
 
     # ---- random durations
 
-    cdef double erlang(self, Rng_C* rng, int phases, double mean) noexcept nogil:
-        cdef double product = 1.0
-        cdef int k
-        for k in range(phases):
-            product *= rng_uniform(rng)
-        return -log(product) * mean / phases
-
-    cdef double normal(self, Rng_C* rng) noexcept nogil:  # Marsaglia's polar method, one of the pair
-        cdef double u, v, s
-        while True:
-            u = 2.0 * rng_uniform(rng) - 1.0
-            v = 2.0 * rng_uniform(rng) - 1.0
-            s = u * u + v * v
-            if 0.0 < s < 1.0:
-                return u * sqrt(-2.0 * log(s) / s)
-
     cdef double talk_time(self) noexcept nogil:
         cdef double variance
         if self.short_share > 0.0:
             if rng_uniform(&self.rng_talk) <= self.short_share:
                 return self.short_mean * rng_exponential(&self.rng_talk)
-            return self.erlang(&self.rng_talk, 16, self.talk_mean)
+            return draw_erlang(&self.rng_talk, 16, self.talk_mean)
         variance = log(1.0 + self.talk_cv * self.talk_cv)
-        return exp(log(self.talk_mean) - 0.5 * variance + sqrt(variance) * self.normal(&self.rng_talk))
+        return exp(log(self.talk_mean) - 0.5 * variance + sqrt(variance) * draw_normal(&self.rng_talk))
 
     # ---- telling the policy
 
@@ -413,7 +247,7 @@ cdef class DialWorld:
         cdef int call = self.new_call(bucket, False)
         cdef long stamp = self.calls[call].stamp
         cdef double u = rng_uniform(&self.rng_dial)
-        cdef double ring = self.erlang(&self.rng_dial, self.ring_phases, self.ring_mean)
+        cdef double ring = draw_erlang(&self.rng_dial, self.ring_phases, self.ring_mean)
         b.taken += 1
         self.in_flight += 1
         self.n_ringing += 1
@@ -487,10 +321,10 @@ cdef class DialWorld:
 
     # ---- the result
 
-    cdef inline void row(self, int column, double amount) noexcept:
+    cdef void row(self, int column, double amount) noexcept:
         self.rows[self.minute, column] += amount
 
-    cdef inline void campaign_row(self, int bucket, int dropped) noexcept:
+    cdef void campaign_row(self, int bucket, int dropped) noexcept:
         self.rows[self.minute, C_CAMPAIGN + 2 * self.buckets[bucket].campaign + dropped] += 1.0
 
     cdef void advance(self, double t) noexcept:
@@ -693,7 +527,7 @@ cdef class DialWorld:
                 return 0
             if e.kind == EV_TALK_END:
                 self.set_agent(e.index, AGENT_WRAP)
-                self.push(self.now + self.erlang(&self.rng_wrap, self.wrap_phases, self.wrap_mean), EV_WRAP_END, e.index,
+                self.push(self.now + draw_erlang(&self.rng_wrap, self.wrap_phases, self.wrap_mean), EV_WRAP_END, e.index,
                           a.stamp)
             else:
                 self.become_idle(e.index)

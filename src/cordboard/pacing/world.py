@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cordboard._core.dialworld import COLUMN_NAMES, DialWorld, PythonPolicy
-from cordboard._core.pacing_policy import Policy
+from cordboard._core.dialworld import COLUMN_NAMES, DialWorld
+from cordboard._core.pacing_policy import Policy, PythonPolicy
 from cordboard.errors import DataError, Where
 
 AWAY, IDLE, TALK, WRAP = range(4)
