@@ -22,6 +22,9 @@ _HOMES: dict[str, str] = {
     "Pacer": "cordboard.pacing.pacer",
 }
 
+# modules that are used by their own name: cordboard.queueing.erlang_c(...)
+_MODULES = ("errors", "kpi", "learning", "pacing", "queueing", "simulation", "staffing")
+
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"cordboard.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'cordboard' has no attribute {name!r}")
