@@ -53,5 +53,6 @@ $(VENV)/.built: $(VENV)/.made setup.py pyproject.toml $(CORE)
 	touch $@
 
 $(VENV)/.tools: $(VENV)/.made requirements-test.txt
+	.ci/postgres
 	$(BIN)/python -m pip install -q -r requirements-test.txt
 	touch $@
