@@ -28,6 +28,7 @@ PACKAGES = {
     "cordboard.pacing": "src/cordboard/pacing",
     "cordboard.demo": "src/cordboard/demo",
     "cordboard.learning": "src/cordboard/learning",
+    "cordboard.live": "src/cordboard/live",
     "cordboard._core": CORE,
 }
 EXTENSIONS: dict[str, list[str]] = {  # name -> C sources beside the .pyx

@@ -12,6 +12,9 @@
     │   ├── DataError                        records for importing or learning
     │   └── ModelFileError                   a model file: damaged, or of another schema
     ├── LimitError(what, limit)              a bound was reached; nothing was changed
+    ├── AccessError(reason, what)            somebody asks for what is not theirs; nothing was changed
+    │   ├── UnauthenticatedError             nobody knows who asks: no token or certificate, or one that does not hold
+    │   └── DeniedError                      known, but without the permission or outside of its scope
     └── MissingExtraError(extra)             an optional library is not installed
 
 Every message has three parts: what happened, where (file, line, key, when known), and what to do.
@@ -120,6 +123,25 @@ class LimitError(CordboardError):
     def __str__(self) -> str:
         text = f"{self.what} (the limit is {self.limit})"
         return f"{text}. {self.hint}" if self.hint else text
+
+
+class AccessError(CordboardError):
+    """Somebody asks for what is not theirs. ``reason``: a code in capitals, all that a peer is told beside ``what``."""
+
+    def __init__(self, reason: str, what: str) -> None:
+        self.reason, self.what = reason, what
+        super().__init__(reason, what)
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.reason})"
+
+
+class UnauthenticatedError(AccessError):
+    """Nobody knows who asks: no token or certificate, or one that does not hold."""
+
+
+class DeniedError(AccessError):
+    """Known, but without the permission, or outside of its scope."""
 
 
 class MissingExtraError(CordboardError, ImportError):
