@@ -7,8 +7,11 @@ makes ``PYTHONPATH=build/tree`` a working package without an installation.
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,6 +21,8 @@ from setuptools import Extension, setup
 ROOT = Path(__file__).resolve().parent
 TREE = ROOT / "build" / "tree"
 CORE = "src/_core"
+PROTO = ROOT / "services" / "proto"
+GENERATED = ROOT / "build" / "gen"  # what protoc makes of the .proto files: the package cordboard.v1
 
 # Named one by one: what is not listed is not shipped.
 PACKAGES = {
@@ -30,6 +35,11 @@ PACKAGES = {
     "cordboard.learning": "src/cordboard/learning",
     "cordboard.live": "src/cordboard/live",
     "cordboard._core": CORE,
+    "cordboard.services": "services",
+    "cordboard.services.cli": "services/cli",
+    "cordboard.services.servicers": "services/servicers",
+    "cordboard.client": "services/client",
+    "cordboard.v1": "build/gen/cordboard/v1",
 }
 EXTENSIONS: dict[str, list[str]] = {  # name -> C sources beside the .pyx
     "api": [],
@@ -52,12 +62,55 @@ SANITIZE = os.environ.get("CORDBOARD_SANITIZE") == "1"
 DEBUG = os.environ.get("CORDBOARD_DEBUG") == "1"
 
 
+def generate() -> None:
+    """Make cordboard.v1 of the .proto files: messages, stubs and their types; only where something has changed."""
+    from grpc_tools import protoc
+
+    files = sorted(PROTO.rglob("*.proto"))
+    tools = [importlib.metadata.version(name) for name in ("grpcio-tools", "mypy-protobuf")]
+    digest = hashlib.sha256(repr([sys.executable, *tools]).encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    package, stamp = GENERATED / "cordboard" / "v1", GENERATED / "stamp"
+    if stamp.exists() and stamp.read_text() == digest.hexdigest():
+        return
+    shutil.rmtree(GENERATED, ignore_errors=True)
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text('"""Messages and stubs of the gRPC services, made of services/proto."""\n')
+    shared = [Path(str(importlib.metadata.distribution("googleapis-common-protos").locate_file("")))]
+    shared.append(Path(protoc.__file__).with_name("_proto"))
+    arguments = [f"-I{folder}" for folder in (PROTO, *shared)]
+    arguments += [f"--python_out={GENERATED}", f"--grpc_python_out={GENERATED}"]
+    for name, function in (("mypy", "main"), ("mypy_grpc", "grpc")):
+        arguments += [plugin(name, function), f"--{name}_out=quiet:{GENERATED}"]
+    if protoc.main(["protoc", *arguments, *(file.relative_to(PROTO).as_posix() for file in files)]) != 0:
+        raise SystemExit("protoc could not make cordboard.v1 of services/proto; what is wrong is said above")
+    stamp.write_text(digest.hexdigest())
+
+
+def plugin(name: str, function: str) -> str:
+    """The protoc argument for a plugin of mypy-protobuf as this interpreter has it, which need not be on PATH."""
+    script = GENERATED / f"protoc-gen-{name}"
+    script.write_text(f"#!{sys.executable}\nfrom mypy_protobuf.main import {function}\n\n{function}()\n")
+    script.chmod(0o755)
+    return f"--plugin=protoc-gen-{name}={script}"
+
+
 def link_tree() -> None:
     """Make build/tree/cordboard look like the installed package, by symbolic links."""
-    top = TREE / "cordboard"
+    library = {path.name: path for path in (ROOT / "src" / "cordboard").iterdir() if path.name != "__pycache__"}
+    library |= {name.split(".")[1]: ROOT / folder for name, folder in PACKAGES.items() if name.count(".") == 1}
+    del library["services"]  # a folder of its own: the client and the .proto files below it are not in that package
+    link_folder(TREE / "cordboard", library)
+    services = {path.name: path for path in (ROOT / "services").glob("*.py")}
+    below = "cordboard.services."
+    services |= {name.removeprefix(below): ROOT / PACKAGES[name] for name in PACKAGES if name.startswith(below)}
+    link_folder(TREE / "cordboard" / "services", services | {"proto": PROTO})
+
+
+def link_folder(top: Path, wanted: dict[str, Path]) -> None:
+    """Exactly these links in a folder; folders in it stay."""
     top.mkdir(parents=True, exist_ok=True)
-    wanted = {path.name: path for path in (ROOT / "src" / "cordboard").iterdir() if path.name != "__pycache__"}
-    wanted["_core"] = ROOT / CORE
     for link in top.iterdir():
         if link.is_symlink() and (link.name not in wanted or not link.exists()):
             link.unlink()
@@ -118,6 +171,7 @@ def version() -> str:
 
 def main() -> None:
     os.chdir(ROOT)
+    generate()
     link_tree()
     sys.path.insert(0, str(ROOT))
     setup(
@@ -130,6 +184,8 @@ def main() -> None:
             "cordboard.learning": ["schemas/*.toml"],
             "cordboard.demo": ["center.toml"],
             "cordboard._core": ["*.pxd", "*.pyi"],
+            "cordboard.services": ["*.json", "proto/cordboard/v1/*.proto"],
+            "cordboard.v1": ["*.pyi"],
         },
         exclude_package_data={"": ["*.pyx", "*.c", "*.h"]},
         ext_modules=compiled_extensions(),

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("src", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "README.zh.md", "CHANGELOG.md", "LICENSE", "Makefile")
+SOURCES = ("src", "services", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "README.zh.md", "CHANGELOG.md", "LICENSE", "Makefile")
 SMOKE = """
 import sys, pathlib, cordboard, cordboard._core.queueing as core
 assert pathlib.Path(cordboard.__file__).is_relative_to(sys.argv[1]), cordboard.__file__
@@ -59,7 +59,7 @@ def sources(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("sources")
     for name in SOURCES:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.so", "*.pyc", "__pycache__"))
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.so", "*.pyc", "__pycache__", "node_modules"))
         elif (ROOT / name).exists():
             shutil.copy(ROOT / name, folder)
     for name in ("docs", "tests", "benchmarks"):

@@ -1,0 +1,1 @@
+"""The gRPC services: every rpc translates its message, calls one method of the library, and translates the answer."""
