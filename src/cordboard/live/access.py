@@ -90,6 +90,7 @@ ROLES: dict[Role, frozenset[str]] = {
     Role.SERVICE: _SEES
     | {
         "contacts.write",
+        "agents.self",
         "agents.write",
         "center.read",
         "pacing.read",
