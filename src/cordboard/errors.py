@@ -15,6 +15,11 @@
     ├── AccessError(reason, what)            somebody asks for what is not theirs; nothing was changed
     │   ├── UnauthenticatedError             nobody knows who asks: no token or certificate, or one that does not hold
     │   └── DeniedError                      known, but without the permission or outside of its scope
+    ├── ConflictError(what, hint)            it contradicts what was done before; nothing was changed
+    ├── UnavailableError(what, reason)       not now: drained, closed, or the journal can't be written; try again
+    ├── StoreError(kind, what)               a store (journal, records) can't be read or written
+    ├── CompactedError(oldest)               a subscription from a revision that is no longer held in memory
+    ├── SlowReaderError(revision, capacity)  a subscription fell too far behind and was dropped; it can resume
     └── MissingExtraError(extra)             an optional library is not installed
 
 Every message has three parts: what happened, where (file, line, key, when known), and what to do.
@@ -142,6 +147,69 @@ class UnauthenticatedError(AccessError):
 
 class DeniedError(AccessError):
     """Known, but without the permission, or outside of its scope."""
+
+
+class ConflictError(CordboardError):
+    """It contradicts what was done before: a request_id with another event, an etag that is out of date."""
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        self.what, self.hint = what, hint
+        super().__init__(what, hint)
+
+    def __str__(self) -> str:
+        return f"{self.what}. {self.hint}" if self.hint else self.what
+
+
+class UnavailableError(CordboardError):
+    """The live engine can't do this now. ``reason``: its state, as in ``read-only: disk full``.
+
+    Whether the event was journaled is not always known (a commit that failed half-way): with the same ``request_id`` it
+    can be sent again and is applied once.
+    """
+
+    def __init__(self, what: str, reason: str) -> None:
+        self.what, self.reason = what, reason
+        super().__init__(what, reason)
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.reason}). Try again, with the same request_id"
+
+
+class StoreError(CordboardError):
+    """A store can't be read or written.
+
+    ``kind``: ``disk full``, ``i/o error``, ``read-only``, ``lost connection`` (these may pass by themselves),
+    ``in use`` (another process has it) or ``unusable`` (not ours, or of a newer version).
+    """
+
+    def __init__(self, kind: str, what: str) -> None:
+        self.kind, self.what = kind, what
+        super().__init__(kind, what)
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.kind})"
+
+
+class CompactedError(CordboardError):
+    """Entries from there on are not held in memory any more. ``oldest``: the least ``after`` that can be had."""
+
+    def __init__(self, oldest: int) -> None:
+        self.oldest = oldest
+        super().__init__(oldest)
+
+    def __str__(self) -> str:
+        return f"the oldest revision to subscribe after is {self.oldest}. Take the state anew, or read the journal"
+
+
+class SlowReaderError(CordboardError):
+    """A subscription fell further behind than its capacity. ``revision``: the last that it was given; resume there."""
+
+    def __init__(self, revision: int, capacity: int) -> None:
+        self.revision, self.capacity = revision, capacity
+        super().__init__(revision, capacity)
+
+    def __str__(self) -> str:
+        return f"more than {self.capacity} entries behind, at revision {self.revision}. Subscribe again after it"
 
 
 class MissingExtraError(CordboardError, ImportError):

@@ -1,0 +1,75 @@
+"""Where a journal is kept: one table of rows, one of snapshots, one of facts about the journal.
+
+A store is simple on purpose: it appends a group of rows in one durable transaction or not at all, and gives them back
+in order. What the rows mean is the engine's. Two stores, with one set of tests: SQLite and PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from cordboard.live.settings import Settings
+
+SCHEMA = 1  # the version of the tables; a store of a newer one is not opened
+ROWS_AT_ONCE = 5_000  # held in memory while a journal is read
+
+
+class Row(NamedTuple):
+    """A row of the journal: ``ticks`` is its time in microseconds since the epoch, ``event`` JSON without its ``t``."""
+
+    revision: int
+    ticks: int
+    event: str
+    actor: str
+    request_id: str
+
+
+class Store(Protocol):
+    """A journal's store. Every method raises StoreError, whose kind says whether it may pass by itself.
+
+    One thread at a time; but ``rows`` and ``snapshot`` may be called by any thread, beside the writer.
+    """
+
+    def open(self) -> None:
+        """Connect, make the tables if there are none, and keep other writers out (StoreError ``in use``)."""
+
+    def close(self) -> None:
+        """Let go of everything. Never raises; may be called twice, and ``open`` may follow."""
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Write all rows, durably. After a StoreError it is not known whether they are there: open anew and look."""
+
+    def probe(self) -> None:
+        """Write something durably that changes nothing: whether ``append`` would work again."""
+
+    def last(self) -> int:
+        """The last revision, 0 for an empty journal."""
+
+    def rows(self, after: int = 0, until: int | None = None) -> Iterator[Row]:
+        """The rows with after < revision <= until, in order."""
+
+    def find(self, request_ids: Sequence[str], since: int) -> dict[str, Row]:
+        """The last row of each of these request ids, of those with ``ticks`` > ``since``."""
+
+    def fact(self, key: str) -> str | None:
+        """A fact about the journal."""
+
+    def set_facts(self, facts: dict[str, str]) -> None:
+        """Write facts, durably, all or none."""
+
+    def snapshots(self) -> list[tuple[int, str]]:
+        """(revision, by which version of cordboard) of each snapshot, latest first."""
+
+    def snapshot(self, revision: int) -> bytes:
+        """A snapshot's contents."""
+
+    def put_snapshot(self, revision: int, version: str, dump: bytes, keep: int) -> None:
+        """Write a snapshot, durably, and drop all but the latest ``keep``."""
+
+
+def make_store(settings: Settings, tenant: str, *, read_only: bool = False) -> Store:
+    """The store of a tenant, not opened yet. ``read_only``: for looking at a journal, beside a writer."""
+    from cordboard.live.store_sqlite import SqliteStore
+
+    return SqliteStore(settings.tenant_folder(tenant) / "journal.db", read_only=read_only)

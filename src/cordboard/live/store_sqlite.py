@@ -1,0 +1,238 @@
+"""A journal in SQLite: WAL, ``synchronous=FULL``, one statement a group.
+
+A group is one INSERT of many rows, in a transaction of its own: the interpreter's lock is let go once, for the whole of
+the write and its fsync, and not once a row. A file beside the journal, locked as long as it is open, keeps a second
+writer out; readers, of this process or others, need no lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from functools import wraps
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from cordboard.errors import StoreError
+from cordboard.live.store import ROWS_AT_ONCE, SCHEMA, Row
+
+P = ParamSpec("P")
+T = TypeVar("T")
+S = TypeVar("S", bound="SqliteStore")
+
+_TABLES = """
+CREATE TABLE journal (
+  revision INTEGER PRIMARY KEY, ticks INTEGER NOT NULL, event TEXT NOT NULL,
+  actor TEXT NOT NULL, request_id TEXT NOT NULL
+) STRICT;
+CREATE INDEX journal_request ON journal (request_id) WHERE request_id <> '';
+CREATE TABLE snapshots (revision INTEGER PRIMARY KEY, version TEXT NOT NULL, dump BLOB NOT NULL) STRICT;
+CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+"""
+_Found = tuple[int, int, str, str, str]
+_ROW = "(?,?,?,?,?)"
+_ROWS_A_STATEMENT = 512  # a statement has at most 32,766 values
+_BUSY_S = 5.0  # wait so long for a checkpoint of someone else's
+_CHECKPOINT_PAGES = 4_000  # 16 MiB of WAL, written over and over
+
+
+def _kind(error: Exception) -> str:
+    """What the caller may do about it: the kind of a StoreError."""
+    if isinstance(error, OSError):
+        full = (errno.ENOSPC, errno.EDQUOT)
+        denied = (errno.EROFS, errno.EACCES, errno.EPERM)
+        return "disk full" if error.errno in full else "read-only" if error.errno in denied else "i/o error"
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return {
+        sqlite3.SQLITE_FULL: "disk full",
+        sqlite3.SQLITE_READONLY: "read-only",
+        sqlite3.SQLITE_CANTOPEN: "read-only",
+        sqlite3.SQLITE_PERM: "read-only",
+        sqlite3.SQLITE_NOTADB: "unusable",
+        sqlite3.SQLITE_CORRUPT: "unusable",
+        sqlite3.SQLITE_BUSY: "in use",
+        sqlite3.SQLITE_LOCKED: "in use",
+        sqlite3.SQLITE_CONSTRAINT: "in use",  # a revision that is there already: someone else wrote it
+    }.get(code, "i/o error")
+
+
+def _told(call: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """Errors of SQLite and the system as StoreError."""
+
+    @wraps(call)
+    def told(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return call(self, *args, **kwargs)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(_kind(error), f"{self.path}: {error}") from error
+
+    return told
+
+
+class SqliteStore:
+    """See :class:`cordboard.live.store.Store`. ``path``: the file of the journal; its folder is made."""
+
+    def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False) -> None:
+        self.path = Path(path)
+        self._read_only = read_only
+        self._db: sqlite3.Connection | None = None
+        self._lock: int | None = None
+
+    @_told
+    def open(self) -> None:
+        if self._read_only:
+            if not self.path.exists():
+                raise StoreError("unusable", f"{self.path}: there is no journal")
+            self._db = self._connect()
+            self._check_schema()
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        self._db = self._connect()
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
+            self._db.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version={SCHEMA};COMMIT")
+        self._check_schema()
+        # What an interrupted write left in the WAL counts from now on: it must be on the disk for certain.
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        if self._db is not None:
+            with suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @_told
+    def append(self, rows: Sequence[Row]) -> None:
+        db = self._opened()
+        if len(rows) <= _ROWS_A_STATEMENT:
+            self._insert(db, rows)
+            return
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for start in range(0, len(rows), _ROWS_A_STATEMENT):
+                self._insert(db, rows[start : start + _ROWS_A_STATEMENT])
+            db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            raise
+
+    @staticmethod
+    def _insert(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
+        values = [value for row in rows for value in row]
+        db.execute(f"INSERT INTO journal VALUES {','.join([_ROW] * len(rows))}", values)
+
+    @_told
+    def probe(self) -> None:
+        db = self._opened()
+        db.execute("INSERT OR REPLACE INTO facts VALUES ('probe', hex(randomblob(32768)))")
+        db.execute("DELETE FROM facts WHERE key = 'probe'")
+
+    @_told
+    def last(self) -> int:
+        found: int = self._opened().execute("SELECT coalesce(max(revision), 0) FROM journal").fetchone()[0]
+        return found
+
+    def rows(self, after: int = 0, until: int | None = None) -> Iterator[Row]:
+        query = "SELECT * FROM journal WHERE revision > ? AND revision <= ? ORDER BY revision LIMIT ?"
+        end = (1 << 62) if until is None else until
+        with closing(self._reader()) as db:
+            while True:
+                rows = self._fetch(db, query, (after, end, ROWS_AT_ONCE))
+                yield from map(Row._make, rows)
+                if len(rows) < ROWS_AT_ONCE:
+                    return
+                after = rows[-1][0]
+
+    @_told
+    def find(self, request_ids: Sequence[str], since: int) -> dict[str, Row]:
+        found: dict[str, Row] = {}
+        for start in range(0, len(request_ids), _ROWS_A_STATEMENT):
+            some = request_ids[start : start + _ROWS_A_STATEMENT]
+            query = (
+                f"SELECT * FROM journal WHERE request_id IN ({','.join('?' * len(some))}) AND request_id <> ''"
+                " AND ticks > ? ORDER BY revision"
+            )
+            found |= {row[4]: Row._make(row) for row in self._opened().execute(query, (*some, since))}
+        return found
+
+    @_told
+    def fact(self, key: str) -> str | None:
+        row = self._opened().execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    @_told
+    def set_facts(self, facts: dict[str, str]) -> None:
+        rows = [value for fact in facts.items() for value in fact]
+        self._opened().execute(f"INSERT OR REPLACE INTO facts VALUES {','.join(['(?,?)'] * len(facts))}", rows)
+
+    @_told
+    def snapshots(self) -> list[tuple[int, str]]:
+        rows = self._opened().execute("SELECT revision, version FROM snapshots ORDER BY revision DESC")
+        return [(int(revision), str(version)) for revision, version in rows]
+
+    @_told
+    def snapshot(self, revision: int) -> bytes:
+        with closing(self._reader()) as db:
+            row = db.execute("SELECT dump FROM snapshots WHERE revision = ?", (revision,)).fetchone()
+        if row is None:
+            raise StoreError("unusable", f"{self.path}: there is no snapshot of revision {revision}")
+        return bytes(row[0])
+
+    @_told
+    def put_snapshot(self, revision: int, version: str, dump: bytes, keep: int) -> None:
+        db = self._opened()
+        db.execute("INSERT OR REPLACE INTO snapshots VALUES (?,?,?)", (revision, version, dump))
+        db.execute(
+            "DELETE FROM snapshots WHERE revision NOT IN"
+            " (SELECT revision FROM snapshots ORDER BY revision DESC LIMIT ?)",
+            (keep,),
+        )
+
+    # ---- connections
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise StoreError("i/o error", f"{self.path}: the journal is not open")
+        return self._db
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=600
+        )
+
+    @_told
+    def _reader(self) -> sqlite3.Connection:
+        """A connection of its own for reading, beside the writer's."""
+        db = self._connect()
+        db.execute("PRAGMA query_only=ON")
+        return db
+
+    @_told
+    def _fetch(self, db: sqlite3.Connection, query: str, values: tuple[int, ...]) -> list[_Found]:
+        return db.execute(query, values).fetchall()
+
+    def _take_lock(self) -> None:
+        lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise StoreError("in use", f"{self.path}: another process writes this journal") from None
+        self._lock = lock
+
+    def _check_schema(self) -> None:
+        found = self._opened().execute("PRAGMA user_version").fetchone()[0]
+        if found != SCHEMA:
+            what = f"{self.path}: schema {found}; this version of cordboard knows {SCHEMA}"
+            raise StoreError("unusable", what)
