@@ -46,7 +46,15 @@ import numpy.typing as npt
 from cordboard._core.acd import AGENTS_MAX, CODES, EFFECT, EFFECTS, EVENT, REASONS, Router
 from cordboard.acd_eligibility import eligibility
 from cordboard.center import Center
-from cordboard.errors import EventError, JournalError, LimitError, StaleEventError, UnknownNameError, Where
+from cordboard.errors import (
+    DuplicateError,
+    EventError,
+    JournalError,
+    LimitError,
+    StaleEventError,
+    UnknownNameError,
+    Where,
+)
 from cordboard.journal import check_event, nearest
 
 if TYPE_CHECKING:
@@ -74,7 +82,7 @@ _ORDER_KEYS = {"priority": "priority", "score": "wait_s+priority", "ratio": "wai
 _REFUSALS: dict[int, tuple[type[EventError], str, str]] = {
     CODES["time_back"]: (EventError, "the time goes back", "Sort the journal by time"),
     CODES["unknown_contact"]: (StaleEventError, "the contact is gone", "It left, ended or expired before this"),
-    CODES["duplicate_contact"]: (EventError, "the contact is in the center already", "Give each a name of its own"),
+    CODES["duplicate_contact"]: (DuplicateError, "the contact is in the center already", "Give each a name of its own"),
     CODES["no_offer"]: (
         StaleEventError,
         "the contact is not offered to this agent",
@@ -234,25 +242,30 @@ class Acd:
 
     def state(self) -> dict[str, Any]:
         """Everything a wallboard shows: queues with counts and the longest wait, agents with state and contacts."""
-        router, now = self._router, self.now
-        queues = {}
-        for index, name in enumerate(self._queue_names):
-            row = router.queue(index)
-            oldest = row.pop("oldest")
-            queues[name] = {**row, "longest_wait": 0.0 if oldest is None else now - oldest}
-        agents = {}
-        for index, name in enumerate(self._agent_names):
-            row = router.agent(index)
-            held = row["connected"] + row["offered"]
-            first = router.contact(held[0]) if held else None
-            agents[name] = {
-                "state": row["state"],
-                "since": row["since"],
-                "queue": None if first is None else self._queue_names[first["queue"]],
-                "contacts": [self._name(slot) for slot in held],
-                "handled": row["handled"],
-            }
-        return {"t": now, "counts": self.counts(), "queues": queues, "agents": agents}
+        queues = {name: self.queue_state(name) for name in self._queue_names}
+        agents = {name: self.agent_state(name) for name in self._agent_names}
+        return {"t": self.now, "counts": self.counts(), "queues": queues, "agents": agents}
+
+    def queue_state(self, queue: str) -> dict[str, Any]:
+        """One queue as ``state`` shows it."""
+        row = self._router.queue(self._known(self._queues, queue, "queue"))
+        oldest = row.pop("oldest")
+        return {**row, "longest_wait": 0.0 if oldest is None else self.now - oldest}
+
+    def agent_state(self, agent: str) -> dict[str, Any]:
+        """One agent as ``state`` shows it. ``presence``: ready, away or offline, whatever else it does."""
+        row = self._router.agent(self._known(self._agents, agent, "agent"))
+        held = row["connected"] + row["offered"]
+        first = self._router.contact(held[0]) if held else None
+        return {
+            "state": row["state"],
+            "since": row["since"],
+            "presence": row["presence"],
+            "queue": None if first is None else self._queue_names[first["queue"]],
+            "contacts": [self._name(slot) for slot in held],
+            "offered": [self._name(slot) for slot in row["offered"]],
+            "handled": row["handled"],
+        }
 
     # ---- one function for each shape of event
 

@@ -7,6 +7,7 @@
     │   ├── CenterError                      a center file: file, line and key
     │   ├── JournalError                     a journal line: file and line
     │   ├── EventError                       an event that the state of the center does not allow
+    │   │   ├── DuplicateError               what it would bring in is there already
     │   │   ├── UnknownNameError             an agent, queue, contact ... that does not exist
     │   │   └── StaleEventError              it was true once: an offer withdrawn, a contact gone
     │   ├── DataError                        records for importing or learning
@@ -98,6 +99,10 @@ class EventError(InputError):
         assert isinstance(error, EventError)
         error.effects = self.effects
         return error
+
+
+class DuplicateError(EventError):
+    """An event would bring in what is in the center already."""
 
 
 class UnknownNameError(EventError):
