@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pace": ("study the pacing of a campaign", "研究外呼节奏"),
     "learn": ("train and judge an answer model", "训练并评估接听模型"),
     "import": ("make a center and a journal of other systems' records", "从其他系统的记录生成中心和日志"),
+    "audit": ("check the audit log, and read it", "校验并查看审计日志"),
     "certs": ("certificates for TLS, of an authority of one's own", "自建机构的 TLS 证书"),
     "token": ("keys, and the tokens that callers show", "密钥与调用者令牌"),
     "demo": ("a center at work for one simulated day", "演示：一个中心的一天"),
