@@ -8,6 +8,7 @@ drifts by at most ``DRIFT``, and says how far it is off.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -23,20 +24,22 @@ _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class EvenClock:
-    """A clock that starts at the wall's time, goes on evenly, and drifts slowly to where the wall is."""
+    """A clock that starts at the wall's time, goes on evenly, and drifts slowly to where the wall is. Thread-safe."""
 
     def __init__(self, wall: Callable[[], float] = time.time, passed: Callable[[], float] = passed) -> None:
         self._wall, self._passed = wall, passed
+        self._lock = threading.Lock()
         self._read_at = passed()
         self._time = wall()
 
     def __call__(self) -> float:
         """The time, seconds since the epoch."""
-        at = self._passed()
-        step, self._read_at = max(at - self._read_at, 0.0), at
-        off = self._wall() - self._time - step
-        self._time += step + min(max(off, -DRIFT * step), DRIFT * step)
-        return self._time
+        with self._lock:
+            at = self._passed()
+            step, self._read_at = max(at - self._read_at, 0.0), at
+            off = self._wall() - self._time - step
+            self._time += step + min(max(off, -DRIFT * step), DRIFT * step)
+            return self._time
 
     def off(self) -> float:
         """How far the wall clock is ahead of this one (below 0: behind), seconds."""
@@ -44,4 +47,5 @@ class EvenClock:
 
     def start_after(self, t: float) -> None:
         """Be at ``t`` at least: where a journal ends whose writer's clock was ahead of this one."""
-        self._time = max(self._time, t)
+        with self._lock:
+            self._time = max(self._time, t)

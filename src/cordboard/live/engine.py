@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from cordboard.acd import Acd
-from cordboard.center import Center
+from cordboard.center import UNFIT, Center
 from cordboard.errors import InputError, JournalError, UnavailableError, Where
 from cordboard.journal import NAME_CHARACTERS_MAX, check_event
 from cordboard.live.clock import EvenClock
@@ -133,9 +133,11 @@ class Engine:
         now = self._clock()
         checked = [_checked(event, now) for event in events]
         for key, text in (("actor", actor), *(("request_id", id) for id in ids)):
-            if len(text) > NAME_CHARACTERS_MAX:
-                what = f"{len(text)} characters"
-                raise JournalError(what, Where(key=key), f"The limit is {NAME_CHARACTERS_MAX}")
+            if len(text) > NAME_CHARACTERS_MAX or UNFIT.search(text):
+                what = f"{len(text)} characters, or some that no name may have"
+                raise JournalError(
+                    what, Where(key=key), f"Give {NAME_CHARACTERS_MAX} at most, without control characters"
+                )
         future: Future[Any] = Future()
         texts = [encode(event) for event in checked]
         self._put(

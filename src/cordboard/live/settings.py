@@ -26,7 +26,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 class Settings:
     """What an engine is opened with. InputError, with the name of the setting, for a value that can't be used.
 
-    ``data``: folder of the SQLite journals, one folder a tenant within.
+    ``data``: folder of the SQLite journals, one folder a tenant within. ``database``: a PostgreSQL address
+    (``postgresql://...``) to keep the journals there instead, one schema a tenant.
 
     ``queue_events``: so many may wait before the writer (LimitError beyond). ``group_events``: so many are committed at
     once. ``history``: so many entries are held in memory for subscribers. ``snapshot_events``: a snapshot after so
@@ -38,6 +39,7 @@ class Settings:
     """
 
     data: str | os.PathLike[str] = "cordboard-data"
+    database: str = ""
     queue_events: int = 10_000
     group_events: int = 256
     history: int = 20_000
@@ -53,6 +55,8 @@ class Settings:
             if not low <= getattr(self, name) <= high:
                 what = f"{getattr(self, name)!r} is not from {low:g} to {high:g}"
                 raise InputError(what, Where(key=name), "See docs/reference/live-settings.md")
+        if self.database and not self.database.startswith(("postgresql://", "postgres://")):
+            raise InputError("not an address of PostgreSQL", Where(key="database"), "Write postgresql://user@host/name")
 
     def tenant_folder(self, tenant: str) -> Path:
         """Where a tenant's SQLite journal is. InputError for a name that can't be one of a tenant."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from cordboard.live.settings import Settings
+from cordboard.live.settings import Settings, checked_tenant
 
 SCHEMA = 1  # the version of the tables; a store of a newer one is not opened
 ROWS_AT_ONCE = 5_000  # held in memory while a journal is read
@@ -70,6 +70,10 @@ class Store(Protocol):
 
 def make_store(settings: Settings, tenant: str, *, read_only: bool = False) -> Store:
     """The store of a tenant, not opened yet. ``read_only``: for looking at a journal, beside a writer."""
+    if settings.database:
+        from cordboard.live.store_postgres import PostgresStore  # needs psycopg
+
+        return PostgresStore(settings.database, checked_tenant(tenant), read_only=read_only)
     from cordboard.live.store_sqlite import SqliteStore
 
     return SqliteStore(settings.tenant_folder(tenant) / "journal.db", read_only=read_only)
