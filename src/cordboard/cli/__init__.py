@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("check the audit log, and read it", "校验并查看审计日志"),
     "certs": ("certificates for TLS, of an authority of one's own", "自建机构的 TLS 证书"),
     "token": ("keys, and the tokens that callers show", "密钥与调用者令牌"),
+    "records": ("rebuild, show and export the records of a journal", "重建、显示、导出记录"),
     "demo": ("a center at work for one simulated day", "演示：一个中心的一天"),
 }
 
