@@ -8,8 +8,8 @@ itself whatever its scope. All of this is pure: no clock, no files, no network.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import inf
 
@@ -125,8 +125,9 @@ def checked_roles(names: Iterable[str], key: str = "role") -> frozenset[Role]:
 class Caller:
     """Somebody who calls: a person or a program of one tenant.
 
-    ``queues`` and ``teams`` are its scope (``ALL``, or names; none by default). ``expires``: seconds since the epoch
-    until which its token or certificate holds. ``by``: what it was known by (``local``, ``token``, ``certificate``).
+    ``queues`` and ``teams`` are its scope (``ALL``, or names; none by default); ``agents`` those of its teams, filled
+    in by ``knowing``. ``expires``: seconds since the epoch until which its token or certificate holds. ``by``: what it
+    was known by (``local``, ``token``, ``certificate``).
     """
 
     tenant: str
@@ -136,6 +137,12 @@ class Caller:
     queues: frozenset[str] = frozenset()
     expires: float = inf
     by: str = "local"
+    agents: frozenset[str] = frozenset()
+
+    def knowing(self, teams: Mapping[str, Collection[str]]) -> Caller:
+        """The same caller with the agents of its teams. ``teams``: the tenant's, each with its agents."""
+        found = frozenset(agent for team in self.teams for agent in teams.get(team, ()))
+        return replace(self, agents=found)
 
     def has(self, permission: str) -> bool:
         """Whether one of its roles has the permission; a permission that nobody knows is had by nobody."""
@@ -150,23 +157,28 @@ class Caller:
         """Whether a queue, with its contacts, is in scope."""
         return self.queues == ALL or queue in self.queues
 
-    def covers_agent(self, agent: str, teams: Collection[str] = ()) -> bool:
-        """Whether an agent, who is in these teams, is in scope for reading."""
-        return self.teams == ALL or not self.teams.isdisjoint(teams) or self.is_agent(agent)
+    def covers_agent(self, agent: str) -> bool:
+        """Whether an agent is in scope for reading: of one of its teams, or itself."""
+        return self.teams == ALL or agent in self.agents or self.is_agent(agent)
+
+    def require_visible(self, agent: str) -> None:
+        """Raises DeniedError unless ``covers_agent``."""
+        if not self.covers_agent(agent):
+            raise DeniedError("AGENT_OUT_OF_SCOPE", "that agent is not in this caller's scope")
 
     def is_agent(self, agent: str) -> bool:
         """Whether it is this agent itself."""
         return Role.AGENT in self.roles and agent == self.name
 
-    def may_act_for(self, agent: str, teams: Collection[str] = ()) -> bool:
-        """Whether it may take offers and set states for this agent, who is in these teams."""
-        if self.has("agents.write") and (self.teams == ALL or not self.teams.isdisjoint(teams)):
+    def may_act_for(self, agent: str) -> bool:
+        """Whether it may take offers and set states for this agent."""
+        if self.has("agents.write") and (self.teams == ALL or agent in self.agents):
             return True
         return self.has("agents.self") and agent == self.name
 
-    def require_agent(self, agent: str, teams: Collection[str] = ()) -> None:
+    def require_agent(self, agent: str) -> None:
         """Raises DeniedError unless ``may_act_for``."""
-        if not self.may_act_for(agent, teams):
+        if not self.may_act_for(agent):
             raise DeniedError("AGENT_OUT_OF_SCOPE", "this caller may not act for that agent")
 
     def require_queue(self, queue: str) -> None:
