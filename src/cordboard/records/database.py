@@ -40,8 +40,12 @@ def database_url(place: str) -> sa.URL:
     return sa.URL.create("sqlite", database=place)
 
 
-def connect(url: sa.URL) -> sa.Engine:
-    """SQLAlchemy's engine for the address."""
+# What a database raises when it can't be reached or written.
+DATABASE_ERRORS: tuple[type[Exception], ...] = (sa.exc.SQLAlchemyError, OSError)
+
+
+def connect(url: sa.URL, schema: str = "") -> sa.Engine:
+    """SQLAlchemy's engine for the address; in PostgreSQL with a schema of its own, which is made."""
     try:
         engine = sa.create_engine(url)
     except ModuleNotFoundError as error:
@@ -54,15 +58,28 @@ def connect(url: sa.URL) -> sa.Engine:
             for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000"):
                 connection.execute(f"PRAGMA {pragma}")
 
+    elif schema:
+
+        @sa_event.listens_for(engine, "connect", insert=True)  # before SQLAlchemy asks for the schema in use
+        def choose(connection: Any, _: Any) -> None:
+            name = '"' + schema.replace('"', '""') + '"'
+            connection.autocommit = True
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
+            connection.execute(f"SET search_path TO {name}")
+            connection.autocommit = False
+
     return engine
 
 
 class Records:
-    """The records of one journal. One writer at a time; not thread-safe. ``place``: a file or a PostgreSQL address."""
+    """The records of one journal. One writer at a time; not thread-safe.
 
-    def __init__(self, place: str | Path) -> None:
+    ``place``: an SQLite file or a PostgreSQL address; ``schema``: within the latter, the usual one if empty.
+    """
+
+    def __init__(self, place: str | Path, schema: str = "") -> None:
         self.url = database_url(str(place))
-        self._engine = connect(self.url)
+        self._engine = connect(self.url, schema)
         self._projection: Projection | None = None
         self.migrate()
 

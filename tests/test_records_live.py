@@ -1,0 +1,139 @@
+"""Records that follow a live engine: through restarts, faults and falling behind, with nothing lost or twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sqlalchemy")
+
+from cordboard.center import parse_center
+from cordboard.live import Engine, Settings
+from cordboard.records import Follower, Records
+
+CENTER = parse_center("""
+[queues.billing]
+offer_timeout = 2
+wrap_up = 1
+max_wait = 30
+[agents.li]
+skills = {}
+[agents.wu]
+skills = {}
+""")
+
+
+class Wall:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.t = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.t
+
+
+def until(what: Callable[[], bool]) -> None:
+    for _ in range(3000):
+        if what():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not come to that within 30 s")
+
+
+def opened(folder: Path, wall: Wall, history: int = 20_000) -> Engine:
+    return Engine.open(CENTER, Settings(data=folder, history=history), clock=wall)
+
+
+def some_calls(engine: Engine, wall: Wall, names: list[str]) -> None:
+    """Each is queued, offered, accepted or missed, and ended; times in between fire the timers."""
+    for place, name in enumerate(names):
+        [queued] = engine.submit_many([{"event": "contact_queued", "contact": name, "queue": "billing"}]).result(30)
+        offered = [effect for effect in queued.entry.effects if effect["effect"] == "offer"]
+        if offered and place % 3:
+            who = {"contact": name, "agent": offered[0]["agent"]}
+            engine.submit({"event": "offer_accepted", **who}).result(30)
+            wall.t += 7.25
+            engine.submit({"event": "contact_ended", "contact": name}).result(30)
+        wall.t += 2.5
+        engine.submit({"event": "clock"}).result(30)
+
+
+def ready(engine: Engine) -> None:
+    engine.submit_many([{"event": "agent_ready", "agent": agent} for agent in ("li", "wu")]).result(30)
+
+
+def rebuilt(engine: Engine, place: Path) -> list[bytes]:
+    with Records(place) as records:
+        records.apply(engine.entries())
+        return list(records.dump())
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_they_go_on_after_a_restart_and_are_what_a_rebuild_makes(tmp_path, database, request):
+    # given records of a first life of the engine, in a schema of their own where there are schemas
+    place = tmp_path / "records.db" if database == "sqlite" else request.getfixturevalue("postgres_url")
+    wall = Wall()
+    with opened(tmp_path, wall) as engine:
+        follower = Follower(engine, place, "cordboard_a-b_records").start()
+        ready(engine)
+        some_calls(engine, wall, [f"c{i}" for i in range(30)])
+        follower.close()
+        assert follower.behind == 0
+        some_calls(engine, wall, ["unseen1", "unseen2"])
+    # when the engine and they come again
+    with opened(tmp_path, wall) as engine:
+        follower = Follower(engine, place, "cordboard_a-b_records").start()
+        some_calls(engine, wall, [f"d{i}" for i in range(10)])
+        follower.close()
+        # then
+        with Records(place, "cordboard_a-b_records") as records:
+            assert list(records.dump()) == rebuilt(engine, tmp_path / "rebuilt.db")
+            assert records.counts()["contacts"] == 42
+
+
+def test_they_read_the_journal_when_they_are_further_behind_than_the_engine_remembers(tmp_path):
+    wall = Wall()
+    with opened(tmp_path, wall, history=10) as engine:
+        ready(engine)
+        some_calls(engine, wall, [f"c{i}" for i in range(40)])
+        follower = Follower(engine, tmp_path / "records.db").start()
+        until(lambda: follower.behind == 0)
+        follower.close()
+        with Records(tmp_path / "records.db") as records:
+            assert list(records.dump()) == rebuilt(engine, tmp_path / "rebuilt.db")
+
+
+def test_a_database_that_fails_stops_them_and_not_the_engine_and_they_catch_up(tmp_path, monkeypatch):
+    # given a place where no database can be made
+    monkeypatch.setattr("cordboard.records.follow.PATIENCE_S", (0.05,))
+    place, wall = tmp_path / "nowhere" / "records.db", Wall()
+    with opened(tmp_path / "data", wall) as engine:
+        follower = Follower(engine, place).start()
+        ready(engine)
+        some_calls(engine, wall, ["c1", "c2"])
+        until(lambda: follower.fault == "OperationalError")
+        assert engine.state.status == "serving"
+        # when there is one
+        place.parent.mkdir()
+        until(lambda: follower.fault == "" and follower.behind == 0)
+        follower.close()
+        # then
+        with Records(place) as records:
+            assert records.counts()["contacts"] == 2
+
+
+def test_they_end_with_the_engine_after_its_last_entry(tmp_path):
+    wall = Wall()
+    engine = opened(tmp_path, wall)
+    follower = Follower(engine, tmp_path / "records.db").start()
+    ready(engine)
+    some_calls(engine, wall, ["c1"])
+    last = engine.state.revision
+    engine.close()
+    until(lambda: not follower._thread.is_alive())
+    with Records(tmp_path / "records.db") as records:
+        assert records.revision == last
