@@ -213,6 +213,10 @@ class Acd:
         slot = self._find(contact)
         return self._router.rank(slot) + 1 if self._router.contact(slot)["state"] == "waiting" else 0
 
+    def queue_of(self, contact: str | int) -> str:
+        """The queue of a contact that is in the center."""
+        return self._queue_names[self._router.contact(self._find(contact))["queue"]]
+
     def positions(self, queue: str) -> dict[str | int, int]:
         """The place of every contact that waits in a queue, in that order."""
         index = self._known(self._queues, queue, "queue")

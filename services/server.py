@@ -1,0 +1,119 @@
+"""The server: the services of cordboard with health, reflection and channelz, on one port.
+
+Settings of HTTP/2 are those that long streams need: clients may ping every ten seconds, dead ones are found within
+forty, and connections live for half an hour, so that they spread anew over the servers of a cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
+from grpc_channelz.v1 import channelz, channelz_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from cordboard.errors import StoreError, UnavailableError
+from cordboard.live.access import Caller
+from cordboard.services.servicers.agents import AgentServicer
+from cordboard.services.servicers.events import EventServicer
+from cordboard.services.servicers.queues import QueueServicer
+from cordboard.services.servicers.routing import RoutingServicer
+from cordboard.services.tenants import Tenants
+from cordboard.services.wiring import handlers
+from cordboard.v1 import agent_service_pb2, event_service_pb2, queue_service_pb2, routing_service_pb2
+
+MESSAGE_BYTES_MAX = 32 * 1024 * 1024  # columns of 100,000 events, or a center file of 16 MiB
+CONNECTION_AGE_S = 30 * 60
+AGE_GRACE_S = 10 * 60
+
+OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_concurrent_streams", 10_000),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_connection_age_ms", CONNECTION_AGE_S * 1000),
+    ("grpc.max_connection_age_grace_ms", AGE_GRACE_S * 1000),
+    ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not half of the calls
+)
+
+
+def service_of(file: FileDescriptor) -> ServiceDescriptor:
+    """The one service of a .proto file."""
+    (service,) = file.services_by_name.values()
+    return service
+
+
+class Server:
+    """The services over the engines of some tenants. Made and used in one event loop.
+
+    ``local``: who calls, where there are no ``interceptors`` that say it; None denies everything that none of them
+    lets in. ``interceptors``: of grpc.aio. ``options``: channel arguments beside and over ``OPTIONS``.
+    """
+
+    def __init__(
+        self,
+        tenants: Tenants,
+        *,
+        local: Caller | None = None,
+        interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = (),
+        options: Sequence[tuple[str, Any]] = (),
+    ) -> None:
+        self.tenants = tenants
+        merged = {**dict(OPTIONS), **dict(options)}
+        self._server = grpc.aio.server(interceptors=tuple(interceptors), options=tuple(merged.items()))
+        servicers: list[tuple[ServiceDescriptor, object]] = [
+            (service_of(routing_service_pb2.DESCRIPTOR), RoutingServicer(tenants)),
+            (service_of(agent_service_pb2.DESCRIPTOR), AgentServicer(tenants)),
+            (service_of(event_service_pb2.DESCRIPTOR), EventServicer(tenants)),
+            (service_of(queue_service_pb2.DESCRIPTOR), QueueServicer(tenants)),
+        ]
+        self._server.add_generic_rpc_handlers(tuple(handlers(servicers, local)))
+        self._names = [service.full_name for service, _ in servicers]
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        channelz.add_channelz_servicer(self._server)
+        shown = [
+            *self._names,
+            health.SERVICE_NAME,
+            channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name,
+            reflection.SERVICE_NAME,
+        ]
+        reflection.enable_server_reflection(shown, self._server)
+
+    def listen(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Listen on ``host:port``; returns the port, which the system chooses for port 0. StoreError if it is taken."""
+        try:
+            if credentials is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, credentials)
+        except RuntimeError:
+            raise StoreError("in use", f"can't listen on {address}") from None
+
+    async def start(self) -> None:
+        """Serve."""
+        await self._server.start()
+        await self._say(health_pb2.HealthCheckResponse.SERVING)
+
+    async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
+        for name in ("", *self._names):
+            await self._health.set(name, status)
+
+    async def drain(self) -> None:
+        """Say in the health service that others should be asked, and end the streams of agents and watchers."""
+        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        for tenant in self.tenants:
+            tenant.drain(UnavailableError("the server is going away", "draining"))
+
+    async def stop(self, grace: float) -> None:
+        """Take no more calls, give those that run ``grace`` seconds, and let go of the tenants."""
+        await self._server.stop(grace)
+        await self.tenants.close()
+
+

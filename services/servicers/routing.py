@@ -1,0 +1,152 @@
+"""RoutingService: contacts in and out, and why they went where they went."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from cordboard.acd import Acd
+from cordboard.center import Center, parse_center
+from cordboard.errors import CordboardError, InputError, LimitError, Where
+from cordboard.live import Outcome
+from cordboard.live.access import Caller
+from cordboard.services import columns, names
+from cordboard.services.calling import caller
+from cordboard.services.errors import status_of
+from cordboard.services.paging import page
+from cordboard.services.tenants import Tenant, Tenants
+from cordboard.services.translate import applied, contact_queued, duration, event_of, timestamp
+from cordboard.v1 import routing_service_pb2 as pb
+
+BATCH_MAX = 1000  # events of a live session in one message
+COLUMN_EVENTS_MAX = 100_000
+CONTACTS_MAX = 1_000_000  # in an engine of a session's own
+
+
+class RoutingServicer:
+    def __init__(self, tenants: Tenants) -> None:
+        self._tenants = tenants
+
+    async def Enqueue(self, request: pb.EnqueueRequest, context: Any) -> pb.EnqueueResponse:
+        tenant, queue = names.split(request.queue, "queues", "queue")
+        held, who = self._tenants.of(tenant)
+        who.require_queue(queue)
+        contact = request.contact_id or request.request_id
+        if not contact:
+            raise InputError("the contact has no name", Where(key="contact_id"), "Give contact_id or request_id")
+        preferred = ""
+        if request.preferred_agent:
+            of, preferred = names.split(request.preferred_agent, "agents", "preferred_agent")
+            self._tenants.of(of)
+        event = contact_queued(request, contact, queue, preferred)
+        outcome = await held.submit(event, request.request_id, who.name)
+        return pb.EnqueueResponse(contact=names.resource(tenant, "contacts", contact), applied=applied(outcome))
+
+    async def Leave(self, request: pb.LeaveRequest, context: Any) -> pb.LeaveResponse:
+        held, who, contact = await self._contact(request.contact)
+        outcome = await held.submit({"event": "contact_left", "contact": contact}, request.request_id, who.name)
+        return pb.LeaveResponse(applied=applied(outcome))
+
+    async def Explain(self, request: pb.ExplainRequest, context: Any) -> pb.ExplainResponse:
+        held, _, contact = await self._contact(request.contact)
+        position, rows = await held.read(lambda acd: (acd.position(contact), acd.eligibility(contact)))
+        shown, token = page(rows, request.page_size, request.page_token)
+        agents = [_eligibility(held.name, row) for row in shown]
+        return pb.ExplainResponse(agents=agents, next_page_token=token, position=position)
+
+    async def EstimateWait(self, request: pb.EstimateWaitRequest, context: Any) -> pb.EstimateWaitResponse:
+        held, _, contact = await self._contact(request.contact)
+        position, wait = await held.read(lambda acd: (acd.position(contact), acd.estimate_wait(contact)))
+        return pb.EstimateWaitResponse(
+            mean=duration(wait.mean), p50=duration(wait.p50), p90=duration(wait.p90), position=position
+        )
+
+    async def _contact(self, name: str) -> tuple[Tenant, Caller, str]:
+        """The tenant, who calls, and the short name of a contact in their scope."""
+        tenant, contact = names.split(name, "contacts", "contact")
+        held, who = self._tenants.of(tenant)
+        if not who.unlimited:
+            who.require_queue(await held.read(lambda acd: acd.queue_of(contact)))
+        return held, who, contact
+
+    async def Session(
+        self, requests: AsyncIterator[pb.SessionRequest], context: Any
+    ) -> AsyncIterator[pb.SessionResponse]:
+        first = await anext(requests, None)
+        if first is None or first.WhichOneof("message") != "open":
+            raise InputError("the first message does not open the session", Where(key="open"), "Send open first")
+        if first.open.WhichOneof("engine") == "center_toml":
+            caller().require("simulations.write")
+            center = await asyncio.to_thread(parse_center, first.open.center_toml, "center_toml")
+            yield _opened(center)
+            acd = own_engine(center, first.open.seed)
+            async for request in requests:
+                if request.WhichOneof("message") != "columns":
+                    raise InputError("an engine of its own takes columns", Where(key="message"), "Send columns")
+                yield pb.SessionResponse(effects=routed(acd, request.columns))
+            return
+        held, who = self._tenants.of(names.tenant_of(first.open.tenant, "open.tenant"))
+        if not who.unlimited:
+            who.require("agents.write")
+        yield _opened(held.engine.center)
+        async for request in requests:
+            if request.WhichOneof("message") != "events":
+                raise InputError("the live engine takes events", Where(key="message"), "Send events")
+            yield pb.SessionResponse(outcomes=await self._live(held, who, request.events))
+
+    async def _live(self, held: Tenant, who: Caller, batch: pb.EventBatch) -> pb.OutcomeBatch:
+        """Apply a batch to the live engine."""
+        if not 0 < len(batch.events) <= BATCH_MAX:
+            raise InputError(f"{len(batch.events)} events", Where(key="events"), f"Send 1 to {BATCH_MAX}")
+        events = [event_of(event, f"events[{i}]") for i, event in enumerate(batch.events)]
+        for event in events:
+            if "queue" in event:
+                who.require_queue(event["queue"])
+            if event["event"] in ("agent_ready", "agent_away", "agent_offline", "offer_accepted", "offer_declined"):
+                who.require_agent(event["agent"])
+        future = held.engine.submit_many(events, request_ids=batch.request_ids, actor=who.name)
+        return pb.OutcomeBatch(outcomes=[_outcome(one) for one in await held.settle(future)])
+
+    async def RouteColumns(self, request: pb.RouteColumnsRequest, context: Any) -> pb.RouteColumnsResponse:
+        center = await asyncio.to_thread(parse_center, request.center_toml, "center_toml")
+        acd = own_engine(center, request.seed)
+        return pb.RouteColumnsResponse(effects=await asyncio.to_thread(routed, acd, request.events))
+
+
+def own_engine(center: Center, seed: int) -> Acd:
+    """An engine for one stream or call, without explanations."""
+    if seed < 0:
+        raise InputError(f"the seed is {seed}", Where(key="seed"), "Give 0 or more")
+    return Acd(center, seed=seed, explain=False, max_contacts=CONTACTS_MAX)
+
+
+def routed(acd: Acd, events: Any) -> Any:
+    """Columns of effects from columns of events."""
+    table = columns.events_of(events)
+    if len(table) > COLUMN_EVENTS_MAX:
+        raise LimitError(f"{len(table)} events in one message", COLUMN_EVENTS_MAX, "Send them in parts")
+    return columns.effects_message(acd.apply_columns(table))
+
+
+def _opened(center: Center) -> pb.SessionResponse:
+    opened = pb.SessionOpened(queues=[q.name for q in center.queues], agents=[a.name for a in center.agents])
+    return pb.SessionResponse(opened=opened)
+
+
+def _outcome(outcome: Outcome) -> pb.Outcome:
+    try:
+        return pb.Outcome(applied=applied(outcome))
+    except CordboardError as error:
+        return pb.Outcome(error=status_of(error))
+
+
+def _eligibility(tenant: str, row: dict[str, Any]) -> pb.AgentEligibility:
+    details = {key: str(value) for key, value in row.items() if key not in ("agent", "filter", "until")}
+    return pb.AgentEligibility(
+        agent=names.resource(tenant, "agents", row["agent"]),
+        eligible=row["filter"] is None,
+        filter=row["filter"] or "",
+        until=None if row["until"] is None else timestamp(row["until"]),
+        details=details,
+    )

@@ -1,0 +1,98 @@
+"""What the servicers work on: for each tenant its engine, and what the services keep beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from cordboard.acd import Acd
+from cordboard.errors import CordboardError, DeniedError
+from cordboard.live import Engine, Entry, Outcome
+from cordboard.live.access import Caller
+from cordboard.services.board import Board
+from cordboard.services.calling import caller_of
+from cordboard.services.lines import Lines
+from cordboard.services.translate import entry_message
+from cordboard.services.waiting import Bell, Mailbox
+
+T = TypeVar("T")
+ENCODED_MAX = 4096  # entries that are kept as bytes, for all who watch
+
+
+class Tenant:
+    """A tenant at work, for the servicers; in the loop in which it is made."""
+
+    def __init__(self, name: str, engine: Engine) -> None:
+        loop = asyncio.get_running_loop()
+        self.name, self.engine = name, engine
+        self.mailbox = Mailbox(loop)
+        self.bell = Bell(engine, loop)
+        self.draining = False
+        self.lines = Lines(self)
+        self.board = Board(self)
+        self._encoded: OrderedDict[int, bytes] = OrderedDict()
+
+    def submit(self, event: dict[str, Any], request_id: str, actor: str) -> asyncio.Future[Outcome]:
+        """Journal and apply one event."""
+        return self.mailbox.settle(self.engine.submit(event, request_id=request_id, actor=actor))
+
+    def read(self, look: Callable[[Acd], T]) -> asyncio.Future[T]:
+        """What a look at the core gives, between two events."""
+        return self.mailbox.settle(self.engine.read(look))
+
+    def settle(self, future: Future[T]) -> asyncio.Future[T]:
+        """A future of the engine as one of the loop."""
+        return self.mailbox.settle(future)
+
+    def encoded(self, entry: Entry) -> bytes:
+        """An entry as the bytes of its message, made once for all who watch."""
+        found = self._encoded.get(entry.revision)
+        if found is None:
+            found = self._encoded[entry.revision] = entry_message(entry).SerializeToString()
+            if len(self._encoded) > ENCODED_MAX:
+                self._encoded.popitem(last=False)
+        return found
+
+    @staticmethod
+    def fresh(entry: Entry) -> bytes:
+        """An entry that was cut for one reader, as bytes."""
+        return entry_message(entry).SerializeToString()
+
+    def drain(self, error: CordboardError) -> None:
+        """End the streams; agents keep their state, so that they find it again when they are back."""
+        self.draining = True
+        self.lines.shut(error)
+        self.bell.close()
+
+    async def close(self) -> None:
+        """Let go of the engine, which is its owner's to close."""
+        self.draining = True
+        self.bell.close()
+        await self.lines.stop()
+
+
+class Tenants:
+    """The tenants of a server."""
+
+    def __init__(self, engines: Mapping[str, Engine]) -> None:
+        self._tenants = {name: Tenant(name, engine) for name, engine in engines.items()}
+
+    def __iter__(self) -> Iterator[Tenant]:
+        return iter(self._tenants.values())
+
+    def of(self, name: str) -> tuple[Tenant, Caller]:
+        """The tenant of this name and who calls, if they belong to it; DeniedError otherwise, in the same words
+        whether there is such a tenant or not."""
+        caller = caller_of(name)
+        found = self._tenants.get(name)
+        if found is None:
+            raise DeniedError("TENANT_OUT_OF_SCOPE", "that tenant is not this caller's")
+        return found, caller
+
+    async def close(self) -> None:
+        """Let go of all."""
+        for tenant in self._tenants.values():
+            await tenant.close()

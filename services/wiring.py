@@ -1,0 +1,84 @@
+"""From descriptors to handlers: every rpc of a servicer, with its errors turned into statuses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc_status import rpc_status
+
+from cordboard.errors import CordboardError
+from cordboard.live.access import Caller
+from cordboard.services.calling import CALLER
+from cordboard.services.errors import status_of
+from cordboard.v1 import options_pb2
+
+Context = Any  # grpc.aio's, whose type differs between unary and streaming
+
+
+def permission(method: MethodDescriptor) -> str:
+    """The permission that an rpc needs, from its option; empty for an rpc without one, which nobody may call."""
+    found: str = method.GetOptions().Extensions[options_pb2.permission]
+    return found
+
+
+def _serialized(response: Message | bytes) -> bytes:
+    """A response's bytes; what is sent to many may come as bytes already."""
+    return response if type(response) is bytes else response.SerializeToString()  # type: ignore[union-attr]
+
+
+async def refuse(context: Context, error: CordboardError) -> None:
+    """End an rpc with the status of an error."""
+    await context.abort_with_status(rpc_status.to_status(status_of(error)))
+
+
+def _unary(method: Callable[..., Any], local: Caller | None) -> Callable[..., Any]:
+    async def call(request: Any, context: Context) -> Any:
+        if local is not None:
+            CALLER.set(local)
+        try:
+            return await method(request, context)
+        except CordboardError as error:
+            await refuse(context, error)
+
+    return call
+
+
+def _streaming(method: Callable[..., AsyncIterator[Any]], local: Caller | None) -> Callable[..., AsyncIterator[Any]]:
+    async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+        if local is not None:
+            CALLER.set(local)
+        try:
+            async for response in method(request, context):
+                yield response
+        except CordboardError as error:
+            await refuse(context, error)
+
+    return call
+
+
+def handler(method: MethodDescriptor, servicer: object, local: Caller | None) -> grpc.RpcMethodHandler[Any, Any]:
+    """The handler of one rpc."""
+    function = getattr(servicer, method.name)
+    read = GetMessageClass(method.input_type).FromString
+    if method.server_streaming:
+        make = grpc.stream_stream_rpc_method_handler if method.client_streaming else grpc.unary_stream_rpc_method_handler
+        return make(_streaming(function, local), read, _serialized)
+    make = grpc.stream_unary_rpc_method_handler if method.client_streaming else grpc.unary_unary_rpc_method_handler
+    return make(_unary(function, local), read, _serialized)
+
+
+def handlers(
+    servicers: Iterable[tuple[ServiceDescriptor, object]], local: Caller | None
+) -> list[grpc.GenericRpcHandler]:
+    """The handlers of services. ``local``: who calls, where no interceptor says it."""
+    return [
+        grpc.method_handlers_generic_handler(
+            service.full_name, {method.name: handler(method, servicer, local) for method in service.methods}
+        )
+        for service, servicer in servicers
+    ]
