@@ -11,8 +11,8 @@ import math
 from typing import Any
 
 import pytest
-from cordboard._core.pacing_drive import Drive
 
+from cordboard._core.pacing_drive import Drive
 from cordboard.pacing.ledger import Ledger
 from cordboard.pacing.pacer import Pacer
 from cordboard.pacing.rules import rule

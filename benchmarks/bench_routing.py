@@ -26,9 +26,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import pytest
-from cordboard._core.acd import EFFECTS, EVENT, EVENTS
 
 from cordboard import Acd
+from cordboard._core.acd import EFFECTS, EVENT, EVENTS
 from cordboard.center import Agent, Center, Queue
 
 QUEUES = 32

@@ -9,7 +9,6 @@ import argparse
 import time
 
 from cordboard._core.pacing import PacingCore
-
 from cordboard.pacing.world import World, pooled, run
 
 CASES = (  # agents, answer probability, target, at least

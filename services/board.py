@@ -1,4 +1,4 @@
-"""How queues and agents stand, read from the core once for all who watch, and what has changed since somebody looked."""
+"""How queues and agents stand, read from the core once for all who watch, and what has changed since one looked."""
 
 from __future__ import annotations
 

@@ -57,7 +57,10 @@ RULES: dict[type[CordboardError], Rule] = {
         lambda e: {"oldest_revision": str(e.oldest + 1)},
     ),
     errors.SlowReaderError: Rule(
-        Code.RESOURCE_EXHAUSTED, "SLOW_READER", "读取过慢，已断开，可从该处继续", lambda e: {"revision": str(e.revision)}
+        Code.RESOURCE_EXHAUSTED,
+        "SLOW_READER",
+        "读取过慢，已断开，可从该处继续",
+        lambda e: {"revision": str(e.revision)},
     ),
     errors.MissingExtraError: Rule(
         Code.FAILED_PRECONDITION, "EXTRA_MISSING", "服务器未安装所需组件", lambda e: {"extra": e.extra}

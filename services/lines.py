@@ -1,8 +1,8 @@
 """Agents' lines: who is connected, what each of them is to be told, and what happens when a line dies.
 
 Presence is a lease. Whatever an agent sends renews it; when its connection ends without a goodbye, or it has been
-silent for longer than the lease, the journal gets ``agent_away`` with the reason ``network``: an open offer is withdrawn
-and goes to someone else, and nobody counts it as a miss.
+silent for longer than the lease, the journal gets ``agent_away`` with the reason ``network``: an open offer is
+withdrawn and goes to someone else, and nobody counts it as a miss.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Server:
         tenants: Tenants,
         *,
         local: Caller | None = None,
-        interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = (),
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
         self.tenants = tenants
@@ -101,7 +101,7 @@ class Server:
         await self._server.start()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
 
-    async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
+    async def _say(self, status: int) -> None:
         for name in ("", *self._names):
             await self._health.set(name, status)
 
@@ -115,5 +115,3 @@ class Server:
         """Take no more calls, give those that run ``grace`` seconds, and let go of the tenants."""
         await self._server.stop(grace)
         await self.tenants.close()
-
-

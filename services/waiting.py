@@ -75,7 +75,7 @@ class Bell:
                 self._subscribe()
 
     def ringing(self) -> asyncio.Future[None]:
-        """Done when the bell rings next. Take it before you look for entries; wait for it with ``shield`` or ``wait``."""
+        """Done when the bell rings next. Take it before you look for entries; wait with ``shield`` or ``wait``."""
         return self._next
 
     def close(self) -> None:

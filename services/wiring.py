@@ -66,7 +66,9 @@ def handler(method: MethodDescriptor, servicer: object, local: Caller | None) ->
     function = getattr(servicer, method.name)
     read = GetMessageClass(method.input_type).FromString
     if method.server_streaming:
-        make = grpc.stream_stream_rpc_method_handler if method.client_streaming else grpc.unary_stream_rpc_method_handler
+        make = (
+            grpc.stream_stream_rpc_method_handler if method.client_streaming else grpc.unary_stream_rpc_method_handler
+        )
         return make(_streaming(function, local), read, _serialized)
     make = grpc.stream_unary_rpc_method_handler if method.client_streaming else grpc.unary_unary_rpc_method_handler
     return make(_unary(function, local), read, _serialized)

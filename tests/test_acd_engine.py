@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cordboard._core.acd import CODES, EFFECT, EFFECTS, EVENT, EVENTS, Router
 
 from cordboard import Acd
+from cordboard._core.acd import CODES, EFFECT, EFFECTS, EVENT, EVENTS, Router
 from cordboard.center import Agent, Center, Queue, Step
 from cordboard.errors import EventError, LimitError, StaleEventError, UnknownNameError
 

@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from cordboard._core.online import LANES, SLOTS, OnlineLearner, exp_log_check, kernel_level
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from cordboard._core.online import LANES, SLOTS, OnlineLearner, exp_log_check, kernel_level
 
 LANE = ((0.05, 0.998, 1.0, 1e-5), (0.05, 0.9995, 1.0, 1e-5), (0.1, 0.9998, 1.0, 1e-4), (0.02, 0.998, 1.0, 1e-5))
 

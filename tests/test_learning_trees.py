@@ -7,10 +7,10 @@ import math
 
 import numpy as np
 import pytest
-from cordboard._core import trees as core
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cordboard._core import trees as core
 from cordboard.errors import DataError
 from cordboard.learning.compiled import CompiledTrees, compile_linear, compile_trees
 

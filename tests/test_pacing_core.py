@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 import pytest
+
 from cordboard._core.pacing import PacingCore
 from cordboard._core.pacing_learn import AnswerLearner, DurationLearner
-
 from cordboard.pacing import world as w
 
 

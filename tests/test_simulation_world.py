@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cordboard._core import simkernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cordboard._core import simkernel
 from cordboard.center import Agent, Center, Queue, Reserve
 from cordboard.errors import DataError, LimitError, MissingExtraError
 from cordboard.simulation import (

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from cordboard.acd import Acd
@@ -68,7 +69,7 @@ async def _entries(held: Tenant, request: pb.WatchRequest, sieve: Sieve) -> Asyn
             if sieve.open:
                 passed = entries
             else:
-                sieve.learn(await held.read(lambda acd, names=sieve.unknown(entries): _queues_of(acd, names)))
+                sieve.learn(await held.read(partial(_queues_of, contacts=sieve.unknown(entries))))
                 passed = [entry for entry in map(sieve.sift, entries) if entry is not None]
             for message in _messages(held, passed, subscription.revision, sieve):
                 told = time.monotonic()
@@ -195,7 +196,8 @@ class Sieve:
 
     def _place(self, part: Mapping[str, Any]) -> str | None:
         """The queue that an event or effect is about, as far as it can be told."""
-        contact, queue = part.get("contact"), part.get("to") or part.get("queue")
+        contact: str | None = part.get("contact")
+        queue: str | None = part.get("to") or part.get("queue")
         if contact is None:
             return queue
         if queue is not None:

@@ -2,6 +2,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from cordboard._core.pacing_policy import Policy
 
 COLUMN_NAMES: tuple[str, ...]

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from cordboard._core.acd import Router
 
 RECORD: np.dtype[Any]

@@ -215,7 +215,8 @@ class Acd:
 
     def queue_of(self, contact: str | int) -> str:
         """The queue of a contact that is in the center."""
-        return self._queue_names[self._router.contact(self._find(contact))["queue"]]
+        queue: int = self._router.contact(self._find(contact))["queue"]
+        return self._queue_names[queue]
 
     def positions(self, queue: str) -> dict[str | int, int]:
         """The place of every contact that waits in a queue, in that order."""

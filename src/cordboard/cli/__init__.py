@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from cordboard import words
-from cordboard.errors import CordboardError
+from cordboard.errors import CordboardError, MissingExtraError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("feed a journal to a center, write its effects", "把流水日志送入中心，输出结果"),
@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "certs": ("certificates for TLS, of an authority of one's own", "自建机构的 TLS 证书"),
     "token": ("keys, and the tokens that callers show", "密钥与调用者令牌"),
     "records": ("rebuild, show and export the records of a journal", "重建、显示、导出记录"),
+    "serve": ("a center at work, with its gRPC services", "运行中心及其 gRPC 服务"),
     "demo": ("a center at work for one simulated day", "演示：一个中心的一天"),
 }
 
@@ -51,9 +52,22 @@ def build_parser(lang: words.Lang, chosen: str | None) -> argparse.ArgumentParse
     return parser
 
 
+# Commands that live above the library, by name alone: (module, the extra that it needs).
+ABOVE: dict[str, tuple[str, str]] = {
+    "serve": ("cordboard.services.cli.serve", "serve"),
+}
+
+
 def command_module(name: str):  # type: ignore[no-untyped-def]
-    """The module of a command (``import`` is a keyword, so its module is ``import_``)."""
-    return importlib.import_module(f"cordboard.cli.{'import_' if name == 'import' else name}")
+    """The module of a command (``import`` is a keyword, so its module is ``import_``). MissingExtraError where it needs
+    a library that is not installed."""
+    if name not in ABOVE:
+        return importlib.import_module(f"cordboard.cli.{'import_' if name == 'import' else name}")
+    module, extra = ABOVE[name]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(str(error.name), extra) from None
 
 
 def asked_lang(argv: Sequence[str]) -> words.Lang:
@@ -79,7 +93,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (for as long as the process runs)
     lang = asked_lang(argv)
     chosen = next((arg for arg in argv if arg in COMMANDS), None)
-    parser = build_parser(lang, chosen)
+    try:
+        parser = build_parser(lang, chosen)
+    except MissingExtraError as error:
+        print(f"cordboard: {error}", file=sys.stderr)
+        return 2
     options = parser.parse_args(argv)
     if options.version:
         from cordboard import __version__
