@@ -183,7 +183,7 @@ def main() -> None:
         packages=list(PACKAGES),
         package_dir=PACKAGES,
         package_data={
-            "cordboard": ["py.typed"],
+            "cordboard": ["py.typed", "messages.zh.txt"],
             "cordboard.learning": ["schemas/*.toml"],
             "cordboard.demo": ["center.toml"],
             "cordboard._core": ["*.pxd", "*.pyi"],

@@ -172,7 +172,7 @@ def test_all_mistakes_are_reported_in_the_order_of_the_file() -> None:
     ],
 )
 def test_what_looks_odd_gives_a_warning_with_its_line(text: str, expected: str) -> None:
-    warnings = parse_center(text, "x.toml").warnings
+    warnings = [str(warning) for warning in parse_center(text, "x.toml").warnings]
     assert any(expected in warning and warning.startswith("x.toml") for warning in warnings), warnings
 
 

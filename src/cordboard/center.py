@@ -126,7 +126,7 @@ class Center:
     order: str = "priority"
     time_zone: str = "UTC"
     reserves: tuple[Reserve, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[CenterError, ...] = field(default=(), compare=False)
 
 
 def load_center(path: str | os.PathLike[str]) -> Center:

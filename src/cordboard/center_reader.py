@@ -63,12 +63,14 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return "Known: " + ", ".join(names) if 0 < len(names) <= 24 else ""
 
 
-def _number(low: float, high: float, unit: str = "") -> Check:
+def _number(low: float, high: float, seconds: bool = False) -> Check:
+    hint = f"Give seconds from {low:g} to {high:g}" if seconds else f"Give a number from {low:g} to {high:g}"
+
     def check(_: _Reader, path: Path, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _Wrong(path, f"{_shown(value)} is not a number", f"Give a number from {low:g} to {high:g}{unit}")
+            raise _Wrong(path, f"{_shown(value)} is not a number", hint)
         if not low <= value <= high:  # NaN comes here too
-            raise _Wrong(path, f"{_shown(value)} is out of range", f"Give a number from {low:g} to {high:g}{unit}")
+            raise _Wrong(path, f"{_shown(value)} is out of range", hint)
         return float(value)
 
     return check
@@ -80,7 +82,7 @@ def _weight(reader: _Reader, path: Path, value: Any) -> float:
 
 
 def _seconds(reader: _Reader, path: Path, value: Any) -> float:
-    number: float = _number(0, DURATION_MAX_S, " seconds")(reader, path, value)
+    number: float = _number(0, DURATION_MAX_S, seconds=True)(reader, path, value)
     if 0 < number < 1e-6:
         raise _Wrong(path, f"{_shown(value)} seconds is less than a microsecond", "The clock has microseconds")
     return number
@@ -162,7 +164,7 @@ def _steps(reader: _Reader, path: Path, value: Any) -> tuple[Step, ...]:
 _WEIGHTS: dict[str, Check] = {
     name: _number(-1e9, 1e9) for name in ("wait", "idle", "priority", "proficiency", "value", "tier")
 }
-_TARGET: dict[str, Check] = {"share": _number(0, 1), "within": _number(1e-6, DURATION_MAX_S, " seconds")}
+_TARGET: dict[str, Check] = {"share": _number(0, 1), "within": _number(1e-6, DURATION_MAX_S, seconds=True)}
 
 
 def _weights(reader: _Reader, path: Path, value: Any) -> Weights:
@@ -388,8 +390,8 @@ class _Reader:
         errors[0].errors = tuple(errors)
         raise errors[0]
 
-    def warnings(self) -> tuple[str, ...]:
-        return tuple(str(CenterError(one.what, where, one.hint)) for where, one in self.located(self.odd))
+    def warnings(self) -> tuple[CenterError, ...]:
+        return tuple(CenterError(one.what, where, one.hint) for where, one in self.located(self.odd))
 
     def located(self, found: list[_Wrong]) -> list[tuple[Where, _Wrong]]:
         if not found:

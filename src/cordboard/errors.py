@@ -23,13 +23,17 @@
     ├── SlowReaderError(revision, capacity)  a subscription fell too far behind and was dropped; it can resume
     └── MissingExtraError(extra)             an optional library is not installed
 
-Every message has three parts: what happened, where (file, line, key, when known), and what to do.
+Every message has three parts: what happened, where (file, line, key, when known), and what to do. ``str(error)`` is
+English; ``error.text("zh")`` is Chinese (the sentences are in ``messages.zh.txt``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+
+from cordboard.messages import chinese
+from cordboard.words import Lang, pick
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,29 @@ class Where:
         return place
 
 
+def sentence(text: str, lang: Lang) -> str:
+    """A part of a message in the language asked for."""
+    return chinese(text) if lang == "zh" else text
+
+
+def _joined(what: str, hint: str, lang: Lang) -> str:
+    if not hint:
+        return what
+    if lang == "en":
+        return f"{what}. {hint}"
+    said = sentence(hint, lang)
+    return f"{what}。{said}" if said.endswith(("？", "。")) else f"{what}。{said}。"
+
+
 class CordboardError(Exception):
     """The root: catch this to catch everything that cordboard raises on purpose."""
+
+    def text(self, lang: Lang) -> str:
+        """The whole message in the language asked for."""
+        return sentence(super().__str__(), lang)
+
+    def __str__(self) -> str:
+        return self.text("en")
 
 
 class InputError(CordboardError, ValueError):
@@ -65,10 +90,9 @@ class InputError(CordboardError, ValueError):
         self.hint = hint
         super().__init__(what, self.where, hint)
 
-    def __str__(self) -> str:
-        place = str(self.where)
-        text = f"{place}: {self.what}" if place else self.what
-        return f"{text}. {self.hint}" if self.hint else text
+    def text(self, lang: Lang) -> str:
+        place, what = str(self.where), sentence(self.what, lang)
+        return _joined(f"{place}: {what}" if place else what, self.hint, lang)
 
     def at(self, where: Where) -> InputError:
         """The same error with its place filled in, for a caller who knows the file and the line."""
@@ -130,9 +154,10 @@ class LimitError(CordboardError):
         self.what, self.limit, self.hint = what, limit, hint
         super().__init__(what, limit, hint)
 
-    def __str__(self) -> str:
-        text = f"{self.what} (the limit is {self.limit})"
-        return f"{text}. {self.hint}" if self.hint else text
+    def text(self, lang: Lang) -> str:
+        what = sentence(self.what, lang)
+        what += f"（上限为 {self.limit}）" if lang == "zh" else f" (the limit is {self.limit})"
+        return _joined(what, self.hint, lang)
 
 
 class AccessError(CordboardError):
@@ -142,8 +167,8 @@ class AccessError(CordboardError):
         self.reason, self.what = reason, what
         super().__init__(reason, what)
 
-    def __str__(self) -> str:
-        return f"{self.what} ({self.reason})"
+    def text(self, lang: Lang) -> str:
+        return pick(lang, f"{self.what} ({self.reason})", f"{sentence(self.what, lang)}（{self.reason}）")
 
 
 class UnauthenticatedError(AccessError):
@@ -191,8 +216,8 @@ class StoreError(CordboardError):
         self.kind, self.what = kind, what
         super().__init__(kind, what)
 
-    def __str__(self) -> str:
-        return f"{self.what} ({self.kind})"
+    def text(self, lang: Lang) -> str:
+        return pick(lang, f"{self.what} ({self.kind})", f"{sentence(self.what, lang)}（{sentence(self.kind, lang)}）")
 
 
 class CompactedError(CordboardError):
@@ -202,8 +227,12 @@ class CompactedError(CordboardError):
         self.oldest = oldest
         super().__init__(oldest)
 
-    def __str__(self) -> str:
-        return f"the oldest revision to subscribe after is {self.oldest}. Take the state anew, or read the journal"
+    def text(self, lang: Lang) -> str:
+        return pick(
+            lang,
+            f"the oldest revision to subscribe after is {self.oldest}. Take the state anew, or read the journal",
+            f"可从其后订阅的最早修订为 {self.oldest}。请重新取状态，或读取流水日志",
+        )
 
 
 class SlowReaderError(CordboardError):
@@ -222,4 +251,8 @@ class MissingExtraError(CordboardError, ImportError):
 
     def __init__(self, library: str, extra: str) -> None:
         self.library, self.extra = library, extra
-        super().__init__(f"{library} is not installed. Install it with: pip install 'cordboard[{extra}]'")
+        super().__init__(library, extra)
+
+    def text(self, lang: Lang) -> str:
+        en, zh = f"{self.library} is not installed. Install it with: ", f"未安装 {self.library}。安装方法："
+        return pick(lang, en, zh) + f"pip install 'cordboard[{self.extra}]'"

@@ -69,7 +69,7 @@ def explain(
     if not story.entries:
         what = f'the contact "{contact}" is not in the journal'
         if until is not None:
-            what += f" up to t = {until:g}"
+            what = f'the contact "{contact}" is not in the journal up to t = {until:g}'
         raise UnknownNameError(what, Where(file), "Look for its contact_queued line")
     return story
 

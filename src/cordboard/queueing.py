@@ -76,10 +76,10 @@ def _agents(value: int, name: str = "agents") -> int:
     return int(number)
 
 
-def _unstable(agents: int, load: float, row: str = "") -> InputError:
+def _unstable(agents: int, load: float, key: str = "agents") -> InputError:
     return InputError(
-        f"{row}{agents} agents can't carry {load:g} Erlang: without abandonment the queue grows without end",
-        Where(key="agents"),
+        f"{agents} agents can't carry {load:g} Erlang: without abandonment the queue grows without end",
+        Where(key=key),
         f"Use at least {math.floor(load) + 1} agents, or give the callers' patience (Erlang A)",
     )
 
@@ -169,7 +169,7 @@ def _refuse_unstable(n: Floats, load: Floats, patience: Floats) -> None:
     wrong = np.flatnonzero((load >= n) & np.isinf(patience))
     if wrong.size:
         row = int(wrong[0])
-        raise _unstable(int(n[row]), float(load[row]), f"Row {row}: " if n.size > 1 else "")
+        raise _unstable(int(n[row]), float(load[row]), f"agents[{row}]" if n.size > 1 else "agents")
 
 
 def measures(

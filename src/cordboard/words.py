@@ -1,7 +1,8 @@
 """Text for people, in English and Chinese.
 
 Both texts stand side by side where they are used: ``words.pick(lang, "3 agents free", "3 个空闲座席")``. There is no
-catalog to keep in step, and a missing translation can't be written.
+catalog to keep in step, and a missing translation can't be written. Error messages alone are raised in English and have
+their Chinese in ``messages.zh.txt``, because there are hundreds of them; a test keeps it in step.
 """
 
 from __future__ import annotations

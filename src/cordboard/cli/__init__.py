@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # here, where a full disk can still be told
         return status
     except CordboardError as error:
-        print(f"cordboard: {error}", file=sys.stderr)
+        print(f"cordboard: {error.text(lang)}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output went away, e.g. `| head`
         discard_output()
@@ -121,7 +121,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # a disk that is full, a file that can't be read on
         file = f"{error.filename}: " if error.filename else ""
         text = error.strerror or str(error)
-        print(f"cordboard: {file}reading or writing failed: {text}. What is written is not whole", file=sys.stderr)
+        failed = words.pick(
+            lang,
+            f"reading or writing failed: {text}. What is written is not whole",
+            f"读取或写入失败：{text}。已写出的内容不完整",
+        )
+        print(f"cordboard: {file}{failed}", file=sys.stderr)
         discard_output()
         return 2
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cordboard import words
 from cordboard.center import Center, load_center, serves
-from cordboard.errors import CenterError
+from cordboard.errors import CenterError, sentence
 
 HELP = ("check a center file", "检查中心配置文件")
 
@@ -26,28 +26,29 @@ def run(options: argparse.Namespace) -> int:
     except CenterError as error:
         errors = error.errors or (error,)
         if options.json:
-            print(json.dumps({"ok": False, "errors": [error_record(one) for one in errors]}, ensure_ascii=False))
+            told = [error_record(one, options.lang) for one in errors]
+            print(json.dumps({"ok": False, "errors": told}, ensure_ascii=False))
             return 2
         for one in errors:
-            print(one, file=sys.stderr)
+            print(one.text(options.lang), file=sys.stderr)
         count = len(errors)
         print(words.pick(options.lang, f"{count} to mend", f"共 {count} 处错误"), file=sys.stderr)
         return 2
     if options.json:
-        print(json.dumps(center_record(center), ensure_ascii=False))
+        print(json.dumps(center_record(center, options.lang), ensure_ascii=False))
         return 0
     for warning in center.warnings:
-        print(warning, file=sys.stderr)
+        print(warning.text(options.lang), file=sys.stderr)
     print(summary(center, options.lang))
     return 0
 
 
-def error_record(error: CenterError) -> dict[str, Any]:
-    where = error.where
-    return {"file": where.file, "line": where.line, "key": where.key, "error": error.what, "hint": error.hint}
+def error_record(error: CenterError, lang: words.Lang) -> dict[str, Any]:
+    where, what, hint = error.where, sentence(error.what, lang), sentence(error.hint, lang)
+    return {"file": where.file, "line": where.line, "key": where.key, "error": what, "hint": hint}
 
 
-def center_record(center: Center) -> dict[str, Any]:
+def center_record(center: Center, lang: words.Lang) -> dict[str, Any]:
     return {
         "ok": True,
         "order": center.order,
@@ -55,7 +56,7 @@ def center_record(center: Center) -> dict[str, Any]:
         "queues": [queue.name for queue in center.queues],
         "agents": len(center.agents),
         "profiles": profiles(center),
-        "warnings": list(center.warnings),
+        "warnings": [warning.text(lang) for warning in center.warnings],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from cordboard import words
+from cordboard import plots, words
 from cordboard.center import load_center
 from cordboard.cli.simulate import add_world_arguments, fitted, progress_bar, world
 
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from cordboard.simulation.compare import compare
 
+    plots.check(options.plot)
     a, b = load_center(options.a), load_center(options.b)
     scenario = world(options)
     with progress_bar(2 * options.replications, options.lang) as progress:

@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cordboard import words
-from cordboard.errors import InputError, MissingExtraError
+from cordboard import plots, words
+from cordboard.errors import InputError
 from cordboard.learning.model import HEADS, AnswerModel, results_of
 from cordboard.learning.progressive import Report, read_table, validate
 from cordboard.learning.registry import Registry
@@ -53,10 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     text("--registry", "folder of model files to save to", "保存模型的目录", metavar="FOLDER")
     text("--separator", "of the columns (found out)", "列分隔符（自动识别）", metavar="C")
-    text("--plot", "draw calibration to a PNG or SVG file", "将校准曲线绘图到 PNG 或 SVG 文件", metavar="FILE")
+    parser.add_argument("--plot", metavar="FILE", help=plots.help_text(lang))
 
 
 def run(options: argparse.Namespace) -> int:
+    plots.check(options.plot)
     columns = {"outcome": options.outcome, "right_party": options.right_party, "success": options.target}
     columns = {part: column for part, column in columns.items() if column}
     if not columns:
@@ -86,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         notes = {"file": Path(options.file).name, "rows": report.rows, "judged": record(report)["heads"]}
         saved = Registry(options.registry).add(model, time.time(), "cordboard learn", notes)
     if options.plot:
-        plot(report, Path(options.plot), options.lang)
+        plot(report, options.plot, options.lang)
     if options.json:
         print(json.dumps({**record(report), "schema_hash": schema.hash, "version": saved}, ensure_ascii=False))
     else:
@@ -155,31 +156,20 @@ def show(report: Report, model: AnswerModel, saved: str | None, options: argpars
         console.print(words.pick(lang, f"Saved as {saved}, now current.", f"已保存为 {saved}，现为当前模型。"))
 
 
-def plot(report: Report, path: Path, lang: words.Lang) -> None:
+def plot(report: Report, path: str, lang: words.Lang) -> None:
     """Predicted against observed shares, ten groups of equal size a head."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingExtraError("matplotlib", "plot") from None
-    matplotlib.use("Agg")
     import numpy as np
-    from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(5, 5))
-    axes.plot([0, 1], [0, 1], color="gray", linewidth=1)
-    for name, p in report.p.items():
-        y = report.labels[name]
-        known = np.flatnonzero(~np.isnan(y))
-        known = known[known >= report.start]
-        groups = np.array_split(known[np.argsort(p[known], kind="stable")], 10)
-        groups = [group for group in groups if len(group)]
-        axes.plot([p[g].mean() for g in groups], [y[g].mean() for g in groups], marker="o", label=name)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("observed")
-    axes.legend()
-    figure.tight_layout()
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"the plot can't be written to {path}: {error}", hint="Give a .png or .svg file") from None
-    pyplot.close(figure)
+    with plots.drawing(path, lang, 5, 5) as (figure, lang):
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color="gray", linewidth=1)
+        for name, p in report.p.items():
+            y = report.labels[name]
+            known = np.flatnonzero(~np.isnan(y))
+            known = known[known >= report.start]
+            groups = np.array_split(known[np.argsort(p[known], kind="stable")], 10)
+            groups = [group for group in groups if len(group)]
+            axes.plot([p[g].mean() for g in groups], [y[g].mean() for g in groups], marker="o", label=name)
+        axes.set_xlabel(words.pick(lang, "predicted", "预测"))
+        axes.set_ylabel(words.pick(lang, "observed", "实际"))
+        axes.legend()

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from cordboard import words
-from cordboard.errors import DataError, MissingExtraError, Where
+from cordboard import plots, words
+from cordboard.errors import DataError, Where
 
 if TYPE_CHECKING:
     from cordboard.pacing.study import Outcome
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calls-per-second", type=float, help=cps)
     compare = words.pick(lang, "also a constant ratio, tuned to the target", "同时比较按目标调好的固定倍率")
     parser.add_argument("--compare", action="store_true", help=compare)
-    parser.add_argument("--plot", metavar="FILE.png|svg", help=words.pick(lang, "draw the figures", "绘图"))
+    parser.add_argument("--plot", metavar="FILE", help=plots.help_text(lang))
 
 
 def world(options: argparse.Namespace) -> World:
@@ -77,6 +77,7 @@ def run(options: argparse.Namespace) -> int:
     from cordboard.pacing.modes import Limits
     from cordboard.pacing.study import progressive_is_as_good, runs, study
 
+    plots.check(options.plot)
     limits = Limits(lines=options.lines, calls_per_second=options.calls_per_second)
     the_world = world(options)
     with progress_bar(runs(options.seeds, options.compare), options.lang) as told:
@@ -165,30 +166,16 @@ def advice(found: list[Outcome], as_good: bool, lang: words.Lang) -> str:
 
 def plot(found: list[Outcome], target: float, path: str, lang: words.Lang) -> None:
     """Occupancy against drops."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingExtraError("matplotlib", "plot") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axis = pyplot.subplots(figsize=(7, 4.5))
-    for one in found:  # the letters of the picture are Latin: fonts with Chinese ones are not everywhere
-        axis.errorbar(
-            100 * one.drops, 100 * one.occupancy, yerr=100 * one.error, fmt="o", capsize=3, label=name(one, "en")
-        )
-    axis.axvline(100 * target, color="0.6", linestyle="--", label=f"target {100 * target:g} %")
-    axis.set_xlabel("drops, % of answered calls")
-    axis.set_ylabel("occupancy, %")
-    axis.legend(loc="lower right")
-    figure.tight_layout()
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        hint = "Use a file name that ends in .png or .svg, in a folder that exists."
-        raise DataError(f"the plot can't be written: {error}", Where(file=path), hint) from None
-    finally:
-        pyplot.close(figure)
+    with plots.drawing(path, lang, 7, 4.5) as (figure, lang):
+        axis = figure.subplots()
+        for one in found:
+            x, y, error = 100 * one.drops, 100 * one.occupancy, 100 * one.error
+            axis.errorbar(x, y, yerr=error, fmt="o", capsize=3, label=name(one, lang))
+        bar = words.pick(lang, f"target {100 * target:g} %", f"目标 {100 * target:g}%")
+        axis.axvline(100 * target, color="0.6", linestyle="--", label=bar)
+        axis.set_xlabel(words.pick(lang, "drops, % of answered calls", "掉话占接通，%"))
+        axis.set_ylabel(words.pick(lang, "occupancy, %", "占用率，%"))
+        axis.legend(loc="lower right")
 
 
 @contextlib.contextmanager

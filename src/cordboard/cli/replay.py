@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from cordboard import words
 from cordboard.center import Center, load_center
-from cordboard.errors import InputError, LimitError, Where
+from cordboard.errors import InputError, LimitError, Where, sentence
 from cordboard.journal import TIME_MAX_S, event_line
 from cordboard.kpi import KPIS, Tally, figures
 from cordboard.replay import Answer, Summary, replay
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
             if options.journal == "-":
                 target.flush()
             if answer.error is not None:
-                complain(answer, name, options.json)
+                complain(answer, name, options.json, options.lang)
                 if options.strict:
                     return 2
                 status = 1
@@ -133,20 +133,22 @@ def with_progress(answers: Iterator[Answer], source: BinaryIO, options: argparse
             yield answer
 
 
-def complain(answer: Answer, file: str, as_json: bool) -> None:
+def complain(answer: Answer, file: str, as_json: bool, lang: words.Lang) -> None:
     """One line on standard error: where, what is wrong, what to do."""
     error = answer.error
     assert error is not None
     if as_json:
-        record: dict[str, Any] = {"file": file, "line": answer.line, "error": str(error)}
+        record: dict[str, Any] = {"file": file, "line": answer.line, "error": error.text(lang)}
         if isinstance(error, InputError):
-            record |= {"error": error.what, "key": error.where.key, "hint": error.hint}
+            record |= {"key": error.where.key}
         elif isinstance(error, LimitError):
-            record |= {"error": error.what, "limit": error.limit, "hint": error.hint}
+            record |= {"limit": error.limit}
+        if isinstance(error, InputError | LimitError):
+            record |= {"error": sentence(error.what, lang), "hint": sentence(error.hint, lang)}
         print(json.dumps(record, ensure_ascii=False), file=sys.stderr)
     else:
         place = "" if isinstance(error, InputError) else f"{file}:{answer.line}: "
-        print(f"{place}{error}", file=sys.stderr)
+        print(f"{place}{error.text(lang)}", file=sys.stderr)
     sys.stderr.flush()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cordboard import words
+from cordboard import plots, words
 from cordboard.center import Center, load_center
 from cordboard.errors import DataError, Where
 
@@ -50,7 +50,7 @@ def add_world_arguments(parser: argparse.ArgumentParser, lang: words.Lang) -> No
     parser.add_argument("--replications", type=int, default=20, help=runs)
     seed = words.pick(lang, "of everything random (0)", "随机种子（0）")
     parser.add_argument("--seed", type=int, default=0, help=seed)
-    parser.add_argument("--plot", metavar="FILE.png|svg", help=words.pick(lang, "draw the figures", "绘图"))
+    parser.add_argument("--plot", metavar="FILE", help=plots.help_text(lang))
 
 
 def positive(text: str) -> float:
@@ -88,6 +88,7 @@ def fitted(scenario: Scenario, center: Center, options: argparse.Namespace) -> S
 
 
 def run(options: argparse.Namespace) -> int:
+    plots.check(options.plot)
     center = load_center(options.center)
     scenario = fitted(world(options), center, options)
     from cordboard.simulation.run import simulate

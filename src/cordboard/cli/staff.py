@@ -6,11 +6,10 @@ import argparse
 import json
 import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from cordboard import words
-from cordboard.errors import InputError, MissingExtraError, Where
+from cordboard import plots, words
+from cordboard.errors import InputError
 from cordboard.kpi import KPIS
 from cordboard.queueing import SERVICE_LEVEL_ID, Measures
 from cordboard.staffing import Answer, Goal, Interval, Staffing, level, read_intervals, staff
@@ -35,11 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.csv",
         help=words.pick(lang, "a CSV file: interval, calls, aht, period", "CSV 文件：interval, calls, aht, period"),
     )
-    plot_help = words.pick(lang, "draw to a PNG or SVG file", "绘图到 PNG 或 SVG 文件")
-    parser.add_argument("--plot", metavar="FILE", help=plot_help)
+    parser.add_argument("--plot", metavar="FILE", help=plots.help_text(lang))
 
 
 def run(options: argparse.Namespace) -> int:
+    plots.check(options.plot)
     goal = Goal(options.target, options.within, options.patience, options.max_abandon, options.shrinkage)
     if (options.intervals is None) == (options.calls is None):
         raise InputError("Neither or both of --calls and --intervals are given", hint="Give one of them")
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         intervals = read_intervals(options.intervals, period=options.period, aht=options.aht)
         results = [staff(interval, goal) for interval in intervals]
     if options.plot:
-        plot(results, goal, Path(options.plot))
+        plot(results, goal, options.plot, options.lang)
     if options.json:
         print(json.dumps([record(result) for result in results], ensure_ascii=False))
     elif options.intervals is None:
@@ -171,34 +170,39 @@ def show_many(results: list[Staffing], goal: Goal, lang: words.Lang) -> None:
     console.print(definition(goal, lang))
 
 
-def plot(results: list[Staffing], goal: Goal, path: Path) -> None:
+def plot(results: list[Staffing], goal: Goal, path: str, lang: words.Lang) -> None:
     """Agents over the intervals; for one interval, the service level over the number of agents."""
-    if path.suffix not in (".png", ".svg"):
-        raise InputError(f"Can't draw to {path.name}", Where(key="plot"), "Name a .png or an .svg file")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "plot") from None
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    axes = figure.subplots()
+    with plots.drawing(path, lang, 9, 4.5) as (figure, lang):
+        axes = figure.subplots()
+        if len(results) == 1:
+            plot_one(axes, results[0], goal, lang)
+        else:
+            plot_many(axes, results, goal, lang)
+        axes.legend()
+
+
+def plot_one(axes: Any, result: Staffing, goal: Goal, lang: words.Lang) -> None:
     models = [("Erlang C", None)] + ([("Erlang A", goal.patience)] if goal.patience is not None else [])
-    if len(results) == 1:
-        interval, center = results[0].interval, results[0].best.agents
-        counts = list(range(max(1, center - max(3, center // 5)), center + max(4, center // 5)))
-        for name, patience in models:
-            found = [level(interval, goal, n, patience) for n in counts]
-            axes.plot(counts, [math.nan if m is None else m.service_level for m in found], marker="o", label=name)
-        axes.axhline(goal.target, color="gray", linestyle="--", label=f"target {percent(goal.target)}")
-        axes.set(xlabel="agents", ylabel=f"service level within {goal.within:g} s ({SERVICE_LEVEL_ID})")
-    else:
-        names = [result.interval.name for result in results]
-        places = list(range(len(results)))
-        axes.bar(places, [r.interval.load for r in results], color="lightgray", label="load, Erlang")
-        axes.step(places, [r.erlang_c.agents for r in results], where="mid", label="agents, Erlang C")
-        if goal.patience is not None:
-            axes.step(places, [r.best.agents for r in results], where="mid", label="agents, Erlang A")
-        every = max(1, len(names) // 16)
-        axes.set_xticks(places[::every], names[::every], rotation=45, ha="right")
-        axes.set(ylabel="agents")
-    axes.legend()
-    figure.savefig(path)
+    interval, center = result.interval, result.best.agents
+    counts = list(range(max(1, center - max(3, center // 5)), center + max(4, center // 5)))
+    for name, patience in models:
+        found = [level(interval, goal, n, patience) for n in counts]
+        axes.plot(counts, [math.nan if m is None else m.service_level for m in found], marker="o", label=name)
+    target = words.pick(lang, "target ", "目标 ") + percent(goal.target)
+    axes.axhline(goal.target, color="gray", linestyle="--", label=target)
+    within = f"{goal.within:g}"
+    text = words.pick(lang, f"service level within {within} s", f"{within} 秒内服务水平")
+    axes.set(xlabel=words.pick(lang, "agents", "座席"), ylabel=f"{text} ({SERVICE_LEVEL_ID})")
+
+
+def plot_many(axes: Any, results: list[Staffing], goal: Goal, lang: words.Lang) -> None:
+    names = [result.interval.name for result in results]
+    places = list(range(len(results)))
+    load, agents = words.pick(lang, "load, Erlang", "负载，Erlang"), words.pick(lang, "agents", "座席")
+    axes.bar(places, [r.interval.load for r in results], color="lightgray", label=load)
+    axes.step(places, [r.erlang_c.agents for r in results], where="mid", label=f"{agents}, Erlang C")
+    if goal.patience is not None:
+        axes.step(places, [r.best.agents for r in results], where="mid", label=f"{agents}, Erlang A")
+    every = max(1, len(names) // 16)
+    axes.set_xticks(places[::every], names[::every], rotation=45, ha="right")
+    axes.set(ylabel=agents)

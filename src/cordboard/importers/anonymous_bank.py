@@ -137,7 +137,7 @@ def _rows(file: str) -> Iterator[tuple[Where, dict[str, str]]]:
             if header != COLUMNS:
                 raise DataError(
                     "this is not a file of the Anonymous Bank: its first line should be the column names "
-                    f"{' '.join(COLUMNS[:3])} ...",
+                    f"{' '.join(COLUMNS[:3])}",
                     Where(file, 1),
                     "Use the monthly text files, tab separated",
                 )

@@ -199,18 +199,18 @@ def _categories(f: Feature, values: Sequence[Any], place: _Place) -> NDArray[np.
             what = f"{value!r} is neither text nor a whole number"
             raise place.error(row, what, "Give the category as text.") from None
         if code is None:
-            code = known[value] = _category(f, value, listed, lambda what, hint, row=row: place.error(row, what, hint))
+            code = known[value] = _category(f, value, listed, place, row)
         out[row] = code
     return out
 
 
-def _category(f: Feature, value: Any, listed: int, error: Any) -> int:
+def _category(f: Feature, value: Any, listed: int, place: _Place, row: int) -> int:
     if is_missing(value):
         if not f.missing:
-            raise error("the value is missing", "Fill it, or declare the feature with missing = true.")
+            raise place.error(row, "the value is missing", "Fill it, or declare the feature with missing = true.")
         return listed
     if not isinstance(value, str | int) or isinstance(value, bool):
-        raise error(f"{value!r} is neither text nor a whole number", "Give the category as text.")
+        raise place.error(row, f"{value!r} is neither text nor a whole number", "Give the category as text.")
     text = str(value)
     if f.hash_bits:
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
@@ -219,7 +219,6 @@ def _category(f: Feature, value: Any, listed: int, error: Any) -> int:
         return f.values.index(text)
     if not f.other:
         some = ", ".join(f.values[:8])
-        raise error(
-            f"unknown category {text!r}", f"The schema lists {some}...; or declare the feature with other = true."
-        )
+        hint = f"The schema lists {some}...; or declare the feature with other = true."
+        raise place.error(row, f"unknown category {text!r}", hint)
     return listed + int(f.missing)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cordboard import words
-from cordboard.errors import MissingExtraError
+from cordboard import plots, words
 from cordboard.simulation.compare import OUTCOMES, Comparison, Difference
 from cordboard.simulation.intervals import Estimate
 from cordboard.simulation.result import (
@@ -173,16 +173,19 @@ def _most_changed(one: Comparison, scenario: Scenario, lang: words.Lang) -> Rend
 
 def plot(results: Sequence[tuple[str, SimulationResult]], path: str | Path, lang: words.Lang) -> None:
     """Service level by queue with intervals, and the waits of the answered; PNG or SVG by the name of the file."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingExtraError("matplotlib", "plot") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    with plots.drawing(path, lang, 11, 4.5) as (figure, lang):
+        left, right = figure.subplots(1, 2)
+        _plot_levels_and_waits(left, right, results)
+        left.set_ylabel(words.pick(lang, "SL_OFFERED, %", "服务水平 SL_OFFERED，%"))
+        right.set_xlabel(words.pick(lang, "wait of answered, s", "接通等待，秒"))
+        right.set_ylabel(words.pick(lang, "waited no longer, %", "等待不超过者，%"))
+        right.set_xlim(0, _upper(results))
+        if len(results) > 1:
+            left.legend()
+            right.legend()
 
-    fonts = pyplot.rcParams["font.sans-serif"]
-    pyplot.rcParams["font.sans-serif"] = ["Noto Sans CJK SC", "WenQuanYi Micro Hei", *fonts]
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+
+def _plot_levels_and_waits(left: Any, right: Any, results: Sequence[tuple[str, SimulationResult]]) -> None:
     for number, (name, result) in enumerate(results):
         some = [*list(result.queues.values())[:ROWS_MAX]]
         levels = [one["SL_OFFERED"] for one in some]
@@ -194,15 +197,6 @@ def plot(results: Sequence[tuple[str, SimulationResult]], path: str | Path, lang
         waits = result.total.waits.sum(axis=0)
         share = np.cumsum(waits) / max(1, waits.sum())
         right.step(bin_edges(len(waits))[1:], 100 * share, where="post", label=name)
-    left.set_ylabel(words.pick(lang, "SL_OFFERED, %", "服务水平 SL_OFFERED，%"))
-    right.set_xlabel(words.pick(lang, "wait of answered, s", "接通等待，秒"))
-    right.set_ylabel(words.pick(lang, "waited no longer, %", "等待不超过者，%"))
-    right.set_xlim(0, _upper(results))
-    if len(results) > 1:
-        left.legend()
-        right.legend()
-    figure.savefig(path)
-    pyplot.close(figure)
 
 
 def _upper(results: Sequence[tuple[str, SimulationResult]]) -> float:
