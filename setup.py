@@ -41,6 +41,7 @@ PACKAGES = {
     "cordboard.services": "services",
     "cordboard.services.cli": "services/cli",
     "cordboard.services.servicers": "services/servicers",
+    "cordboard.services.security": "services/security",
     "cordboard.client": "services/client",
     "cordboard.v1": "build/gen/cordboard/v1",
 }

@@ -1,0 +1,307 @@
+"""The interceptor: every rpc passes here first. Who calls, may they, how often; and the audit log knows of it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import RetryInfo
+from grpc_status import rpc_status
+
+from cordboard.errors import AccessError, CordboardError, DeniedError, LimitError, UnauthenticatedError
+from cordboard.live.access import Caller
+from cordboard.services.calling import CALLER
+from cordboard.services.errors import status_of
+from cordboard.services.security.identity import Identity
+from cordboard.services.security.limits import Buckets, Limits
+from cordboard.services.security.rules import KNOWN, OPEN, changes
+
+SWEEP_S = 0.5
+Context = Any  # grpc.aio's, whose type differs between unary and streaming
+Method = Callable[[Any, Context], Any]
+
+
+class Audit(Protocol):
+    """Where the guard tells of what was done. ``tenant`` is empty for who could not be known."""
+
+    def __call__(self, tenant: str, action: str, **fields: Any) -> None: ...
+
+
+def unaudited(tenant: str, action: str, **fields: Any) -> None:
+    """For a server on loopback without an audit log."""
+
+
+class Stream:
+    """An open stream: when its caller's proof ends, and since when its reader has not read."""
+
+    __slots__ = ("caller", "over", "task", "writing")
+
+    def __init__(self, caller: Caller | None, task: asyncio.Task[Any]) -> None:
+        self.caller, self.task = caller, task
+        self.writing: float | None = None
+        self.over: CordboardError | None = None
+
+    def end(self, error: CordboardError) -> None:
+        self.over = error
+        self.task.cancel()
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Lets an rpc through if its caller is known, has the permission that its rule says, and keeps to the limits.
+
+    ``rules``: permission by path (see ``rules.rules``); a path without a rule is denied to everybody.
+    """
+
+    def __init__(
+        self,
+        rules: Mapping[str, str],
+        identity: Identity,
+        *,
+        limits: Limits | None = None,
+        audit: Audit = unaudited,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._rules, self._identity, self._audit, self._clock = rules, identity, audit, clock
+        self.limits = limits or Limits()
+        self._requests = Buckets(self.limits.requests_per_s, self.limits.burst)
+        self._refusals = Buckets(self.limits.refusals_per_s, self.limits.refusals_burst)
+        self._suppressed: Counter[str] = Counter()
+        self._open: Counter[tuple[str, str]] = Counter()
+        self._streams: set[Stream] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._guarded: dict[str, Any] = {}
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+        """The handler, with the guard before it."""
+        method = handler_call_details.method
+        found = self._guarded.get(method)
+        if found is None:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            found = self._guarded[method] = self._around(method, handler)
+        return found
+
+    def _around(self, method: str, handler: Any) -> Any:
+        unary = handler.unary_unary or handler.stream_unary
+        if unary is not None:
+            make = (
+                grpc.stream_unary_rpc_method_handler
+                if handler.request_streaming
+                else (grpc.unary_unary_rpc_method_handler)
+            )
+            call: Method = self._unary(method, unary, handler.request_streaming)
+        else:
+            make = (
+                grpc.stream_stream_rpc_method_handler
+                if handler.request_streaming
+                else (grpc.unary_stream_rpc_method_handler)
+            )
+            inner = handler.stream_stream or handler.unary_stream
+            call = self._streaming(method, inner, handler.request_streaming)
+        return make(call, handler.request_deserializer, handler.response_serializer)
+
+    # ---- letting in
+
+    def _admit(self, method: str, context: Context) -> Caller | None:
+        """Who calls, None where anybody may. Raises AccessError or LimitError."""
+        needed = self._rules.get(method, "")
+        if needed == OPEN:
+            return None
+        caller = self._identity.caller(context.invocation_metadata() or (), lambda: certificate_of(context))
+        if needed != KNOWN and not caller.has(needed):
+            raise Refused(caller, DeniedError("PERMISSION_MISSING", "this caller lacks the permission for this"))
+        if caller.by != "local":
+            wait = self._requests.take((caller.tenant, caller.name), self._clock())
+            if wait:
+                raise Refused(caller, too_fast(self.limits.requests_per_s), wait)
+        return caller
+
+    async def _refuse(self, method: str, context: Context, error: CordboardError) -> None:
+        """Write down that somebody was refused, and end the rpc."""
+        who, wait = (error.caller, error.wait) if isinstance(error, Refused) else (None, 0.0)
+        why = error.error if isinstance(error, Refused) else error
+        if isinstance(why, AccessError):
+            host = host_of(context.peer())
+            if self._refusals.take(host, self._clock()):
+                self._suppressed[host] += 1
+            else:
+                self._tell(
+                    method, context, who, why.reason, cause=str(why.__cause__ or ""), more=self._suppressed.pop(host, 0)
+                )
+        status = status_of(why)
+        if wait:
+            delay = Duration()
+            delay.FromNanoseconds(round(wait * 1e9))
+            status.details.add().Pack(RetryInfo(retry_delay=delay))
+        await context.abort_with_status(rpc_status.to_status(status))
+
+    def _tell(
+        self, method: str, context: Context, caller: Caller | None, outcome: str, *, cause: str = "", more: int = 0
+    ) -> None:
+        details = {name: value for name, value in (("cause", cause), ("suppressed_before", more)) if value}
+        self._audit(
+            caller.tenant if caller else "",
+            method.lstrip("/"),
+            actor=caller.name if caller else "",
+            by=caller.by if caller else "",
+            peer=context.peer(),
+            outcome=outcome,
+            details=details,
+        )
+
+    def _done(self, method: str, context: Context, caller: Caller | None, request: Any) -> None:
+        """Write down what was changed, or attempted."""
+        if caller is None:
+            return
+        code = context.code()
+        outcome = code if isinstance(code, int) else code.value[0] if code is not None else 0
+        self._audit(
+            caller.tenant,
+            method.lstrip("/"),
+            actor=caller.name,
+            by=caller.by,
+            peer=context.peer(),
+            target=target_of(request),
+            request_id=getattr(request, "request_id", ""),
+            outcome=CODES.get(outcome, str(outcome)),
+        )
+
+    # ---- unary
+
+    def _unary(self, method: str, inner: Method, streams_in: bool) -> Method:
+        audited = changes(self._rules.get(method, ""))
+
+        async def call(request: Any, context: Context) -> Any:
+            try:
+                caller = self._admit(method, context)
+            except CordboardError as error:
+                return await self._refuse(method, context, error)
+            if caller is not None:
+                CALLER.set(caller)
+            if not audited:
+                return await inner(request, context)
+            try:
+                return await inner(request, context)
+            finally:
+                self._done(method, context, caller, None if streams_in else request)
+
+        return call
+
+    # ---- streams
+
+    def _streaming(self, method: str, inner: Method, streams_in: bool) -> Method:
+        audited = changes(self._rules.get(method, ""))
+        generates = inspect.isasyncgenfunction(inner)
+
+        async def call(request: Any, context: Context) -> None:
+            try:
+                caller = self._admit(method, context)
+                key = (caller.tenant, caller.name) if caller is not None else ("", host_of(context.peer()))
+                if self._open[key] >= self.limits.streams:
+                    raise Refused(caller, LimitError("too many streams are open", self.limits.streams, "Close some"))
+            except CordboardError as error:
+                return await self._refuse(method, context, error)
+            if caller is not None:
+                CALLER.set(caller)
+            task = asyncio.current_task()
+            assert task is not None
+            stream = Stream(caller, task)
+            self._enter(key, stream)
+            if streams_in and caller is not None and caller.by != "local":
+                request = self._paced(key, request)
+            try:
+                if generates:
+                    async for response in inner(request, context):
+                        stream.writing = time.monotonic()
+                        await context.write(response)
+                        stream.writing = None
+                else:
+                    await inner(request, context)
+            except asyncio.CancelledError:
+                if stream.over is None:
+                    raise
+                task.uncancel()
+                await self._refuse(method, context, stream.over)
+            finally:
+                self._leave(key, stream)
+                if audited:
+                    self._done(method, context, caller, None if streams_in else request)
+
+        return call
+
+    async def _paced(self, key: tuple[str, str], requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """The messages of a stream, taken no faster than the caller may send; gRPC then holds the sender back."""
+        async for request in requests:
+            while wait := self._requests.take(key, self._clock()):
+                await asyncio.sleep(wait)
+            yield request
+
+    def _enter(self, key: tuple[str, str], stream: Stream) -> None:
+        self._open[key] += 1
+        self._streams.add(stream)
+        if self._sweeper is None or self._sweeper.done():
+            self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+
+    def _leave(self, key: tuple[str, str], stream: Stream) -> None:
+        self._streams.discard(stream)
+        self._open[key] -= 1
+        if not self._open[key]:
+            del self._open[key]
+
+    async def _sweep(self) -> None:
+        """End streams whose caller's proof has ended, and those that nobody reads; as long as there are any."""
+        while self._streams:
+            await asyncio.sleep(SWEEP_S)
+            now, here = self._clock(), time.monotonic()
+            for stream in list(self._streams):
+                if stream.over is not None:
+                    continue
+                if stream.caller is not None and stream.caller.expires <= now:
+                    reason = "TOKEN_EXPIRED" if stream.caller.by == "token" else "CERTIFICATE_EXPIRED"
+                    stream.end(UnauthenticatedError(reason, "what this caller was known by has expired"))
+                elif stream.writing is not None and here - stream.writing > self.limits.write_s:
+                    hint = "Begin again after the last revision that was read"
+                    stream.end(LimitError("the reader took too long for a message", int(self.limits.write_s), hint))
+
+
+class Refused(CordboardError):
+    """A refusal of somebody who is known; carries who, and how long to wait."""
+
+    def __init__(self, caller: Caller | None, error: CordboardError, wait: float = 0.0) -> None:
+        super().__init__(str(error))
+        self.caller, self.error, self.wait = caller, error, wait
+
+
+CODES = {code.value[0]: code.name for code in grpc.StatusCode}
+
+
+def too_fast(limit: float) -> LimitError:
+    """What a caller is told who asks too often."""
+    return LimitError("too many requests a second", round(limit), "Wait as long as RetryInfo says")
+
+
+def certificate_of(context: Context) -> bytes | None:
+    """The PEM certificate of the connection's client, if it has shown one."""
+    found = context.auth_context().get("x509_pem_cert")
+    return found[0] if found else None
+
+
+def host_of(peer: str) -> str:
+    """The address of a peer without its port: ``ipv4:10.0.0.1:5000`` is ``ipv4:10.0.0.1``."""
+    return peer.rpartition(":")[0] if peer.startswith(("ipv4:", "ipv6:")) else peer
+
+
+def target_of(request: Any) -> str:
+    """What a request is about, by its first resource name: never a person's data."""
+    for field in ("name", "parent", "queue", "agent", "contact", "tenant"):
+        value = getattr(request, field, "")
+        if isinstance(value, str) and value.startswith("tenants/"):
+            return value
+    return ""

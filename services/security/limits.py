@@ -1,0 +1,63 @@
+"""How much one caller may ask for: token buckets, streams, sizes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from cordboard.errors import InputError, Where
+
+CALLERS_MAX = 10_000  # whose buckets are remembered; who is forgotten begins with a full one
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on each caller.
+
+    ``requests_per_s`` (with bursts of ``burst``) counts unary calls, streams that are opened and messages that are sent
+    into them; ``streams`` are those open at once. ``refusals_per_s``: how many refused attempts of one address are
+    audited one by one; the others are counted. ``write_s``: how long a reader may take for one message.
+    """
+
+    requests_per_s: float = 2000.0
+    burst: float = 4000.0
+    streams: int = 1000
+    refusals_per_s: float = 20.0
+    refusals_burst: float = 100.0
+    write_s: float = 30.0
+    message_bytes: int = 32 * 1024 * 1024  # columns of 100,000 events, or a center file of 16 MiB
+    metadata_bytes: int = 16 * 1024
+    connection_streams: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if not 0 < getattr(self, name) <= 1e9:
+                raise InputError(f"{getattr(self, name)!r} is not above 0", Where(key=name), "Leave it out")
+
+    def server_options(self) -> list[tuple[str, int]]:
+        """What gRPC itself enforces."""
+        return [
+            ("grpc.max_receive_message_length", self.message_bytes),
+            ("grpc.max_metadata_size", self.metadata_bytes),
+            ("grpc.absolute_max_metadata_size", 2 * self.metadata_bytes),
+            ("grpc.max_concurrent_streams", self.connection_streams),
+        ]
+
+
+class Buckets:
+    """A token bucket for each key: ``rate`` a second, ``burst`` at once. Time is an argument, seconds."""
+
+    def __init__(self, rate: float, burst: float, most: int = CALLERS_MAX) -> None:
+        self._rate, self._burst, self._most = rate, burst, most
+        self._levels: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
+
+    def take(self, key: Hashable, now: float) -> float:
+        """Take one. 0 if there was one; else nothing is taken, and it is the seconds until there will be one."""
+        level, at = self._levels.pop(key, (self._burst, now))
+        level = min(self._burst, level + max(0.0, now - at) * self._rate)
+        taken = level >= 1.0
+        self._levels[key] = (level - 1.0 if taken else level, now)
+        if len(self._levels) > self._most:
+            self._levels.popitem(last=False)
+        return 0.0 if taken else (1.0 - level) / self._rate
