@@ -19,7 +19,8 @@ from cordboard._core.dialworld_types cimport (
 )
 from cordboard._core.pacing_policy cimport (
     AGENT_AWAY, AGENT_IDLE, AGENT_TALK, AGENT_WRAP, CALL_ANSWERED, CALL_CANCELLED, CALL_CONNECTED, CALL_DROPPED,
-    CALL_FAILED, CALL_MACHINE, CALL_PLACED, CALL_RINGING, MAX_AHEAD, MAX_BUCKETS, MAX_CANCEL, Offer_C, Plan_C, Policy,
+    CALL_FAILED, CALL_MACHINE, CALL_PLACED, CALL_RINGING, INBOUND_ARRIVED, INBOUND_CONNECTED, INBOUND_LEFT, MAX_AHEAD,
+    MAX_BUCKETS, MAX_CANCEL, Offer_C, Plan_C, Policy,
 )
 from cordboard._core.rng cimport Rng_C, rng_exponential, rng_seed, rng_uniform
 
@@ -267,6 +268,7 @@ cdef class DialWorld:
         cdef Call_C* c = &self.calls[call]
         if c.inbound:
             self.inbound_waiting -= 1
+            self.policy.on_inbound(call, INBOUND_CONNECTED, self.now)
             if self.now - c.placed <= 20.0:
                 self.row(C_INBOUND_IN_TIME, 1.0)
         else:
@@ -313,6 +315,7 @@ cdef class DialWorld:
         self.row(C_INBOUND, 1.0)
         call = self.new_call(0, True)
         self.inbound_waiting += 1
+        self.policy.on_inbound(call, INBOUND_ARRIVED, self.now)
         agent = self.longest_idle()
         if agent >= 0:
             return self.connect(call, agent)
@@ -537,6 +540,7 @@ cdef class DialWorld:
         elif e.kind == EV_INBOUND_LEAVES:
             if self.calls[e.index].stamp == e.stamp:
                 self.inbound_waiting -= 1
+                self.policy.on_inbound(e.index, INBOUND_LEFT, self.now)
                 self.end_call(e.index, CALL_FAILED)
         elif e.kind == EV_BEAT:
             if self.now >= self.stalled_until:

@@ -41,7 +41,11 @@ cdef class PacingCore(Policy):
     cdef readonly AnswerLearner ring
     cdef public double target, connect_within, min_ring, stale_after
     cdef public double window_end, budget, answers_left, price_scale
-    cdef readonly double answers, drops, price, expected_drops
+    cdef public double inbound_rate
+    cdef public int inbound_waiting, reserve
+    cdef public bint one_to_one
+    cdef public tuple beside
+    cdef readonly double answers, drops, price, expected_drops, alpha
     cdef readonly int reason
     cdef double horizon[HORIZONS]
     cdef double free_talk[HORIZONS][SPAN_BINS]
@@ -60,7 +64,10 @@ cdef class PacingCore(Policy):
     cdef void put(self, int j, int side, int n, double q) noexcept nogil
     cdef void count_agents(self, double now) noexcept nogil
     cdef void count_calls(self, double now) noexcept nogil
-    cdef void surplus(self, double now) noexcept nogil
+    cdef int surplus(self, double now) except -1
+    cdef void count_answers_of(self, PacingCore other, double now) noexcept nogil
+    cdef int taken_beside(self) except -1
+    cdef double alpha_beside(self, double now) except -1
     cdef double risk(self, int spare) noexcept nogil
     cdef double overflow(self, int spare) noexcept nogil
     cdef double threshold(self, double now) noexcept nogil

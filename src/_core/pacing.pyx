@@ -27,6 +27,7 @@ cdef double CANCEL_RISK = 0.07
 cdef double LOOK_AHEAD = 1500.0  # answers that a window's rest may be borrowed from at most
 cdef double RELEARN = 10.0
 cdef double AFTER_SILENCE = 40.0
+cdef double IN_FLIGHT_LEAST = 0.1  # answers of another campaign that are worth keeping its threshold for
 
 
 cdef class PacingCore(Policy):
@@ -36,6 +37,11 @@ cdef class PacingCore(Policy):
     ``budget`` is what the ledger still allows, in drops; NaN: target x answers - drops are counted here. ``answers_left``
     are the answers expected in the rest of the ledger's window, from which budget may be borrowed; NaN: the learned rate
     until ``window_end`` (seconds; 0: no window known, nothing is borrowed).
+
+    Agents may have other work. ``inbound_waiting`` callers come before any answer, ``inbound_rate`` more a second are
+    expected to; ``reserve`` free agents are not dialed for. ``beside``: the cores of other campaigns of the same agents,
+    whose answers in flight count as these do, and whose thresholds bind while they have any; one that is ``one_to_one``
+    has promised an agent to each ringing call.
     """
 
     def __cinit__(self, double target=0.03, double prior_p=0.2, double prior_talk=150.0, double prior_wrap=30.0):
@@ -49,6 +55,8 @@ cdef class PacingCore(Policy):
         self.min_ring = 15.0
         self.stale_after = 2.0
         self.budget = self.answers_left = NAN
+        self.beside = ()
+        self.alpha = 1.0  # none of its own before the first decision
         self.price_scale = 1.0
         self.rebuilt = self.last_beat = self.silent = -INFINITY
         self.started = NAN
@@ -235,15 +243,61 @@ cdef class PacingCore(Policy):
                     for j in range(HORIZONS):
                         self.put(j, 0, known[i], min(1.0, p / left * self.gain_at[j][i]))
 
-    cdef void surplus(self, double now) noexcept nogil:
-        # The distribution of answers in flight minus agents who become free, at each horizon.
+    cdef void count_answers_of(self, PacingCore other, double now) noexcept nogil:
+        # The answers in flight of another campaign, at this one's horizons.
+        cdef int i, j
+        cdef double p, age
+        for i in range(other.calls_used):
+            if other.calls[i].state == 1:
+                p, age = other.ring.effective(other.calls[i].p), now - other.calls[i].placed
+                for j in range(HORIZONS):
+                    self.put(j, 0, 1, other.ring.within(p, age, self.horizon[j]))
+
+    cdef int taken_beside(self) except -1:
+        # Agents whom the other campaigns have promised to a call, or whose answer waits for one.
+        cdef PacingCore other
+        cdef int taken = 0
+        for other in self.beside:
+            taken += other.waiting + (other.ringing if other.one_to_one else 0)
+        return taken
+
+    cdef double alpha_beside(self, double now) except -1:
+        # The strictest threshold of the campaigns that have answers in flight: what is dialed here is a risk to them.
+        cdef PacingCore other
+        cdef double least = 1.0, left
+        cdef int i
+        for other in self.beside:
+            left = 0.0
+            if other.alpha < least and not other.one_to_one:
+                for i in range(other.calls_used):
+                    if other.calls[i].state == 1:
+                        left += other.ring.within(other.ring.effective(other.calls[i].p), now - other.calls[i].placed, 60.0)
+                if left > IN_FLIGHT_LEAST:
+                    least = other.alpha
+        return least
+
+    cdef int surplus(self, double now) except -1:
+        # The distribution of answers in flight, and of inbound callers to come, minus agents who become free, at each
+        # horizon.
+        cdef PacingCore other
+        cdef double expected
         cdef int j, k, n
         memset(self.class_count, 0, sizeof(self.class_count))
         memset(self.class_sum, 0, sizeof(self.class_sum))
         self.count_agents(now)
-        self.count_calls(now)
+        if not self.one_to_one:
+            self.count_calls(now)
+        for other in self.beside:
+            if not other.one_to_one and other.ringing:
+                if now - other.rebuilt >= RELEARN:
+                    other.rebuild(now)
+                self.count_answers_of(other, now)
         for j in range(HORIZONS):
             pmf_clear(&self.pmf[j])
+            expected = self.inbound_rate * (self.horizon[j] + self.connect_within)
+            if expected > 0.0:  # Poisson, as many unlikely ones
+                n = 64 + 8 * <int>expected
+                pmf_many(&self.pmf[j], n, expected / n, 1)
             for k in range(CLASSES):
                 n = self.class_count[j][0][k]
                 if n:
@@ -251,6 +305,7 @@ cdef class PacingCore(Policy):
                 n = self.class_count[j][1][k]
                 if n:
                     pmf_many(&self.pmf[j], n, self.class_sum[j][1][k] / n, -1)
+        return 0
 
     cdef double risk(self, int spare) noexcept nogil:
         cdef double total = 0.0
@@ -348,7 +403,7 @@ cdef class PacingCore(Policy):
         return 0
 
     cdef int decide(self, double now, Offer_C* offer, Plan_C* plan) except -1:
-        cdef int spare = self.idle - self.waiting
+        cdef int spare = self.idle - self.waiting - self.inbound_waiting - self.taken_beside()
         cdef double alpha, most = INFINITY
         plan.look = now + 5.0
         self.price = 0.0
@@ -365,11 +420,12 @@ cdef class PacingCore(Policy):
         else:
             self.surplus(now)
             self.expected_drops = self.overflow(spare)
-            alpha = self.threshold(now)
+            self.alpha = self.threshold(now)
+            alpha = min(self.alpha, self.alpha_beside(now))
             # After silence the ages are guesses: one line an agent, then slowly more, until calls have resolved again.
             if now - self.silent < AFTER_SILENCE:
                 most = spare * (1.0 + (now - self.silent) / 15.0)
-            self.dial(spare, alpha, most, offer, plan)
+            self.dial(spare - self.reserve, alpha, most, offer, plan)
             if plan.reason != PACED and (self.price == 0.0 or pmf_tail(&self.pmf[0], spare) > CANCEL_RISK):
                 self.cancel(now, plan)
         self.reason = plan.reason
@@ -427,6 +483,26 @@ cdef class PacingCore(Policy):
         for q, group in _grouped(agents):
             pmf_many(f, group, q, -1)
         return pmf_tail(f, spare)
+
+    def claimed(self, double now):
+        """Free agents whom the other campaigns may need: promised to a call, or so many that the chance of more answers
+        than these stays under their threshold."""
+        cdef int taken = self.taken_beside(), more = 0, ahead = 0
+        cdef double least = self.alpha_beside(now)
+        cdef PacingCore other
+        for other in self.beside:
+            ahead += 0 if other.one_to_one else other.ringing
+        if ahead > 0:
+            if now - self.rebuilt >= RELEARN:
+                self.rebuild(now)
+            self.surplus(now)
+            while more < self.idle and self.risk(more) > least:
+                more += 1
+        return taken + more
+
+    def handle_time(self):
+        """The learned mean of talk and wrap-up together, seconds."""
+        return self.talk.mean() + self.wrap.mean()
 
     def learned(self):
         """What has been learned: the mean answer probability, mean talk and wrap-up in seconds, horizons."""

@@ -17,6 +17,11 @@ cdef enum CallEvent:
     CALL_MACHINE = 6  # answered by a machine and ended
     CALL_CANCELLED = 7  # by the dialer, while it rang
 
+cdef enum InboundEvent:  # of a caller who shares the agents
+    INBOUND_ARRIVED = 0
+    INBOUND_CONNECTED = 1
+    INBOUND_LEFT = 2  # gave up
+
 cdef enum:
     MAX_BUCKETS = 16
     MAX_AHEAD = 64
@@ -44,4 +49,5 @@ cdef class Policy:
     cdef int on_agent(self, int agent, int state, bint leaving, double now) except -1
     cdef int on_call(self, int call, int event, int bucket, double p, double now) except -1
     cdef int on_beat(self, double now) except -1
+    cdef int on_inbound(self, int caller, int event, double now) except -1
     cdef int decide(self, double now, Offer_C* offer, Plan_C* plan) except -1

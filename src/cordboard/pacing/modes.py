@@ -14,6 +14,7 @@ from typing import Literal
 
 from cordboard import words
 from cordboard.errors import InputError, Where
+from cordboard.pacing.blend import Blend
 
 Mode = Literal["preview", "progressive", "power", "predictive", "stopped"]
 Asked = Literal["preview", "progressive", "power", "predictive"]
@@ -29,6 +30,8 @@ Reason = Literal[
     "few_agents",
     "capacity_bound",
     "list_validity_low",
+    "inbound_reserve",
+    "others_turn",
 ]
 ASKED: tuple[Asked, ...] = ("preview", "progressive", "power", "predictive")
 
@@ -214,6 +217,21 @@ def capacity_bound(choice: Choice, wanted: int, allowed: int, what_en: str, what
         f"Mode {en}; {wanted} lines are wanted, {what_en} allows {allowed} now.",
         f"{zh}；需要 {wanted} 路，{what_zh}目前允许 {allowed} 路。",
     )
+
+
+def inbound_reserve(choice: Choice, free: int, waiting: int, reserve: int, blend: Blend | None) -> Choice:
+    """The same mode, said to be held by the free agents that are left to inbound callers."""
+    en = f"Nothing new is dialed: {free} agents are free, {reserve} are kept for inbound callers and {waiting} wait"
+    zh = f"暂不新拨：空闲座席 {free} 人，为呼入客户保留 {reserve} 人，等待中 {waiting} 位"
+    if blend is not None:
+        en, zh = f"{en}; {blend.text('en')}", f"{zh}；{blend.text('zh')}"
+    return Choice(choice.mode, "inbound_reserve", en + ".", zh + "。")
+
+
+def others_turn(mode: Mode, name: str, left: float) -> Choice:
+    """The mode, while another campaign of the same agents dials, for ``left`` more seconds."""
+    en = f"Nothing new is dialed: campaign {name} has the turn for {left:.0f} s more."
+    return Choice(mode, "others_turn", en, f"暂不新拨：轮到活动 {name}，还有 {left:.0f} 秒。")
 
 
 class CallRate:

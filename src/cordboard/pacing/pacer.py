@@ -17,6 +17,7 @@ from cordboard import words
 from cordboard._core.pacing import PacingCore
 from cordboard._core.pacing_drive import Drive
 from cordboard.errors import EventError, InputError, LimitError, StaleEventError, UnknownNameError, Where
+from cordboard.pacing.blend import Blend, InboundEvent
 from cordboard.pacing.ledger import Ledger
 from cordboard.pacing.modes import (
     ASKED,
@@ -29,6 +30,7 @@ from cordboard.pacing.modes import (
     Situation,
     capacity_bound,
     choose,
+    inbound_reserve,
 )
 from cordboard.pacing.rules import CAMPAIGN, ROLLING_DAY, AnsweredCall, Rule
 
@@ -67,6 +69,7 @@ BORROW = 0.5  # share of the answers expected until closing that drops may be bo
 EVEN = 10.0  # drops over which the price is evened out towards closing
 BORROW_MAX = 6.0  # drops that are ever borrowed, up to 20 agents; then as the root of their number
 PLAN_MAX = 4096  # calls placed by one plan
+HANDLE_EVERY = 30.0  # seconds between two looks at the learned handle time
 VALIDITY_OF = 200  # last ended dials that list validity is taken from
 
 
@@ -126,7 +129,8 @@ class Pacer:
     beginning; ``time_zone`` of the calendar windows. ``mode``: what is asked for; see ``modes.choose`` for when it
     falls back. ``closes``: see ``close_at``. ``false_positives``: estimated share of people among the calls that
     detection takes for machines. ``choose``: the pacer may pick the group of leads; otherwise groups are used in their
-    order. Times are Unix seconds and may not go back.
+    order. ``blend``: the agents take inbound calls, too; told by ``inbound_call``, it says how many free ones are left
+    to them. Times are Unix seconds and may not go back.
     """
 
     def __init__(
@@ -141,6 +145,7 @@ class Pacer:
         false_positives: float = 0.0,
         choose: bool = True,
         closes: float | None = None,
+        blend: Blend | None = None,
     ) -> None:
         if not 0.0 < target < 1.0:
             raise InputError(f"{target} is no share of calls", Where(key="target"), "Write 3 % as 0.03.")
@@ -152,6 +157,7 @@ class Pacer:
         self.set_limits(limits or Limits())
         self.ledger = Ledger(rules, start=start, time_zone=time_zone, false_positives=false_positives)
         self.choose_group = choose
+        self.blend = blend
         self.core = PacingCore(target)
         self._drive = Drive(self.core)
         self._agents: dict[Hashable, int] = {}
@@ -168,6 +174,7 @@ class Pacer:
         self._plans = 0
         self._answers = 0
         self._began: float | None = None
+        self._handle_at = -math.inf
         self.close_at(closes)
 
     def set_mode(self, mode: Asked) -> None:
@@ -237,6 +244,15 @@ class Pacer:
         self._clock(now)
         self._inbound = waiting
 
+    def inbound_call(self, caller: Hashable, event: InboundEvent, now: float) -> None:
+        """An inbound caller of these agents ``arrived``, is ``connected`` to one, or ``left`` before. For ``blend``."""
+        if self.blend is None:
+            hint = "Make the pacer with blend=Blend(share, within), or give numbers by inbound()."
+            raise InputError("the pacer has no target for inbound callers", Where(key="blend"), hint)
+        self._clock(now)
+        self.blend.observe(caller, event, now)
+        self._inbound = self.blend.waiting
+
     def call(self, id: Hashable, event: CallEvent, now: float, *, p: float | None = None, group: int = 0) -> None:
         """Something happened to a call. ``placed`` begins it and gives its answer probability and group.
 
@@ -265,7 +281,8 @@ class Pacer:
     def observe(self, event: Mapping[str, Any]) -> None:
         """The same observations as journal events: ``{"t": seconds, "event": "agent", "agent": name, "state": ...,
         "leaving": false}``, ``{"t": ..., "event": "call", "call": id, "is": ..., "p": ..., "group": 0}``, ``{"t": ...,
-        "event": "alive"}`` for ``beat`` and ``{"t": ..., "event": "inbound", "waiting": n}``.
+        "event": "alive"}`` for ``beat``, ``{"t": ..., "event": "inbound", "waiting": n}`` and ``{"t": ..., "event":
+        "inbound_call", "caller": id, "is": "arrived"}``.
         """
         kind, t = event.get("event"), event.get("t")
         if not isinstance(t, int | float):
@@ -278,9 +295,13 @@ class Pacer:
             self.beat(t)
         elif kind == "inbound":
             self.inbound(int(event.get("waiting", 0)), t)
+        elif kind == "inbound_call":
+            self.inbound_call(event.get("caller"), event.get("is", ""), t)
         else:
             raise EventError(
-                f"the pacer has no event {kind!r}", Where(key="event"), "Use agent, call, alive or inbound."
+                f"the pacer has no event {kind!r}",
+                Where(key="event"),
+                "Use agent, call, alive, inbound or inbound_call.",
             )
 
     def _clock(self, now: float) -> None:
@@ -339,6 +360,11 @@ class Pacer:
     # ---- the decision
 
     @property
+    def inbound_waiting(self) -> int:
+        """Inbound callers who wait for these agents."""
+        return self._inbound
+
+    @property
     def ringing(self) -> int:
         """Calls placed and neither answered nor ended."""
         return len(self._calls) - self._waiting
@@ -357,34 +383,62 @@ class Pacer:
             infeasible=self.ledger.infeasible(now) is not None,
             leads=sum(group.count for group in leads),
             validity=validity,
-            inbound_waiting=self._inbound,
+            inbound_waiting=self._inbound if self.blend is None else 0,
         )
 
-    def plan(self, now: float, leads: Sequence[Leads] = (Leads(),), ahead: Sequence[int] = ()) -> Plan:
+    def _hold_back(self, now: float, s: Situation) -> int:
+        """Tell the core of the agents' other work; returns the free agents that must not be dialed for."""
+        core, blend = self.core, self.blend
+        core.reserve = self.limits.reserve
+        if blend is not None:
+            if now - self._handle_at >= HANDLE_EVERY:
+                blend.handle, self._handle_at = core.handle_time(), now
+            core.inbound_rate, core.inbound_waiting = blend.rate(now), self._inbound
+            core.reserve += blend.reserve(now)
+        return core.reserve + core.inbound_waiting
+
+    def plan(
+        self,
+        now: float,
+        leads: Sequence[Leads] = (Leads(),),
+        ahead: Sequence[int] = (),
+        *,
+        hold: Choice | None = None,
+    ) -> Plan:
         """What to dial and cancel at ``now``. ``leads``: the groups that may be dialed, at most 16. ``ahead``: the
         groups of the next leads, where they must be dialed in their order (then ``dial`` counts the first of them).
+        ``hold``: why nothing may be dialed now, if so; ringing calls may still be cancelled.
         """
         if len(leads) > GROUPS_MAX:
             raise LimitError(f"{len(leads)} groups of leads", GROUPS_MAX, "Put leads of near probabilities together.")
         self._clock(now)
         s = self.situation(now, leads)
         choice = choose(s, self.limits)
-        spare = s.free - self._waiting - self.limits.reserve
-        lines, held = self._lines(now)
+        kept = self._hold_back(now, s)
+        self.core.one_to_one = choice.mode in ("preview", "progressive")
+        lines, held = self._lines(now) if hold is None else (0, None)
         dial, look, wanted = [0] * len(leads), now + 1.0, 0
         cancel: list[int] = []
         if choice.mode == "predictive":
-            dial, cancel, look, wanted = self._predict(now, leads, s, lines, ahead)
+            dial, cancel, look, wanted = self._predict(now, leads, s, lines, ahead, 0 if hold else PLAN_MAX)
         elif choice.mode == "stopped":
             cancel, look = self._cancel_all(now) if choice.reason == "no_agents" else ([], now + 1.0)
         else:
             ratio = self.limits.ratio if choice.mode == "power" else 1.0
+            spare = s.free - self._waiting - kept - (self.core.claimed(now) if self.core.beside else 0)
             wanted = max(0, math.floor(ratio * max(0, spare) + 1e-9) - self.ringing)
             dial = self._spread(min(wanted, lines), leads, ahead)
         total = sum(dial)
-        if wanted > total and total >= lines and held is not None:
+        if hold is not None and choice.mode != "stopped":
+            choice = hold
+        elif wanted > total and total >= lines and held is not None:
             choice = capacity_bound(choice, wanted, total, *held)
+        elif total == 0 and choice.mode != "stopped" and self._inbound_binds(s, kept):
+            choice = inbound_reserve(choice, s.free - self._waiting, self._inbound, self.core.reserve, self.blend)
         return self._finish(now, dial, cancel, look, choice, wanted, math.floor(s.drops_left))
+
+    def _inbound_binds(self, s: Situation, kept: int) -> bool:
+        return kept > 0 and (self._inbound > 0 or 0 < s.free - self._waiting <= kept)
 
     def _finish(
         self, now: float, dial: list[int], cancel: list[int], look: float, choice: Choice, wanted: int, left: int
@@ -427,11 +481,11 @@ class Pacer:
         return lines, held
 
     def _predict(
-        self, now: float, leads: Sequence[Leads], s: Situation, lines: int, ahead: Sequence[int]
+        self, now: float, leads: Sequence[Leads], s: Situation, lines: int, ahead: Sequence[int], most: int
     ) -> tuple[list[int], list[int], float, int]:
         groups = [(math.nan if group.p is None else group.p, 0, group.count) for group in leads]
         self._set_budget(now, s.drops_left)
-        dial, cancel, look = self._drive.ask(now, groups, PLAN_MAX, self.choose_group and not ahead, ahead)
+        dial, cancel, look = self._drive.ask(now, groups, most, self.choose_group and not ahead, ahead)
         wanted = sum(dial)
         over = wanted - lines
         for i in reversed(range(len(dial))):
