@@ -141,7 +141,7 @@ def test_what_contacts_bring_is_forgotten_with_them() -> None:
         **empty, "classes": 0, "requirements": 0, "exclusions": 0,
     }
     assert sizes["classes"] <= 1024 and sizes["requirements"] <= sizes["classes"] + 2
-    assert not acd._names and not acd._wishes and not acd._slots
+    assert not acd._names and not acd._wishes.of and not acd._wishes._known and not acd._slots
 
 
 def test_the_wallboard_shows_states_and_since_when() -> None:
@@ -207,7 +207,7 @@ def test_a_sticky_queue_finds_the_agent_again_and_forgets_the_oldest_customers()
             assert offer["agent"] == "x0" and offer["why"]["key"] == "sticky"
         acd.apply({"t": t, "event": "offer_accepted", "contact": f"c{i}", "agent": offer["agent"]})
         acd.apply({"t": t + 1, "event": "contact_ended", "contact": f"c{i}"})
-    assert len(acd._customers._numbers) <= 4
+    assert len(acd._customers) <= 4
 
 
 def test_many_classes_come_and_go_without_losing_a_contact() -> None:

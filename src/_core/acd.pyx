@@ -23,6 +23,7 @@ from cordboard._core.acd_ids cimport id_find
 from cordboard._core.acd_intern cimport intern_drop
 from cordboard._core.acd_match cimport seconds
 from cordboard._core.acd_pick cimport holds_idle
+from cordboard._core.acd_snapshot cimport *
 from cordboard._core.acd_steps cimport *
 from cordboard._core.acd_types cimport *
 from cordboard._core.rng cimport rng_seed
@@ -66,6 +67,16 @@ EVENT = np.dtype([
     ("t", "f8"), ("contact", "i8"), ("priority", "f8"), ("queued_at", "f8"), ("event", "i4"), ("agent", "i4"),
     ("queue", "i4"), ("preferred", "i4"),
 ])
+AGENT_ROW = np.dtype([
+    ("idle_since", "i8"), ("handled", "i8"), ("login", "i8"), ("logged_in", "i8"), ("busy_before", "i8"),
+    ("busy_from", "i8"), ("wrap_until", "i8"), ("retry_until", "i8"), ("since", "i8"), ("presence", "i4"), ("misses", "i4"),
+])
+CONTACT_ROW = np.dtype([
+    ("id", "i8"), ("arrival", "i8"), ("entered", "i8"), ("seq", "i8"), ("priority", "f8"), ("state", "i4"), ("queue", "i4"),
+    ("excluded", "i4"), ("wish", "i4"), ("preferred", "i4"), ("customer", "i4"),
+])
+LINK_ROW = np.dtype([("due", "i8"), ("contact", "i4"), ("agent", "i4"), ("connected", "i4"), ("rest", "i4")])
+WISH_ROW = np.dtype([("steps", "i4"), ("tiers", "i4"), ("values", "i4")])
 
 # ---- for callers in C
 
@@ -155,36 +166,18 @@ cdef class Router:
         return acd_agent_offline(self.engine, ticks_of(t), agent)
 
     def contact_queued(self, double t, int queue, *, id=None, double priority=0.0, queued_at=None, int preferred=-1,
-                       steps=None, tiers=None, values=None, int customer=-1):
-        """Returns (code, slot). ``steps``: [(seconds or None, {skill: level})]; ``tiers``: (min, max, [(after, min,
-        max)]) with None for an open bound; ``values``: {agent index: value}; ``customer``: see :meth:`customers`.
-        """
-        cdef Engine* e = self.engine
+                       tuple wish=(-1, -1, -1), int customer=-1):
+        """Returns (code, slot). ``wish``: of :meth:`wish`; ``customer``: see :meth:`customers`."""
         cdef Queued_C spec
         cdef int32_t slot
-        cdef int code
         acd_queued_defaults(&spec, -1 if id is None else id, queue)
         spec.priority = priority
         spec.preferred = preferred
         spec.customer = customer
+        spec.steps, spec.tiers, spec.values = wish
         if queued_at is not None:
             spec.queued_at = ticks_of(queued_at)
-        try:
-            if steps is not None:
-                spec.steps = self.plan(steps)
-            if tiers is not None:
-                spec.tiers = store(&e.windows, window_numbers(tiers))
-            if values is not None:
-                spec.values = store(&e.pair_values, value_numbers(values))
-            code = acd_contact_queued(e, ticks_of(t), &spec, &slot)
-        finally:
-            if spec.steps >= 0:
-                plan_drop(e, spec.steps)
-            if spec.tiers >= 0:
-                intern_drop(&e.windows, spec.tiers)
-            if spec.values >= 0:
-                intern_drop(&e.pair_values, spec.values)
-        return code, slot
+        return acd_contact_queued(self.engine, ticks_of(t), &spec, &slot), slot
 
     def contact_left(self, double t, int slot):
         return acd_contact_left(self.engine, ticks_of(t), slot)
@@ -293,18 +286,20 @@ cdef class Router:
         }
 
     def agent(self, int agent):
-        """An agent, as a dict; contacts are slots."""
+        """An agent, as a dict; contacts are slots, in the order in which they came."""
         cdef Engine* e = self.engine
         cdef Agent* a = &e.agents[agent]
         cdef int32_t link = a.links
         offered, connected = [], []
         while link >= 0:
-            (connected if e.links[link].connected else offered).append(e.links[link].contact)
+            slot = e.links[link].contact
+            (connected if e.links[link].connected else offered).append((e.contacts[slot].seq, slot))
             link = e.links[link].next_of_agent
         return {
             "presence": AGENT_STATES[a.presence], "state": AGENT_STATES[a.shown], "since": seconds(a.since), "idle_since": seconds(a.idle_since),
-            "handled": a.handled, "misses": a.misses, "available": a.available, "offered": sorted(offered),
-            "connected": sorted(connected), "held": [a.held[c] for c in range(CHANNELS)],
+            "handled": a.handled, "misses": a.misses, "available": a.available,
+            "offered": [slot for _, slot in sorted(offered)], "connected": [slot for _, slot in sorted(connected)],
+            "held": [a.held[c] for c in range(CHANNELS)],
             "wrap_until": seconds(a.wrap_until) if a.wrapping else None,
             "retry_until": seconds(a.retry_until) if a.tm_retry >= 0 else None,
         }
@@ -396,7 +391,148 @@ cdef class Router:
         """The index is for someone else from now on."""
         self.engine.last_served[customer] = -1
 
+    def wish(self, steps, tiers, values):
+        """Intern what a contact brings: ``steps`` [(seconds or None, {skill: level})]; ``tiers`` (min, max, [(after, min,
+        max)]) with None for an open bound; ``values`` {agent index: value}; each may be None. Returns their ids, for
+        :meth:`contact_queued`, good until :meth:`unwish`."""
+        cdef Engine* e = self.engine
+        return (
+            -1 if steps is None else self.plan(steps),
+            -1 if tiers is None else store(&e.windows, window_numbers(tiers)),
+            -1 if values is None else store(&e.pair_values, value_numbers(values)),
+        )
+
+    def unwish(self, tuple wish):
+        """No contact will be queued with these ids any more."""
+        cdef Engine* e = self.engine
+        cdef int32_t steps, tiers, values
+        steps, tiers, values = wish
+        if steps >= 0:
+            plan_drop(e, steps)
+        if tiers >= 0:
+            intern_drop(&e.windows, tiers)
+        if values >= 0:
+            intern_drop(&e.pair_values, values)
+
     def plan(self, steps):
         """Intern a plan of requirements: [(seconds or None, {skill: level})], or {skill: level} for ever. Returns its id
         for ``Queued_C.steps``; it stays as long as the engine."""
         return plan_store(self.engine, self.skills, steps)
+
+    # -- the state as rows, and back: see acd_snapshot.pxd
+
+    def clock(self):
+        """(now, seq, entered, ended, the four words of the random numbers): what is not of a contact or an agent."""
+        cdef Engine* e = self.engine
+        return (e.now, e.seq, e.counts.entered, e.counts.ended, e.rng.s0, e.rng.s1, e.rng.s2, e.rng.s3)
+
+    def agent_rows(self):
+        """dtype AGENT_ROW, one an agent, in the order of the center."""
+        cdef Engine* e = self.engine
+        cdef int32_t a
+        out = np.empty(e.n_agents, dtype=AGENT_ROW)
+        cdef AgentRow_C[::1] rows = out
+        for a in range(e.n_agents):
+            agent_row(e, a, &rows[a])
+        return out
+
+    def contact_rows(self):
+        """(dtype CONTACT_ROW, slots int32), one a contact, in the order in which they came. ``excluded`` names a set of
+        :meth:`exclusion`, ``wish`` is -1."""
+        cdef Engine* e = self.engine
+        cdef int32_t slot
+        cdef int32_t n = 0
+        found = np.empty(e.live_contacts, dtype=CONTACT_ROW)
+        where = np.empty(e.live_contacts, dtype=np.int32)
+        cdef ContactRow_C[::1] rows = found
+        cdef int32_t[::1] slots = where
+        for slot in range(e.n_contacts):
+            if e.contacts[slot].state != FREE:
+                contact_row(e, slot, &rows[n])
+                slots[n] = slot
+                n += 1
+        order = np.argsort(found["seq"])
+        return found[order], where[order]
+
+    def link_rows(self):
+        """dtype LINK_ROW, one for each contact that an agent holds; ``contact`` is its slot."""
+        cdef Engine* e = self.engine
+        cdef int32_t slot
+        cdef int32_t n = 0
+        for slot in range(e.n_contacts):
+            if e.contacts[slot].state != FREE:
+                n += contact_links(e, slot, NULL)
+        out = np.empty(n + 1, dtype=LINK_ROW)  # one more, so that there is a first
+        cdef LinkRow_C[::1] rows = out
+        n = 0
+        for slot in range(e.n_contacts):
+            if e.contacts[slot].state != FREE:
+                n += contact_links(e, slot, &rows[n])
+        return out[:n]
+
+    def exclusion(self, int id):
+        """The agents of an interned set."""
+        cdef const Interned* found = &self.engine.exclusions.items[id]
+        return [found.data[i] for i in range(found.n)]
+
+    def served_last(self):
+        """int32: for every customer the agent who had them last, or -1."""
+        cdef Engine* e = self.engine
+        cdef int32_t i
+        return np.array([e.last_served[i] for i in range(e.customers_room)], dtype=np.int32)
+
+    def offered_last(self):
+        """int32: for every queue the agent to whom it offered last, or -1."""
+        cdef Engine* e = self.engine
+        cdef int32_t i
+        return np.array([e.queues[i].last_agent for i in range(e.n_queues)], dtype=np.int32)
+
+    def restore(self, tuple clock, agents, contacts, links, exclusions, wishes, const int32_t[::1] served_last,
+                const int32_t[::1] offered_last):
+        """Fill an engine in which nothing has happened yet with rows that have been checked; ``exclusions``: lists of
+        agents, the first of them empty; ``wishes``: ids of :meth:`wish`; links name contacts by their row. Returns
+        ACD_OK or a negative code."""
+        cdef Engine* e = self.engine
+        cdef const AgentRow_C[::1] agent_rows = agents
+        cdef const ContactRow_C[::1] contact_rows = contacts
+        cdef const LinkRow_C[::1] link_rows = links
+        cdef const Wish_C[::1] wish_rows = np.array(wishes, dtype=WISH_ROW)
+        cdef int32_t[::1] sets = np.array([store(&e.exclusions, list(one)) for one in exclusions], dtype=np.int32)
+        cdef int32_t[::1] slots = np.empty(len(contacts), dtype=np.int32)
+        cdef Py_ssize_t i
+        cdef int code = ACD_OK
+        e.now, e.seq, e.counts.entered, e.counts.ended, e.rng.s0, e.rng.s1, e.rng.s2, e.rng.s3 = clock
+        for i in range(served_last.shape[0]):
+            e.last_served[i] = served_last[i]
+        for i in range(offered_last.shape[0]):
+            e.queues[i].last_agent = offered_last[i]
+        with nogil:
+            for i in range(agent_rows.shape[0]):
+                agent_restore(e, <int32_t>i, &agent_rows[i])
+            for i in range(contact_rows.shape[0]):
+                slots[i] = contact_restore(
+                    e, &contact_rows[i], sets[contact_rows[i].excluded],
+                    &wish_rows[contact_rows[i].wish] if contact_rows[i].wish >= 0 else NULL,
+                )
+                if slots[i] < 0:
+                    code = slots[i]
+                    break
+            for i in range(link_rows.shape[0] if code == ACD_OK else 0):
+                link_restore(e, slots[link_rows[i].contact], &link_rows[i])
+            for i in range(agent_rows.shape[0]):
+                agent_settle(e, <int32_t>i)
+        for i in range(sets.shape[0]):
+            intern_drop(&e.exclusions, sets[i])
+        return ACD_NO_MEMORY if e.out_of_memory else code
+
+    def settled(self):
+        """Nobody waits whom somebody could take: no matching round is due."""
+        nothing_dirty(self.engine)
+
+    def retire(self, int agent):
+        """The center no longer has this agent."""
+        agent_retire(self.engine, agent)
+
+    def evict(self, int slot):
+        """The center no longer has this contact's queue."""
+        contact_evict(self.engine, slot)

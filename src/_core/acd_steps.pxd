@@ -16,7 +16,10 @@ from cordboard._core.acd_timers cimport timer_stop
 from cordboard._core.acd_types cimport *
 
 cdef inline int on_advance(Engine* e, int64_t t) noexcept nogil:
-    return come_to(e, t)
+    cdef int code = come_to(e, t)
+    if code < 0:
+        return code
+    return match(e)  # nothing to do but after a change of the center
 
 cdef inline int64_t on_next_timer(const Engine* e) noexcept nogil:
     return e.timers[0].due if e.n_timers > 0 else NEVER

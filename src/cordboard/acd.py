@@ -45,12 +45,17 @@ import numpy.typing as npt
 
 from cordboard._core.acd import AGENTS_MAX, CODES, EFFECT, EFFECTS, EVENT, REASONS, Router
 from cordboard.acd_eligibility import eligibility
+from cordboard.acd_snapshot import decode, encode
+from cordboard.acd_state import Change, Loaded, fill, snapshot_of
+from cordboard.acd_wishes import Customers, Wishes
 from cordboard.center import Center
 from cordboard.errors import (
+    CordboardError,
     DuplicateError,
     EventError,
     JournalError,
     LimitError,
+    SnapshotError,
     StaleEventError,
     UnknownNameError,
     Where,
@@ -63,6 +68,7 @@ if TYPE_CHECKING:
 __all__ = ["EFFECT", "EVENT", "Acd"]
 
 Effect = dict[str, Any]
+_NO_WISH = (-1, -1, -1)
 GONE_MAX = 10_000  # names of contacts that are gone, remembered to tell "too late" from "unknown"
 
 _KEYS = {  # strategy -> what `why.value` is
@@ -117,21 +123,28 @@ class Acd:
         max_contacts: int = 1_000_000,
         max_customers: int = 100_000,
     ) -> None:
-        if len(center.agents) > AGENTS_MAX:
-            raise LimitError(f"{len(center.agents)} agents are too many for one engine", AGENTS_MAX, "Shard them")
-        self.center = center
-        self._router = Router(center, seed=seed, explain=explain, max_contacts=max_contacts, index_ids=True)
+        self._open(center, center, seed, explain, max_contacts, max_customers)
+
+    def _open(
+        self, center: Center, floor: Center, seed: int, explain: bool, max_contacts: int, max_customers: int
+    ) -> None:
+        """``floor``: the center, and behind its agents and queues those who are gone but still have contacts."""
+        if len(floor.agents) > AGENTS_MAX:
+            raise LimitError(f"{len(floor.agents)} agents are too many for one engine", AGENTS_MAX, "Shard them")
+        self.center, self._floor = center, floor
+        self.loaded: Loaded | None = None
+        self._router = Router(floor, seed=seed, explain=explain, max_contacts=max_contacts, index_ids=True)
         self._max_contacts = max_contacts
         self._explain = explain
         self._agents = {agent.name: i for i, agent in enumerate(center.agents)}
         self._queues = {queue.name: i for i, queue in enumerate(center.queues)}
-        self._agent_names = [agent.name for agent in center.agents]
-        self._queue_names = [queue.name for queue in center.queues]
+        self._agent_names = [agent.name for agent in floor.agents]
+        self._queue_names = [queue.name for queue in floor.queues]
         self._slots: dict[str, int] = {}
         self._names: dict[int, str] = {}
-        self._wishes: dict[int, Mapping[str, Any]] = {}  # contact_queued of contacts that asked for something special
+        self._wishes = Wishes(self._router, self._agents)
         self._gone: OrderedDict[str, None] = OrderedDict()
-        self._customers = _Customers(self._router, max_customers)
+        self._customers = Customers(self._router, max_customers)
         self._arriving = ""  # a contact that is rejected on arrival has no slot to be named by
         self._waits: WaitEstimator | None = None
         self._handlers: dict[str, Callable[[float, dict[str, Any]], int]] = {
@@ -202,6 +215,43 @@ class Acd:
         """When something happens by itself next, seconds, or None."""
         return self._router.next_timer()
 
+    # ---- the whole state
+
+    def dump(self) -> bytes:
+        """The state as bytes, for :meth:`load`. Between two events only. See ``cordboard.acd_snapshot``."""
+        return encode(snapshot_of(self))
+
+    @classmethod
+    def load(
+        cls,
+        center: Center,
+        dump: bytes,
+        *,
+        explain: bool = True,
+        max_contacts: int = 1_000_000,
+        max_customers: int = 100_000,
+    ) -> Acd:
+        """An Acd in the state of a dump. With the center of the dump every later effect is what it would have been.
+
+        With another center everything keeps its place: contacts their arrival, order, priority, and who refused them;
+        agents their state and idle time; open offers their time. New agents are offline. Changed skills, levels and
+        strategies hold at once: a matching round follows with the next event (``advance`` to now is enough). What
+        the center no longer has: :attr:`loaded` says what became of it.
+
+        SnapshotError if the bytes are no dump, or damaged; LimitError if the bounds are too small for it.
+        """
+        change = Change(center, decode(dump))
+        acd = cls.__new__(cls)
+        acd._open(center, change.floor(), 0, explain, max_contacts, max_customers)
+        try:
+            acd.loaded = fill(acd, change)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            if isinstance(error, CordboardError):
+                raise
+            what = f"the dump does not make sense: {type(error).__name__}: {error}"
+            raise SnapshotError(what, hint="Take an earlier one") from error
+        return acd
+
     # ---- how things stand
 
     def counts(self) -> dict[str, int]:
@@ -230,7 +280,7 @@ class Acd:
         at which that filter changes if nothing else happens, or None. Details of the filter stand beside it.
         """
         slot = self._find(contact)
-        return eligibility(self.center, self._router, slot, self._wishes.get(slot, {}))
+        return eligibility(self._floor, self._router, slot, self._wishes.fields(slot))[: len(self.center.agents)]
 
     def estimate_wait(self, contact: str | int) -> WaitEstimate:
         """How long a waiting contact will still wait, seconds: mean, p50 and p90. See :meth:`learn_waits`."""
@@ -247,19 +297,32 @@ class Acd:
 
     def state(self) -> dict[str, Any]:
         """Everything a wallboard shows: queues with counts and the longest wait, agents with state and contacts."""
-        queues = {name: self.queue_state(name) for name in self._queue_names}
-        agents = {name: self.agent_state(name) for name in self._agent_names}
+        center = self.center
+        queues = {name: self._queue_row(i) for i, name in enumerate(self._queue_names)}
+        agents = {name: self._agent_row(i) for i, name in enumerate(self._agent_names)}
+        for name in self._queue_names[len(center.queues) :]:  # gone from the center
+            if not queues[name]["connected"]:
+                del queues[name]
+        for name in self._agent_names[len(center.agents) :]:
+            if not agents[name]["contacts"]:
+                del agents[name]
         return {"t": self.now, "counts": self.counts(), "queues": queues, "agents": agents}
 
     def queue_state(self, queue: str) -> dict[str, Any]:
         """One queue as ``state`` shows it."""
-        row = self._router.queue(self._known(self._queues, queue, "queue"))
-        oldest = row.pop("oldest")
-        return {**row, "longest_wait": 0.0 if oldest is None else self.now - oldest}
+        return self._queue_row(self._known(self._queues, queue, "queue"))
 
     def agent_state(self, agent: str) -> dict[str, Any]:
         """One agent as ``state`` shows it. ``presence``: ready, away or offline, whatever else it does."""
-        row = self._router.agent(self._known(self._agents, agent, "agent"))
+        return self._agent_row(self._known(self._agents, agent, "agent"))
+
+    def _queue_row(self, index: int) -> dict[str, Any]:
+        row = self._router.queue(index)
+        oldest = row.pop("oldest")
+        return {**row, "longest_wait": 0.0 if oldest is None else self.now - oldest}
+
+    def _agent_row(self, index: int) -> dict[str, Any]:
+        row = self._router.agent(index)
         held = row["connected"] + row["offered"]
         first = self._router.contact(held[0]) if held else None
         return {
@@ -291,45 +354,36 @@ class Acd:
         if name in self._slots:
             return CODES["duplicate_contact"]
         queue = self._queues[event["queue"]]
+        wish = None
         if len(event) == 4:
             code, slot = self._router.contact_queued(t, queue)
         else:
-            code, slot = self._router.contact_queued(t, queue, **self._wished(event))
+            wish = self._wishes.find(event)
+            preferred = event.get("preferred_agent")
+            code, slot = self._router.contact_queued(
+                t,
+                queue,
+                priority=event.get("priority", 0.0),
+                queued_at=event.get("queued_at"),
+                preferred=-1 if preferred is None else self._agents[preferred],
+                customer=self._customers.index(event.get("customer")),
+                wish=_NO_WISH if wish is None else wish.ids,
+            )
         if slot >= 0:
             self._slots[name] = slot
             self._names[slot] = name
             self._gone.pop(name, None)
             if len(event) > 4:
-                self._wishes[slot] = event
                 self._customers.enters(slot, event.get("customer"))
+            if wish is not None:
+                self._wishes.enters(slot, wish)
         elif code == 0:  # rejected on arrival
             self._remember(name)
+        if slot < 0 and wish is not None:
+            self._wishes.release(wish)
         self._arriving = name
         return code
 
-    def _wished(self, event: dict[str, Any]) -> dict[str, Any]:
-        """The optional fields of contact_queued as the router wants them."""
-        steps, requires = event.get("steps"), event.get("requires")
-        plan = None
-        if steps is not None:
-            plan = [(step.get("for"), step.get("requires", {})) for step in steps]
-        elif requires is not None:
-            plan = [(None, requires)]
-        tiers = None
-        if "min_tier" in event or "max_tier" in event or "tier_rules" in event:
-            rules = [(r["after"], r.get("min_tier"), r.get("max_tier")) for r in event.get("tier_rules", ())]
-            tiers = (event.get("min_tier"), event.get("max_tier"), rules)
-        values = event.get("values")
-        preferred = event.get("preferred_agent")
-        return {
-            "priority": event.get("priority", 0.0),
-            "queued_at": event.get("queued_at"),
-            "preferred": -1 if preferred is None else self._agents[preferred],
-            "steps": plan,
-            "tiers": tiers,
-            "values": None if values is None else {self._agents[agent]: value for agent, value in values.items()},
-            "customer": self._customers.index(event.get("customer")),
-        }
 
     # ---- names
 
@@ -452,7 +506,7 @@ class Acd:
     def _forget(self) -> None:
         """Let go of the names of contacts that are gone."""
         for slot in self._router.freed():
-            self._wishes.pop(slot, None)
+            self._wishes.leaves(slot)
             self._customers.leaves(slot)
             name = self._names.pop(slot, None)
             if name is not None:
@@ -463,52 +517,3 @@ class Acd:
         self._gone[name] = None
         if len(self._gone) > GONE_MAX:
             self._gone.popitem(last=False)
-
-
-class _Customers:
-    """Numbers for customers, so that the router can remember who served them last. Bounded: of those without a contact
-    in the center, the one seen longest ago is forgotten first."""
-
-    def __init__(self, router: Router, limit: int) -> None:
-        self._router, self._limit = router, limit
-        self._numbers: OrderedDict[str, int] = OrderedDict()
-        self._here: dict[str, int] = {}  # contacts in the center
-        self._of: dict[int, str] = {}  # slot -> customer
-        self._free: list[int] = []
-
-    def index(self, customer: str | None) -> int:
-        if customer is None:
-            return -1
-        number = self._numbers.get(customer)
-        if number is None:
-            if len(self._numbers) >= self._limit:
-                self._drop_oldest()
-            number = self._free.pop() if self._free else len(self._numbers)
-            self._numbers[customer] = number
-            self._router.customers(_power_of_two_above(number))
-        self._numbers.move_to_end(customer)
-        return number
-
-    def enters(self, slot: int, customer: str | None) -> None:
-        if customer is not None:
-            self._of[slot] = customer
-            self._here[customer] = self._here.get(customer, 0) + 1
-
-    def leaves(self, slot: int) -> None:
-        customer = self._of.pop(slot, None)
-        if customer is not None:
-            self._here[customer] -= 1
-            if self._here[customer] == 0:
-                del self._here[customer]
-
-    def _drop_oldest(self) -> None:
-        for customer in self._numbers:
-            if customer not in self._here:
-                number = self._numbers.pop(customer)
-                self._router.forget_customer(number)
-                self._free.append(number)
-                return
-
-
-def _power_of_two_above(number: int) -> int:
-    return 1 << max(int(number).bit_length(), 6)

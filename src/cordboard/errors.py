@@ -11,7 +11,8 @@
     │   │   ├── UnknownNameError             an agent, queue, contact ... that does not exist
     │   │   └── StaleEventError              it was true once: an offer withdrawn, a contact gone
     │   ├── DataError                        records for importing or learning
-    │   └── ModelFileError                   a model file: damaged, or of another schema
+    │   ├── ModelFileError                   a model file: damaged, or of another schema
+    │   └── SnapshotError                    a dump of the engine: damaged, or of another version
     ├── LimitError(what, limit)              a bound was reached; nothing was changed
     ├── AccessError(reason, what)            somebody asks for what is not theirs; nothing was changed
     │   ├── UnauthenticatedError             nobody knows who asks: no token or certificate, or one that does not hold
@@ -143,6 +144,10 @@ class DataError(InputError):
 
 class ModelFileError(InputError):
     """A model file that is damaged or was made for another feature schema."""
+
+
+class SnapshotError(InputError):
+    """A dump of the engine's state that is damaged, or that this version can't read."""
 
 
 class LimitError(CordboardError):

@@ -1,0 +1,297 @@
+"""From an :class:`~cordboard.acd.Acd` to a snapshot, and from a snapshot to an Acd, of the same center or another one.
+
+Where the center has changed everything keeps its place. What the new center no longer has stays beside it as long as it
+is needed: an agent with conversations, who can take nothing, and a queue with conversations that nobody enters. Such
+agents and queues stand behind those of the center, so that they have places like all others; no event can name them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cordboard._core.acd import AGENT_ROW, CODES
+from cordboard.acd_snapshot import (
+    Rows,
+    Snapshot,
+    center_digest,
+    numbered_by_first,
+    renumbered,
+    sets_of,
+)
+from cordboard.center import Agent, Center, Queue
+from cordboard.errors import LimitError
+
+if TYPE_CHECKING:
+    from cordboard.acd import Acd
+
+Effect = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What came of loading a dump.
+
+    ``effects`` happened because the center has changed, at the time of the dump and in this order: offers of agents who
+    are gone withdrawn, their wrap-ups ended, contacts of queues that are gone expired to where those overflowed (or
+    out of the center). ``talking``: agents who are gone -> the contacts with whom they still talk.
+    """
+
+    same_center: bool
+    effects: tuple[Effect, ...] = ()
+    agents_gone: tuple[str, ...] = ()
+    agents_new: tuple[str, ...] = ()
+    queues_gone: tuple[str, ...] = ()
+    queues_new: tuple[str, ...] = ()
+    talking: Mapping[str, tuple[str | int, ...]] | None = None
+
+
+# ---- out
+
+
+def snapshot_of(acd: Acd) -> Snapshot:
+    """The present state of an Acd."""
+    router = acd._router
+    contacts, slots = router.contact_rows()
+    place = np.full(int(slots.max()) + 1 if len(slots) else 0, -1, dtype=np.int32)
+    place[slots] = np.arange(len(slots), dtype=np.int32)
+    links = router.link_rows()
+    links["contact"] = renumbered(links["contact"], place)
+    links = links[np.lexsort((links["agent"], links["contact"]))]
+    listed = slots.tolist()
+    contacts["wish"], wishes = _wishes_of(acd, listed)
+    own = contacts["excluded"] > 0
+    contacts["excluded"][own], sets = _sets_numbered(contacts["excluded"][own])
+    members = [router.exclusion(number) for number in sets]
+    customers, numbers = acd._customers.listed(listed)
+    served = router.served_last()
+    rank = np.full(len(served), -1, dtype=np.int32)
+    rank[numbers] = np.arange(len(numbers), dtype=np.int32)
+    contacts["customer"] = renumbered(contacts["customer"], rank)
+    agents, agent_places = _needed(len(acd.center.agents), len(acd._agent_names), links["agent"])
+    queues, queue_places = _needed(len(acd.center.queues), len(acd._queue_names), contacts["queue"])
+    links["agent"] = renumbered(links["agent"], agent_places)
+    contacts["queue"] = renumbered(contacts["queue"], queue_places)
+    rows = {
+        "agents": router.agent_rows()[agents],
+        "contacts": contacts,
+        "links": links,
+        "set_sizes": np.array([0, *map(len, members)]),
+        "set_members": np.array([agent for one in members for agent in one], dtype=np.int32),
+        "served_last": served[numbers],
+        "offered_last": router.offered_last()[: len(acd.center.queues)],
+    }
+    names = acd._names
+    texts = {
+        "names": [names[slot] for slot in listed if slot in names],
+        "gone": list(acd._gone),
+        "customers": customers,
+    }
+    said = [acd._floor.queues[i] for i in queues]
+    told = [{"name": q.name, "channel": q.channel, "wrap_up": q.wrap_up, "overflow": q.overflow} for q in said]
+    named = [acd._agent_names[i] for i in agents]
+    return Snapshot(center_digest(acd.center), router.clock(), named, told, wishes, rows, texts)
+
+
+def _wishes_of(acd: Acd, slots: list[int]) -> tuple[list[int], list[dict[str, Any]]]:
+    """For each contact the number of what it asked for, or -1; and what was asked for, in the order of the contacts."""
+    of = acd._wishes.of
+    numbers: dict[int, int] = {}
+    wishes: list[dict[str, Any]] = []
+    found = []
+    for slot in slots:
+        wish = of.get(slot)
+        if wish is None:
+            found.append(-1)
+            continue
+        number = numbers.setdefault(id(wish), len(wishes))
+        if number == len(wishes):
+            wishes.append(wish.fields)
+        found.append(number)
+    return found, wishes
+
+
+def _sets_numbered(ids: Rows) -> tuple[Rows, list[int]]:
+    """Set 0 is the empty one; the others are numbered in the order in which the contacts need them."""
+    numbers, sets = numbered_by_first(ids)
+    return numbers + 1, sets
+
+
+def _needed(center: int, known: int, used: Rows) -> tuple[list[int], Rows]:
+    """The places of the center's own and of those beside it that are still used; and the new place of every old one."""
+    beside = np.unique(used[used >= center]).tolist()
+    places = np.full(known, -1, dtype=np.int32)
+    kept = [*range(center), *beside]
+    places[kept] = np.arange(len(kept), dtype=np.int32)
+    return kept, places
+
+
+# ---- in
+
+
+class Change:
+    """Which agents and queues of a snapshot a center has, and who stands beside it for what goes on without it."""
+
+    def __init__(self, center: Center, snapshot: Snapshot) -> None:
+        self.center, self.snapshot = center, snapshot
+        rows = snapshot.rows
+        held = np.bincount(rows["links"]["agent"], minlength=len(snapshot.agents)) > 0
+        busy = held | (rows["agents"]["wrap_until"] >= 0)
+        known = {agent.name: i for i, agent in enumerate(center.agents)}
+        self.agents_gone = [name for name in snapshot.agents if name not in known]
+        old = frozenset(snapshot.agents)
+        self.agents_new = [agent.name for agent in center.agents if agent.name not in old]
+        self.agents: list[str] = [
+            name for name, needed in zip(snapshot.agents, busy.tolist(), strict=True) if needed and name not in known
+        ]
+        known |= {name: len(center.agents) + i for i, name in enumerate(self.agents)}
+        self.agent_places = np.array([known.get(name, -1) for name in snapshot.agents], dtype=np.int32)
+        self._queues()
+
+    def _queues(self) -> None:
+        center, said = self.center, {queue["name"]: queue for queue in self.snapshot.queues}
+        known = {queue.name: i for i, queue in enumerate(center.queues)}
+        self.queues_gone = [name for name in said if name not in known]
+        self.queues_new = [queue.name for queue in center.queues if queue.name not in said]
+        used = np.bincount(self.snapshot.rows["contacts"]["queue"], minlength=len(said)).tolist()
+        self.queues: list[Queue] = []
+        for needed, (name, queue) in zip(used, said.items(), strict=True):
+            if needed and name not in known:
+                to = overflow_of(name, said, known)
+                self.queues.append(Queue(name, queue["channel"], wrap_up=queue["wrap_up"], overflow=to))
+        known |= {queue.name: len(center.queues) + i for i, queue in enumerate(self.queues)}
+        self.queue_places = np.array([known.get(name, -1) for name in said], dtype=np.int32)
+
+    def floor(self) -> Center:
+        """The center with those beside it: they have no skills, queues, channels or wrap-up of their own."""
+        beside = tuple(Agent(name, queues={}, capacity={}, wrap_up=0.0) for name in self.agents)
+        if not beside and not self.queues:
+            return self.center
+        agents, queues = (*self.center.agents, *beside), (*self.center.queues, *self.queues)
+        return Center(queues, agents, self.center.order, self.center.time_zone, self.center.reserves)
+
+
+def overflow_of(name: str, said: Mapping[str, Mapping[str, Any]], known: Mapping[str, int]) -> str | None:
+    """Where the contacts of a queue that is gone go: along the overflows that the queues had, to one that exists."""
+    seen: set[str] = set()
+    while name not in known:
+        seen.add(name)
+        to = said.get(name, {}).get("overflow")
+        if to is None or to in seen:
+            return None
+        name = to
+    return name
+
+
+def fill(acd: Acd, change: Change) -> Loaded:
+    """Bring an Acd in which nothing has happened yet into the state of a snapshot."""
+    snapshot, router = change.snapshot, acd._router
+    rows = snapshot.rows
+    contacts, links = rows["contacts"], rows["links"]
+    if len(contacts) > acd._max_contacts:
+        raise LimitError(f"the dump has {len(contacts)} contacts", acd._max_contacts, "Raise max_contacts")
+    agent_places = change.agent_places
+    contacts["preferred"] = renumbered(contacts["preferred"], _own(agent_places, acd))
+    contacts["queue"] = renumbered(contacts["queue"], change.queue_places)
+    links["agent"] = renumbered(links["agent"], agent_places)
+    own = _own(agent_places, acd).tolist()
+    served = renumbered(rows["served_last"], _own(agent_places, acd))
+    found = [acd._wishes.find(fields) for fields in snapshot.wishes]
+    wishes = [(-1, -1, -1) if wish is None else wish.ids for wish in found]
+    _customers(acd, snapshot)
+    code = router.restore(
+        snapshot.clock,
+        _agent_rows(acd, change),
+        contacts,
+        links,
+        sets_of(rows["set_sizes"], rows["set_members"], own.__getitem__),
+        wishes,
+        served,
+        _offered_last(acd, change),
+    )
+    if code == CODES["no_memory"]:
+        raise MemoryError
+    _names(acd, snapshot, found)
+    same = snapshot.center == center_digest(change.center)
+    if same:
+        router.settled()
+        return Loaded(True)
+    return _changed(acd, change)
+
+
+def _own(places: Rows, acd: Acd) -> Rows:
+    """The new places of agents of the center; -1 for those who are gone, even if they still talk."""
+    return np.where(places < len(acd.center.agents), places, -1)
+
+
+def _agent_rows(acd: Acd, change: Change) -> Rows:
+    """In the order of the new center. A new agent is offline."""
+    rows = np.zeros(len(acd._agent_names), dtype=AGENT_ROW)
+    for key in ("busy_from", "wrap_until", "retry_until"):
+        rows[key] = -1
+    rows["since"] = change.snapshot.clock[0]
+    here = change.agent_places >= 0
+    rows[change.agent_places[here]] = change.snapshot.rows["agents"][here]
+    return rows
+
+
+def _offered_last(acd: Acd, change: Change) -> Rows:
+    """For round_robin. If that agent is gone: the one before it who is still there, so that the turn goes on."""
+    own = _own(change.agent_places, acd)
+    before = np.maximum.accumulate(np.where(own >= 0, np.arange(len(own)), -1)) if len(own) else own
+    last = np.full(len(acd._queue_names), -1, dtype=np.int32)
+    said = change.snapshot.rows["offered_last"]
+    for place, agent in zip(change.queue_places[: len(said)].tolist(), said.tolist(), strict=True):
+        if place >= 0 and agent >= 0 and before[agent] >= 0:
+            last[place] = own[before[agent]]
+    return last
+
+
+def _customers(acd: Acd, snapshot: Snapshot) -> None:
+    """Contacts come into slots 0, 1, ... in their order."""
+    names = snapshot.texts["customers"]
+    of = snapshot.rows["contacts"]["customer"]
+    acd._customers.restore(names, {int(slot): names[of[slot]] for slot in np.flatnonzero(of >= 0)})
+
+
+def _names(acd: Acd, snapshot: Snapshot, wishes: list[Any]) -> None:
+    contacts = snapshot.rows["contacts"]
+    names = snapshot.texts["names"]
+    slots = np.flatnonzero(contacts["id"] < 0).tolist()
+    acd._names = dict(zip(slots, names, strict=True))
+    acd._slots = dict(zip(names, slots, strict=True))
+    acd._gone.update(dict.fromkeys(snapshot.texts["gone"]))
+    for slot in np.flatnonzero(contacts["wish"] >= 0).tolist():
+        acd._wishes.enters(slot, wishes[contacts["wish"][slot]])
+    for wish in wishes:
+        if wish is not None:
+            acd._wishes.release(wish)  # a wish that nobody has
+
+
+def _changed(acd: Acd, change: Change) -> Loaded:
+    """Let go of what the new center no longer has."""
+    router = acd._router
+    for place in range(len(acd.center.agents), len(acd._agent_names)):
+        router.retire(place)
+    lost = np.flatnonzero(change.snapshot.rows["contacts"]["queue"] >= len(acd.center.queues)).tolist()
+    for slot in lost:
+        router.evict(slot)
+    effects = tuple(acd._effects())
+    talking: dict[str, tuple[str | int, ...]] = {}
+    for place in range(len(acd.center.agents), len(acd._agent_names)):
+        held = router.agent(place)["connected"]
+        if held:
+            talking[acd._agent_names[place]] = tuple(acd._name(slot) for slot in held)
+    return Loaded(
+        False,
+        effects,
+        tuple(change.agents_gone),
+        tuple(change.agents_new),
+        tuple(change.queues_gone),
+        tuple(change.queues_new),
+        talking,
+    )
+
