@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "token": ("keys, and the tokens that callers show", "密钥与调用者令牌"),
     "records": ("rebuild, show and export the records of a journal", "重建、显示、导出记录"),
     "serve": ("a center at work, with its gRPC services", "运行中心及其 gRPC 服务"),
+    "webhooks": ("how webhooks are, and their dead letters", "Webhook 状态与死信"),
     "demo": ("a center at work for one simulated day", "演示：一个中心的一天"),
 }
 
