@@ -124,12 +124,14 @@ def test_rows_can_be_read_in_another_thread_while_more_are_written(store: Store)
     assert seen == list(range(1, 8_001))
 
 
-def test_the_latest_snapshots_are_kept_and_the_others_dropped(store: Store) -> None:
-    for revision in (10, 20, 30, 40):
-        store.put_snapshot(revision, "1.0", bytes([revision]) * 100_000, keep=2)
+def test_snapshots_are_kept_until_they_are_dropped(store: Store) -> None:
+    for revision in (10, 30, 20):
+        store.put_snapshot(revision, "1.0", bytes([revision]) * 100_000)
+    store.drop_snapshot(10)
+    store.drop_snapshot(11)
 
-    assert store.snapshots() == [(40, "1.0"), (30, "1.0")]
-    assert store.snapshot(30) == bytes([30]) * 100_000
+    assert store.snapshots() == [(30, "1.0"), (20, "1.0")]
+    assert store.snapshot(20) == bytes([20]) * 100_000
     with pytest.raises(StoreError):
         store.snapshot(10)
 

@@ -1,80 +1,99 @@
 """The core and the rows of a journal: what every replay does in the same way, now, after a crash, and for a history.
 
-A :class:`Core` takes row after row and makes entries of them. An event that the core refuses is an entry as well, with
-the error; so is nothing else. What a row does depends on the rows before it and on nothing else: no clock, no chance.
+A :class:`Core` takes row after row and makes entries of them. What a row does depends on the rows before it and on
+nothing else: no clock, no chance. So an event that the core refuses is refused again by every replay.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from cordboard.acd import Acd
-from cordboard.center import Agent, Center, Queue, Reserve, Step, Weights
+from cordboard.center import Center
 from cordboard.errors import CordboardError, EventError, LimitError
+from cordboard.live.center_json import center_record, encode, etag_of, record_center
 from cordboard.live.entry import Entry
 from cordboard.live.store import Row
 
 Event = dict[str, Any]
+Effect = dict[str, Any]
+
+CLOCK = '{"event":"clock"}'
 
 
-def encode(value: Mapping[str, Any]) -> str:
-    """JSON as the journal keeps it: one form for one value, so that texts can be compared."""
-    return _encode(value)
+class CoreError(Exception):
+    """The core failed on a row in a way that it should not; what state it is in is not known."""
+
+    def __init__(self, revision: int, cause: BaseException) -> None:
+        self.revision, self.cause = revision, cause
+        super().__init__(revision, cause)
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+@dataclass(frozen=True, slots=True)
+class CoreOptions:
+    """How the cores of one journal are made. ``skipped``: revision -> why it is left out by every replay."""
 
+    seed: int = 0
+    max_contacts: int = 1_000_000
+    max_customers: int = 100_000
+    explain: bool = True
+    learn_waits: bool = True
+    skipped: Mapping[int, str] = field(default_factory=dict)
 
-def center_text(center: Center) -> str:
-    """A center as JSON, for the journal. Its warnings are left out: they are about a file."""
-    record = dataclasses.asdict(center)
-    del record["warnings"]
-    return encode(record)
-
-
-def center_of(text: str) -> Center:
-    """The center of such a text."""
-    record = json.loads(text)
-    queues = [_queue(queue) for queue in record.pop("queues")]
-    agents = [Agent(**agent) for agent in record.pop("agents")]
-    reserves = [Reserve(**(rule | {"queues": tuple(rule["queues"])})) for rule in record.pop("reserves")]
-    return Center(tuple(queues), tuple(agents), reserves=tuple(reserves), **record)
-
-
-def _queue(record: dict[str, Any]) -> Queue:
-    steps = tuple(Step(**step) for step in record.pop("steps"))
-    weights = record.pop("weights")
-    return Queue(**record, steps=steps, weights=None if weights is None else Weights(**weights))
-
-
-def etag_of(center: Center) -> str:
-    """A short text that is another one for another center."""
-    return hashlib.sha256(center_text(center).encode()).hexdigest()[:32]
+    def bounds(self) -> dict[str, Any]:
+        return {"explain": self.explain, "max_contacts": self.max_contacts, "max_customers": self.max_customers}
 
 
 class Core:
-    """An Acd that is fed by rows. ``make`` gives a fresh Acd for a center."""
+    """An Acd that is fed by rows, at a revision of its journal."""
 
-    def __init__(self, center: Center, make: Callable[[Center], Acd], revision: int = 0) -> None:
-        self.acd = make(center)
-        self.revision = revision
-        self.ticks = 0
+    def __init__(self, acd: Acd, options: CoreOptions, revision: int = 0, ticks: int = 0) -> None:
+        self.acd, self.options = acd, options
+        self.revision, self.ticks = revision, ticks
+        self.etag = etag_of(acd.center)
+
+    @classmethod
+    def new(cls, center: Center, options: CoreOptions) -> Core:
+        """The core of an empty journal."""
+        acd = Acd(center, seed=options.seed, **options.bounds())
+        if options.learn_waits:
+            acd.learn_waits()
+        return cls(acd, options)
+
+    @classmethod
+    def load(cls, snapshot: bytes, options: CoreOptions) -> Core:
+        """The core of a snapshot. SnapshotError if it can't be used."""
+        head, _, dump = snapshot.partition(b"\n")
+        meta = json.loads(head)
+        acd = Acd.load(record_center(meta["center"]), dump, **options.bounds())
+        return cls(acd, options, meta["revision"], meta["ticks"])
+
+    def dump(self) -> bytes:
+        """A snapshot: a line of JSON with the center and the revision, and then the dump of the Acd."""
+        meta = {"revision": self.revision, "ticks": self.ticks, "center": center_record(self.acd.center)}
+        return encode(meta).encode() + b"\n" + self.acd.dump()
 
     def apply(self, row: Row, event: Event) -> Entry:
-        """Take the next row; ``event`` is what it says, with its ``t``."""
+        """Take the next row; ``event`` is what it says, with its ``t``. CoreError if the core is broken by it."""
         assert row.revision == self.revision + 1, (row.revision, self.revision)
-        self.revision = row.revision
-        self.ticks = row.ticks
-        effects: Iterable[dict[str, Any]]
+        effects: Iterable[Effect] = ()
         error: CordboardError | None = None
         try:
-            effects = self.acd.apply(event)
+            if row.revision in self.options.skipped:
+                why = self.options.skipped[row.revision]
+                error = EventError(f"the core failed on this event, and it was left out: {why}")
+            elif event["event"] == "center_changed":
+                effects = self._change_center(event)
+            else:
+                effects = self.acd.apply(event)
         except (EventError, LimitError) as refused:
             effects, error = refused.effects, refused.with_traceback(None)
+        except Exception as cause:
+            raise CoreError(row.revision, cause) from cause
+        self.revision, self.ticks = row.revision, row.ticks
         return Entry(row.revision, event["t"], event, tuple(effects), error, row.actor, row.request_id)
 
     def replay(self, rows: Iterable[Row]) -> Iterator[Entry]:
@@ -82,7 +101,26 @@ class Core:
         for row in rows:
             yield self.apply(row, event_of(row))
 
+    def _change_center(self, event: Event) -> list[Effect]:
+        """Go over to another center, with all contacts; first the timers of the old one, last a round of matching."""
+        t = event["t"]
+        fired = self.acd.advance(t)
+        try:
+            acd = Acd.load(record_center(event["center"]), self.acd.dump(), **self.options.bounds())
+        except (EventError, LimitError) as refused:
+            refused.effects = tuple(fired)
+            raise
+        self.acd = acd
+        self.etag = etag_of(acd.center)
+        told = acd.loaded.effects if acd.loaded is not None else ()
+        return [*fired, *told, *acd.advance(t)]
+
 
 def event_of(row: Row) -> Event:
     """The event of a row, with its time in seconds."""
     return {"t": row.ticks / 1e6, **json.loads(row.event)}
+
+
+def center_changed(center: Center) -> Event:
+    """The event that brings another center."""
+    return {"event": "center_changed", "center": center_record(center)}

@@ -15,9 +15,12 @@ from typing import Any, TypeVar
 from cordboard.acd import Acd
 from cordboard.center import UNFIT, Center
 from cordboard.errors import InputError, JournalError, UnavailableError, Where
-from cordboard.journal import NAME_CHARACTERS_MAX, check_event
+from cordboard.journal import NAME_CHARACTERS_MAX, check_event, tick
+from cordboard.live.archive import Archive
+from cordboard.live.center_json import encode, etag_of
 from cordboard.live.clock import EvenClock
-from cordboard.live.core import Core, Event, center_of, center_text, encode, etag_of, event_of
+from cordboard.live.core import Core, Event, center_changed
+from cordboard.live.drain import Drain
 from cordboard.live.entry import EngineState, Entry, Outcome
 from cordboard.live.hub import Hub, Subscription
 from cordboard.live.inbox import Inbox, Item, Look, Submission
@@ -25,22 +28,24 @@ from cordboard.live.settings import Settings
 from cordboard.live.store import Row, Store, make_store
 from cordboard.live.writer import Writer
 
+DRAIN_AT_ONCE = 250  # agents who are set away in one transaction
+
 T = TypeVar("T")
 
 
 class Engine:
     """A center, its journal and its one writer. Made by :meth:`open`; all methods may be called by any thread."""
 
-    def __init__(self, center: Center, settings: Settings, store: Store, clock: Callable[[], float] | None) -> None:
+    def __init__(self, settings: Settings, store: Store, clock: Callable[[], float] | None) -> None:
         self.settings = settings
-        self.center = center
-        self._store = store
+        self._archive = Archive(store, settings)
         self._even = EvenClock() if clock is None else None
-        self._clock: Callable[[], float] = self._even if clock is None else clock  # type: ignore[assignment]
+        self._clock: Callable[[], float] = clock or self._even or EvenClock()
         self._status = "recovering"
         self._hub = Hub(settings.history)
         self._inbox = Inbox(settings.queue_events)
-        self._old = ThreadPoolExecutor(1, "cordboard-history")
+        self._aside = ThreadPoolExecutor(1, "cordboard-aside")  # what may take long: old entries, writing snapshots
+        self._drain = Drain()
 
     @classmethod
     def open(
@@ -54,53 +59,41 @@ class Engine:
     ) -> Engine:
         """Open the journal of a tenant, or make it, and bring the center to where it was.
 
+        A journal keeps its center. ``center`` is taken over (as by ``change_center``) if it is another one than at the
+        last opening; so a change made while the engine ran is not undone by a restart with the file of before.
+
         ``clock``: seconds since the Unix epoch; None for the machine's, read so that jumps of it do no harm. ``store``:
         another place for the journal than the settings say. Raises StoreError if the journal can't be opened.
         """
-        engine = cls(center, settings, store or make_store(settings, tenant), clock)
+        engine = cls(settings, store or make_store(settings, tenant), clock)
         try:
-            engine._recover()
+            engine._recover(center)
         except BaseException:
-            engine._store.close()
+            engine._archive.store.close()
+            engine._aside.shutdown()
             raise
         engine._status = "serving"
         engine._writer.start()
         return engine
 
-    # ---- recovery
-
-    def _recover(self) -> None:
-        self._store.open()
-        made = self._store.fact("made")
-        if made is None:
-            facts = {"center": center_text(self.center), "made": encode(self._core_settings())}
-            self._store.set_facts(facts)
-        self._center_text = self._store.fact("center") or ""
-        self._made: dict[str, int] = json.loads(self._store.fact("made") or "{}")
-        core = self._core_at(0)
-        self._hub.begin(core.revision)
-        for row in self._store.rows(after=core.revision):
-            self._hub.publish([core.apply(row, event_of(row))])
+    def _recover(self, center: Center) -> None:
+        archive = self._archive
+        archive.begin(center)
+        core = archive.recover(self._hub)
         if self._even is not None:
             self._even.start_after(core.ticks / 1e6)
-        self.center = core.acd.center
+        archive.adopt(center, core, self._hub, max(core.ticks, tick(self._clock())))
+        self._snapshot_at = archive.kept
         self._writer = Writer(
-            self._store, core, self._hub, self._inbox, self._clock, self.settings.group_events, self._find_old
+            archive,
+            core,
+            self._hub,
+            self._inbox,
+            self._clock,
+            self.settings.group_events,
+            self._find_old,
+            self._after_round,
         )
-
-    def _core_settings(self) -> dict[str, int]:
-        own = self.settings
-        return {"seed": own.seed, "max_contacts": own.max_contacts, "max_customers": own.max_customers}
-
-    def _core_at(self, revision: int) -> Core:
-        """A core as it was at the latest point from which a replay can reach a revision."""
-        return Core(center_of(self._center_text), self._make_acd)
-
-    def _make_acd(self, center: Center) -> Acd:
-        acd = Acd(center, explain=self.settings.explain, **self._made)
-        if self.settings.learn_waits:
-            acd.learn_waits()
-        return acd
 
     # ---- events
 
@@ -132,31 +125,40 @@ class Engine:
         self._check_open()
         now = self._clock()
         checked = [_checked(event, now) for event in events]
-        for key, text in (("actor", actor), *(("request_id", id) for id in ids)):
-            if len(text) > NAME_CHARACTERS_MAX or UNFIT.search(text):
-                what = f"{len(text)} characters, or some that no name may have"
-                raise JournalError(
-                    what, Where(key=key), f"Give {NAME_CHARACTERS_MAX} at most, without control characters"
-                )
-        future: Future[Any] = Future()
+        if self._status == "draining" and any(event["event"] == "agent_ready" for event in checked):
+            raise UnavailableError("no agent can become ready", "draining")
+        _check_texts(actor, ids)
         texts = [encode(event) for event in checked]
-        self._put(
-            Submission([_own(e, x) for e, x in zip(checked, texts, strict=True)], texts, ids, actor, future, many)
-        )
-        return future
+        own = [_own(event, text) for event, text in zip(checked, texts, strict=True)]
+        return self._put(Submission(own, texts, ids, actor, Future(), many))
+
+    def change_center(
+        self, center: Center, *, etag: str = "", request_id: str = "", actor: str = ""
+    ) -> Future[Outcome]:
+        """Go over to another center without a restart: an event ``center_changed``, with all of it, in the journal.
+
+        Waiting contacts keep their arrival, place and priority; contacts of queues that are gone go where those
+        overflowed, or expire; conversations with agents who are gone go on; new agents are offline. ``etag``: of the
+        center that this is to change; the future raises ConflictError if it is another one by now.
+        """
+        self._check_open()
+        _check_texts(actor, [request_id])
+        event = center_changed(center)
+        text = encode(event)
+        new = etag_of(center)
+        return self._put(Submission([event], [text], [request_id], actor, Future(), False, etag, new))
 
     def read(self, look: Callable[[Acd], T]) -> Future[T]:
         """Call ``look`` with the core, between two events, on the writer's thread; after all that was submitted before.
 
         It must be quick and change nothing. What it raises, the future raises.
         """
-        future: Future[T] = Future()
-        self._put(Look(look, future))
-        return future
+        return self._put(Look(lambda core: look(core.acd), Future()))
 
-    def _put(self, item: Item) -> None:
+    def _put(self, item: Item) -> Future[Any]:
         if not self._inbox.put(item):
             raise UnavailableError("the engine is closed", "closed")
+        return item.future
 
     def _check_open(self) -> None:
         if self._writer.fault:
@@ -177,12 +179,7 @@ class Engine:
 
         Needs time, but not the writer's: it replays on a core of its own, in the thread of whoever asks.
         """
-        until = self.state.revision if until is None else until
-        core = self._core_at(after)
-        for row in self._store.rows(after=core.revision, until=until):
-            entry = core.apply(row, event_of(row))
-            if entry.revision > after:
-                yield entry
+        return self._archive.entries(after, self._hub.revision if until is None else until)
 
     def _find_old(self, row: Row, done: Callable[[Entry], None], failed: Callable[[BaseException], None]) -> None:
         def find() -> None:
@@ -191,20 +188,31 @@ class Engine:
             except BaseException as error:
                 failed(error)
 
-        self._old.submit(find)
+        self._aside.submit(find)
 
     def export(self) -> Iterator[dict[str, Any]]:
         """The events of the journal with their times, as ``cordboard replay`` takes them."""
-        for row in self._store.rows():
-            yield event_of(row)
+        return self._archive.export()
+
+    # ---- snapshots
+
+    def snapshot(self) -> int:
+        """Write a snapshot of how things are, and give its revision. The engine writes some by itself, too."""
+        revision, dump = self._put(Look(lambda core: (core.revision, core.dump()), Future())).result()
+        self._archive.keep(revision, dump)
+        return int(revision)
+
+    def _after_round(self, core: Core) -> None:
+        if core.revision - self._snapshot_at >= self.settings.snapshot_events:
+            self._snapshot_at = core.revision
+            self._aside.submit(self._archive.keep, core.revision, core.dump())
 
     # ---- how it is, and its end
 
     @property
     def state(self) -> EngineState:
         """How the engine is now."""
-        writer, status = self._writer, self._status
-        reason = ""
+        writer, status, reason = self._writer, self._status, ""
         if writer.fault and status != "closed":
             status, reason = "read-only", writer.fault
         off = 0.0 if self._even is None else self._even.off()
@@ -212,18 +220,43 @@ class Engine:
         return EngineState(status, reason, revision, self._hub.oldest, writer.core.ticks / 1e6, self._inbox.size, off)
 
     @property
+    def center(self) -> Center:
+        """The center as it is now."""
+        return self._writer.core.acd.center
+
+    @property
     def etag(self) -> str:
-        """Changes with the center."""
-        return etag_of(self.center)
+        """Changes with the center; for ``change_center``."""
+        return self._writer.core.etag
+
+    def drain(self, seconds: float) -> None:
+        """Come to rest: no new offers (every agent is set away, for the reason ``drain``; none can become ready), and then
+        wait until no conversation is open, ``seconds`` at most. Waiting contacts stay for the next process, and events
+        go on to be taken. Another call, of any thread, with fewer seconds hurries the first one.
+        """
+        self._drain.until(seconds)
+        self._status = "draining"
+        try:
+            away = self.read(_taking).result()
+            events = [{"event": "agent_away", "agent": agent, "reason": "drain"} for agent in away]
+            for start in range(0, len(events), DRAIN_AT_ONCE):
+                self.submit_many(events[start : start + DRAIN_AT_ONCE], actor="drain").result()
+            self._drain.wait(lambda: self.read(lambda acd: acd.counts()["connected"] == 0).result())
+        except UnavailableError:  # what can't be journaled offers nothing either
+            return
 
     def close(self) -> None:
-        """Take nothing more, finish what was submitted, and let go of the journal. May be called twice."""
+        """Take nothing more, finish what was submitted, write a snapshot, let go of the journal. May be called twice."""
         self._inbox.close()
         self._writer.join()
-        self._old.shutdown()
-        self._status = "closed"
-        self._hub.close()
-        self._store.close()
+        if self._status != "closed":
+            core = self._writer.core
+            if not self._writer.fault and core.revision > self._archive.kept:
+                self._aside.submit(self._archive.keep, core.revision, core.dump())
+            self._aside.shutdown()
+            self._status = "closed"
+            self._hub.close()
+            self._archive.store.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -247,3 +280,16 @@ def _own(event: Event, text: str) -> Event:
         owned: Event = json.loads(text)
         return owned
     return event
+
+
+def _check_texts(actor: str, request_ids: Sequence[str]) -> None:
+    """Texts that come into the journal beside the event."""
+    for key, text in (("actor", actor), *(("request_id", id) for id in request_ids)):
+        if len(text) > NAME_CHARACTERS_MAX or UNFIT.search(text):
+            hint = f"Give {NAME_CHARACTERS_MAX} characters at most, and none for control"
+            raise JournalError("not fit for the journal", Where(key=key), hint)
+
+
+def _taking(acd: Acd) -> list[str]:
+    """The agents who could get an offer, now or after their wrap-up."""
+    return [name for name, agent in acd.state()["agents"].items() if agent["state"] not in ("away", "offline")]

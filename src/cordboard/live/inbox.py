@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from cordboard.errors import LimitError
+from cordboard.live.core import Core
 
 
 @dataclass(slots=True)
 class Submission:
-    """Events that were checked, and whoever waits for them. ``texts``: the events as JSON, without ``t``."""
+    """Events that were checked, and whoever waits for them. ``texts``: the events as JSON, without ``t``. ``etag``: of
+    the center that this is to change, or empty; ``new_etag``: of the one that it brings."""
 
     events: list[dict[str, Any]]
     texts: list[str]
@@ -22,6 +24,8 @@ class Submission:
     actor: str
     future: Future[Any]
     many: bool
+    etag: str = ""
+    new_etag: str = ""
 
     @property
     def size(self) -> int:
@@ -30,9 +34,9 @@ class Submission:
 
 @dataclass(slots=True)
 class Look:
-    """A function to be called with the Acd, between two events."""
+    """A function to be called with the core, between two events."""
 
-    look: Callable[[Any], Any]
+    look: Callable[[Core], Any]
     future: Future[Any]
     size: int = 1
 

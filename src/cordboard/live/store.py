@@ -28,7 +28,7 @@ class Row(NamedTuple):
 class Store(Protocol):
     """A journal's store. Every method raises StoreError, whose kind says whether it may pass by itself.
 
-    One thread at a time; but ``rows`` and ``snapshot`` may be called by any thread, beside the writer.
+    One thread at a time; but ``rows`` and what concerns snapshots may be called by any thread, beside the writer.
     """
 
     def open(self) -> None:
@@ -64,8 +64,11 @@ class Store(Protocol):
     def snapshot(self, revision: int) -> bytes:
         """A snapshot's contents."""
 
-    def put_snapshot(self, revision: int, version: str, dump: bytes, keep: int) -> None:
-        """Write a snapshot, durably, and drop all but the latest ``keep``."""
+    def put_snapshot(self, revision: int, version: str, dump: bytes) -> None:
+        """Write a snapshot, durably."""
+
+    def drop_snapshot(self, revision: int) -> None:
+        """Delete a snapshot, if it is there."""
 
 
 def make_store(settings: Settings, tenant: str, *, read_only: bool = False) -> Store:

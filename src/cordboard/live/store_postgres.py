@@ -156,35 +156,23 @@ class PostgresStore:
             [list(facts), list(facts.values())],
         )
 
-    @_told
     def snapshots(self) -> list[tuple[int, str]]:
-        rows = self._run("SELECT revision, version FROM {schema}.snapshots ORDER BY revision DESC", [])
+        rows = self._beside("SELECT revision, version FROM {schema}.snapshots ORDER BY revision DESC", [])
         return [(int(revision), str(version)) for revision, version in rows]
 
-    @_told
     def snapshot(self, revision: int) -> bytes:
-        with self._reader() as db:
-            query = sql.SQL("SELECT dump FROM {schema}.snapshots WHERE revision = %s").format(schema=self._schema)
-            row = db.execute(query, [revision]).fetchone()
-        if row is None:
+        rows = self._beside("SELECT dump FROM {schema}.snapshots WHERE revision = %s", [revision])
+        if not rows:
             raise StoreError("unusable", f"PostgreSQL: there is no snapshot of revision {revision}")
-        return bytes(row[0])
+        return bytes(rows[0][0])
 
-    @_told
-    def put_snapshot(self, revision: int, version: str, dump: bytes, keep: int) -> None:
-        with self._reader() as db:  # beside the writer, which need not wait for so many bytes
-            for text, values in (
-                (
-                    "INSERT INTO {schema}.snapshots VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-                    [revision, version, dump],
-                ),
-                (
-                    "DELETE FROM {schema}.snapshots WHERE revision NOT IN"
-                    " (SELECT revision FROM {schema}.snapshots ORDER BY revision DESC LIMIT %s)",
-                    [keep],
-                ),
-            ):
-                db.execute(sql.SQL(text).format(schema=self._schema), values)
+    def put_snapshot(self, revision: int, version: str, dump: bytes) -> None:
+        self._beside(
+            "INSERT INTO {schema}.snapshots VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", [revision, version, dump]
+        )
+
+    def drop_snapshot(self, revision: int) -> None:
+        self._beside("DELETE FROM {schema}.snapshots WHERE revision = %s", [revision])
 
     # ---- connections
 
@@ -211,5 +199,14 @@ class PostgresStore:
         """One statement on the writer's connection; its rows, if it has any."""
         if self._db is None:
             raise StoreError("lost connection", "PostgreSQL: not connected")
-        found = self._db.execute(sql.SQL(text).format(schema=self._schema), values)
+        return self._rows_of(self._db, text, values)
+
+    @_told
+    def _beside(self, text: Any, values: Sequence[Any]) -> list[Any]:
+        """One statement on a connection of its own: the writer need not wait for so many bytes."""
+        with self._connect() as db:
+            return self._rows_of(db, text, values)
+
+    def _rows_of(self, db: psycopg.Connection[Any], text: Any, values: Sequence[Any]) -> list[Any]:
+        found = db.execute(sql.SQL(text).format(schema=self._schema), values)
         return found.fetchall() if found.description else []

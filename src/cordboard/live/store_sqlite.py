@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import wraps
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from cordboard.errors import StoreError
 from cordboard.live.store import ROWS_AT_ONCE, SCHEMA, Row
@@ -30,8 +30,10 @@ CREATE TABLE journal (
   actor TEXT NOT NULL, request_id TEXT NOT NULL
 ) STRICT;
 CREATE INDEX journal_request ON journal (request_id) WHERE request_id <> '';
-CREATE TABLE snapshots (revision INTEGER PRIMARY KEY, version TEXT NOT NULL, dump BLOB NOT NULL) STRICT;
 CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+"""
+_SNAPSHOTS = """
+CREATE TABLE IF NOT EXISTS snapshots (revision INTEGER PRIMARY KEY, version TEXT NOT NULL, dump BLOB NOT NULL) STRICT
 """
 _Found = tuple[int, int, str, str, str]
 _ROW = "(?,?,?,?,?)"
@@ -78,6 +80,7 @@ class SqliteStore:
 
     def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False) -> None:
         self.path = Path(path)
+        self._snapshots = self.path.with_name("snapshots.db")
         self._read_only = read_only
         self._db: sqlite3.Connection | None = None
         self._lock: int | None = None
@@ -176,28 +179,31 @@ class SqliteStore:
         rows = [value for fact in facts.items() for value in fact]
         self._opened().execute(f"INSERT OR REPLACE INTO facts VALUES {','.join(['(?,?)'] * len(facts))}", rows)
 
-    @_told
     def snapshots(self) -> list[tuple[int, str]]:
-        rows = self._opened().execute("SELECT revision, version FROM snapshots ORDER BY revision DESC")
-        return [(int(revision), str(version)) for revision, version in rows]
+        return self._beside("SELECT revision, version FROM snapshots ORDER BY revision DESC", ())
 
-    @_told
     def snapshot(self, revision: int) -> bytes:
-        with closing(self._reader()) as db:
-            row = db.execute("SELECT dump FROM snapshots WHERE revision = ?", (revision,)).fetchone()
-        if row is None:
-            raise StoreError("unusable", f"{self.path}: there is no snapshot of revision {revision}")
-        return bytes(row[0])
+        rows = self._beside("SELECT dump FROM snapshots WHERE revision = ?", (revision,))
+        if not rows:
+            raise StoreError("unusable", f"{self._snapshots}: there is no snapshot of revision {revision}")
+        return bytes(rows[0][0])
+
+    def put_snapshot(self, revision: int, version: str, dump: bytes) -> None:
+        self._beside("INSERT OR REPLACE INTO snapshots VALUES (?,?,?)", (revision, version, dump))
+
+    def drop_snapshot(self, revision: int) -> None:
+        self._beside("DELETE FROM snapshots WHERE revision = ?", (revision,))
 
     @_told
-    def put_snapshot(self, revision: int, version: str, dump: bytes, keep: int) -> None:
-        db = self._opened()
-        db.execute("INSERT OR REPLACE INTO snapshots VALUES (?,?,?)", (revision, version, dump))
-        db.execute(
-            "DELETE FROM snapshots WHERE revision NOT IN"
-            " (SELECT revision FROM snapshots ORDER BY revision DESC LIMIT ?)",
-            (keep,),
-        )
+    def _beside(self, query: str, values: tuple[Any, ...]) -> list[Any]:
+        """A statement on the file of snapshots, which is another one so that the writer need not wait for it."""
+        if self._read_only and not self._snapshots.exists():
+            return []
+        with closing(sqlite3.connect(self._snapshots, timeout=_BUSY_S, isolation_level=None)) as db:
+            db.execute("PRAGMA synchronous=FULL")
+            if not self._read_only:
+                db.execute(_SNAPSHOTS)
+            return db.execute(query, values).fetchall()
 
     # ---- connections
 

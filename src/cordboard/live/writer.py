@@ -5,55 +5,77 @@ applies it to the core, hands the entries to the hub, and resolves the futures. 
 the disk the next events gather, so groups grow with the load by themselves; nobody waits for a group to fill.
 
 A store that fails makes the engine read-only: what waits is refused, looks are answered, timers stand still, and the
-writer tries to open and write the store once a second until it works. Then it first applies what the journal has and
-the core has not (a commit that failed half-way may be there after all).
+writer tries once a second to open and write the store until it works. Then it first applies what the journal has and the
+core has not: of a commit that failed it is not known whether it is there. A core that fails on an event is made anew
+from the journal in the same way, and that event is marked to be left out by every replay.
 """
 
 from __future__ import annotations
 
-import functools
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cordboard.errors import ConflictError, CordboardError, StoreError, UnavailableError
+from cordboard.errors import StoreError, UnavailableError
 from cordboard.journal import tick
-from cordboard.live.core import Core, Event, event_of
-from cordboard.live.entry import Entry, Outcome
+from cordboard.live.answers import Answer, Plan, conflict, out_of_date, same_event
+from cordboard.live.archive import Archive
+from cordboard.live.core import CLOCK, Core, CoreError, Event, event_of
+from cordboard.live.entry import Entry
 from cordboard.live.hub import Hub
 from cordboard.live.inbox import Inbox, Item, Look, Submission
-from cordboard.live.store import Row, Store
+from cordboard.live.store import Row
 
 REQUEST_KEPT_TICKS = 24 * 3600 * 1_000_000
 RETRY_S = 1.0
 LOOK_UP_S = 0.25  # the clock is looked at so often at least
+CORE_FAILED = "the core failed"
 
 _log = logging.getLogger("cordboard.live")
 
-Plan = list[int | Row | CordboardError]  # for each event of a submission: its revision, its first row, why not
+
+class _Round:
+    """What is written in one transaction: rows, the events in them, and for each submission which are its own."""
+
+    def __init__(self, core: Core, now: int) -> None:
+        self.now = now
+        self.rows: list[Row] = []
+        self.events: list[Event] = []
+        self.plans: dict[int, Plan] = {}  # place among the items -> its plan
+        self.first = core.revision + 1
+        self.etag = core.etag
+
+    def add(self, event: Event, text: str, actor: str, request_id: str) -> Row:
+        row = Row(self.first + len(self.rows), self.now, text, actor, request_id)
+        self.rows.append(row)
+        self.events.append({"t": self.now / 1e6, **event})
+        return row
 
 
 class Writer:
-    """See above. ``old_entry`` gives the entry of a row that the hub does not hold any more; it may be called late."""
+    """See above. ``old_entry(row, done, failed)`` finds the entry of a row that the hub does not hold any more, and may
+    answer later; ``after_round(core)`` is called after every round, on the writer's thread."""
 
     def __init__(
         self,
-        store: Store,
+        archive: Archive,
         core: Core,
         hub: Hub,
         inbox: Inbox,
         clock: Callable[[], float],
         group_events: int,
         old_entry: Callable[[Row, Callable[[Entry], None], Callable[[BaseException], None]], None],
+        after_round: Callable[[Core], None],
     ) -> None:
-        self.store, self.core, self.hub, self.inbox = store, core, hub, inbox
-        self._clock, self._group_events, self._old_entry = clock, group_events, old_entry
-        self.fault = ""  # why the journal can't be written, or empty
+        self.core, self.hub = core, hub
+        self._archive, self._store, self._inbox = archive, archive.store, inbox
+        self._clock, self._group_events = clock, group_events
+        self._old_entry, self._after_round = old_entry, after_round
+        self.fault = ""  # why nothing can be journaled now, or empty
+        self._core_error: CoreError | None = None
         self._retry_at = 0.0
-        self.closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cordboard-writer", daemon=True)
 
     def start(self) -> None:
@@ -65,19 +87,27 @@ class Writer:
     # ---- rounds
 
     def _run(self) -> None:
-        try:
-            while True:
-                items = self.inbox.take(self._group_events, self._patience())
-                if items is None:
-                    break
+        while True:
+            items = self._inbox.take(self._group_events, self._patience())
+            if items is None:
+                return
+            live = [item for item in items if item.future.set_running_or_notify_cancel()]
+            try:
                 if self.fault and time.monotonic() >= self._retry_at:
                     self._try_again()
                 if self.fault:
-                    self._answer_without_store(items)
+                    self._refuse(live)
                 else:
-                    self._round(items)
-        finally:
-            self.closed.set()
+                    self._round(live)
+                    self._after_round(self.core)
+            except BaseException as error:  # a fault of ours: nobody may wait for ever, and nothing more is acknowledged
+                _log.critical("the writer failed and stops", exc_info=True)
+                self.fault = f"the writer failed: {error!r}"
+                self._inbox.close()
+                self._refuse([item for item in live if not item.future.done()])
+                while (rest := self._inbox.take(self._group_events, 0.0)) is not None:
+                    self._refuse([item for item in rest if item.future.set_running_or_notify_cancel()])
+                return
 
     def _patience(self) -> float:
         """How long nothing needs to be done if nobody asks, seconds."""
@@ -86,88 +116,95 @@ class Writer:
         due = self.core.acd.next_timer()
         return LOOK_UP_S if due is None else min(max(due - self._clock(), 0.0), LOOK_UP_S)
 
-    def _now(self) -> int:
-        return max(self.core.ticks, tick(self._clock()))
-
     def _round(self, items: list[Item]) -> None:
-        live = [item for item in items if item.future.set_running_or_notify_cancel()]
-        now = self._now()
+        now = max(self.core.ticks, tick(self._clock()))
+        turn = _Round(self.core, now)
         due = self.core.acd.next_timer()
-        rows: list[Row] = []
-        events: list[Event] = []
         if due is not None and tick(due) <= now:
-            rows.append(Row(self.core.revision + 1, now, '{"event":"clock"}', "", ""))
-            events.append({"t": now / 1e6, "event": "clock"})
+            turn.add({"event": "clock"}, CLOCK, "", "")
         try:
-            plans = self._plan(live, now, rows, events)
-            if rows:
-                self.store.append(rows)
+            self._plan(turn, items)
+            if turn.rows:
+                self._store.append(turn.rows)
         except StoreError as error:
-            self._fail(error, live)
+            _log.error("read-only: %s", error)
+            self._fail(error.kind, RETRY_S, items)
             return
-        self._perform(live, plans, rows, events)
+        try:
+            self._perform(turn, items)
+        except CoreError as failed:
+            _log.critical("the core failed on revision %d", failed.revision, exc_info=failed.cause)
+            self._core_error = failed
+            self._fail(CORE_FAILED, 0.0, items)
 
     # ---- before the commit
 
-    def _plan(self, items: Sequence[Item], now: int, rows: list[Row], events: list[Event]) -> dict[int, Plan]:
+    def _plan(self, turn: _Round, items: Sequence[Item]) -> None:
         """Number the events, and leave out those whose request_id was journaled before."""
         wanted = [id for item in items if isinstance(item, Submission) for id in item.request_ids if id]
-        known = self.store.find(wanted, now - REQUEST_KEPT_TICKS) if wanted else {}
-        revision = rows[-1].revision if rows else self.core.revision
-        plans: dict[int, Plan] = {}
+        known = self._store.find(wanted, turn.now - REQUEST_KEPT_TICKS) if wanted else {}
         for place, item in enumerate(items):
-            if not isinstance(item, Submission):
+            if isinstance(item, Submission):
+                turn.plans[place] = self._plan_one(turn, item, known)
+
+    def _plan_one(self, turn: _Round, item: Submission, known: dict[str, Row]) -> Plan:
+        plan: Plan = []
+        for event, text, request_id in zip(item.events, item.texts, item.request_ids, strict=True):
+            first = known.get(request_id) if request_id else None
+            if first is not None:
+                plan.append(first if same_event(first.event, text) else conflict(request_id))
                 continue
-            plan = plans[place] = []
-            for event, text, request_id in zip(item.events, item.texts, item.request_ids, strict=True):
-                first = known.get(request_id) if request_id else None
-                if first is not None:
-                    plan.append(first if same_event(first.event, text) else conflict(request_id))
-                    continue
-                revision += 1
-                row = Row(revision, now, text, item.actor, request_id)
-                rows.append(row)
-                events.append({"t": now / 1e6, **event})
-                plan.append(revision)
-                if request_id:
-                    known[request_id] = row
-        return plans
+            if item.etag and item.etag != turn.etag:
+                plan.append(out_of_date(item.etag, turn.etag))
+                continue
+            row = turn.add(event, text, item.actor, request_id)
+            plan.append(row.revision)
+            if request_id:
+                known[request_id] = row
+            if item.new_etag:
+                turn.etag = item.new_etag
+        return plan
 
     # ---- after the commit
 
-    def _perform(self, items: list[Item], plans: dict[int, Plan], rows: list[Row], events: list[Event]) -> None:
-        """Apply what is in the journal now, publish, resolve. Looks see what stood before them in the inbox."""
+    def _perform(self, turn: _Round, items: list[Item]) -> None:
+        """Apply what is in the journal now, publish, resolve. A look sees what stood before it in the inbox."""
         entries: list[Entry] = []
-        first = self.core.revision + 1
-        looked: list[tuple[Look, Any, BaseException | None]] = []
-        if rows and rows[0].event == '{"event":"clock"}' and not rows[0].actor:
-            entries.append(self.core.apply(rows[0], events[0]))
+        looked: list[Callable[[], None]] = []
+        applied = 0
         for place, item in enumerate(items):
             if isinstance(item, Look):
-                looked.append((item, *self._look(item)))
-                continue
-            for mark in plans[place]:
-                if isinstance(mark, int):
-                    entries.append(self.core.apply(rows[mark - first], events[mark - first]))
+                upto = _first_after(turn, place, applied)
+                entries += self._apply(turn, applied, upto)
+                applied = upto
+                looked.append(self._look(item))
+        entries += self._apply(turn, applied, len(turn.rows))
         if entries:
             self.hub.publish(entries)
-        for look, value, error in looked:
-            if error is None:
-                look.future.set_result(value)
-            else:
-                look.future.set_exception(error)
-        for place, plan in plans.items():
+        for answer in looked:
+            answer()
+        for place, plan in turn.plans.items():
             item = items[place]
             assert isinstance(item, Submission)
-            _Answer(item, plan).give(entries, first, self)
+            Answer(item, plan).give(entries, turn.first, turn.now / 1e6, self._entry_of)
 
-    def _look(self, item: Look) -> tuple[Any, BaseException | None]:
+    def _apply(self, turn: _Round, start: int, stop: int) -> list[Entry]:
+        return [self.core.apply(turn.rows[i], turn.events[i]) for i in range(start, stop)]
+
+    def _look(self, item: Look) -> Callable[[], None]:
+        """Call it now; the answer is to be given later."""
+        future = item.future
+        if self._core_error is not None:
+            error: BaseException = UnavailableError("the center is being made anew from its journal", CORE_FAILED)
+            return lambda: future.set_exception(error)
         try:
-            return item.look(self.core.acd), None
-        except Exception as error:  # the caller's own; it goes back to the caller
-            return None, error
+            value = item.look(self.core)
+        except Exception as raised:  # the caller's own; it goes back to the caller
+            error = raised
+            return lambda: future.set_exception(error)
+        return lambda: future.set_result(value)
 
-    def entry_of(self, row: Row, done: Callable[[Entry], None], failed: Callable[[BaseException], None]) -> None:
+    def _entry_of(self, row: Row, done: Callable[[Entry], None], failed: Callable[[BaseException], None]) -> None:
         """The entry of a row of before, at once if it is held."""
         held = self.hub.held(row.revision)
         if held is not None:
@@ -175,25 +212,19 @@ class Writer:
         else:
             self._old_entry(row, done, failed)
 
-    # ---- without a store
+    # ---- when the store or the core fails
 
-    def _fail(self, error: StoreError, items: Sequence[Item]) -> None:
-        self.fault = error.kind
-        self._retry_at = time.monotonic() + RETRY_S
-        _log.error("read-only: %s", error)
+    def _fail(self, fault: str, retry_s: float, items: Sequence[Item]) -> None:
+        self.fault = fault
+        self._retry_at = time.monotonic() + retry_s
         self._refuse(items)
-
-    def _answer_without_store(self, items: Sequence[Item]) -> None:
-        self._refuse([item for item in items if item.future.set_running_or_notify_cancel()])
 
     def _refuse(self, items: Sequence[Item]) -> None:
         for item in items:
+            if item.future.done():
+                continue
             if isinstance(item, Look):
-                value, error = self._look(item)
-                if error is None:
-                    item.future.set_result(value)
-                else:
-                    item.future.set_exception(error)
+                self._look(item)()
             else:
                 item.future.set_exception(UnavailableError("the journal can't be written", f"read-only: {self.fault}"))
 
@@ -201,66 +232,39 @@ class Writer:
         """Open the store anew, see that it can be written, and catch up with it."""
         self._retry_at = time.monotonic() + RETRY_S
         try:
-            self.store.close()
-            self.store.open()
-            self.store.probe()
-            missed = list(self.store.rows(after=self.core.revision))
+            self._store.close()
+            self._store.open()
+            self._store.probe()
+            missed = self._catch_up()
         except StoreError as error:
             if error.kind != self.fault:
                 _log.error("read-only: %s", error)
-            self.fault = error.kind
+            if self._core_error is None:
+                self.fault = error.kind
             return
-        self.hub.publish([self.core.apply(row, event_of(row)) for row in missed])
-        _log.warning("the journal can be written again; %d rows were there of commits that had failed", len(missed))
+        except CoreError as failed:
+            _log.critical("the core failed on revision %d", failed.revision, exc_info=failed.cause)
+            self._core_error = failed
+            self.fault, self._retry_at = CORE_FAILED, 0.0
+            return
+        _log.warning("the journal is written again; %d of its rows were not applied before", missed)
         self.fault = ""
 
-
-class _Answer:
-    """Collects the outcomes of one submission and resolves its future when all are there."""
-
-    def __init__(self, item: Submission, plan: Plan) -> None:
-        self._item, self._plan = item, plan
-        self._found: list[Outcome | None] = [None] * len(plan)
-        self._missing = len(plan)
-        self._lock = threading.Lock()
-
-    def give(self, entries: Sequence[Entry], first: int, writer: Writer) -> None:
-        item = self._item
-        if not self._plan:
-            item.future.set_result([])
-        for place, mark in enumerate(self._plan):
-            if isinstance(mark, int):
-                self._put(place, Outcome(entries[mark - first], False))
-            elif isinstance(mark, Row):
-                writer.entry_of(mark, functools.partial(self._repeat, place), self._fail)
-            elif item.many:
-                never = Entry(0, writer.core.acd.now, item.events[place], (), mark, item.actor, item.request_ids[place])
-                self._put(place, Outcome(never, False))
-            else:
-                self._fail(mark)
-
-    def _repeat(self, place: int, entry: Entry) -> None:
-        self._put(place, Outcome(entry, True))
-
-    def _put(self, place: int, outcome: Outcome) -> None:
-        with self._lock:
-            self._found[place] = outcome
-            self._missing -= 1
-            done = self._missing == 0
-        if done and not self._item.future.done():
-            self._item.future.set_result(self._found if self._item.many else outcome)
-
-    def _fail(self, error: BaseException) -> None:
-        if not self._item.future.done():
-            self._item.future.set_exception(error)
+    def _catch_up(self) -> int:
+        """Apply what is in the journal and not published; after an error of the core, with a new one."""
+        published = self.hub.revision
+        if self._core_error is not None:
+            self._archive.skip(self._core_error.revision, repr(self._core_error.cause))
+            self.core = self._archive.recover(self.hub)
+            self._core_error = None
+        for row in self._store.rows(after=self.core.revision):
+            self.hub.publish([self.core.apply(row, event_of(row))])
+        return self.hub.revision - published
 
 
-def same_event(journaled: str, asked: str) -> bool:
-    """Whether two events as JSON are the same, in whatever order their fields stand."""
-    return journaled == asked or bool(json.loads(journaled) == json.loads(asked))
+def _first_after(turn: _Round, place: int, applied: int) -> int:
+    """How many rows come from submissions before a place among the items (or fired before all of them)."""
+    later = [mark for at, plan in turn.plans.items() if at > place for mark in plan if isinstance(mark, int)]
+    return max(min(later) - turn.first if later else len(turn.rows), applied)
 
 
-def conflict(request_id: str) -> ConflictError:
-    return ConflictError(
-        f'request_id "{request_id}" came before with another event', "Give each event an id of its own"
-    )

@@ -1,0 +1,153 @@
+"""A journal and its snapshots as cores: the core at the end, after a crash, and cores of before, for a history.
+
+A recovery does not begin at the latest snapshot but at one that is ``history`` entries before the end, so that those who
+watch can go on after a restart where they were. A snapshot of another version of cordboard is the exception: then the
+latest one is taken, since a newer version may decide otherwise about what is done.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterable, Iterator
+
+from cordboard import __version__
+from cordboard.center import Center
+from cordboard.errors import SnapshotError, StoreError
+from cordboard.live.center_json import center_record, encode, etag_of, record_center
+from cordboard.live.core import Core, CoreError, CoreOptions, Event, center_changed, event_of
+from cordboard.live.entry import Entry
+from cordboard.live.settings import Settings
+from cordboard.live.hub import Hub
+from cordboard.live.store import Row, Store
+
+_log = logging.getLogger("cordboard.live")
+
+
+class Archive:
+    """See above. ``entries``, ``export`` and ``keep`` may be called by any thread, the rest by the writer's alone."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self.store, self._settings = store, settings
+        self._keeping = threading.Lock()
+        self.kept = 0  # the revision of the latest snapshot
+
+    def begin(self, center: Center) -> None:
+        """Open the store; an empty one becomes the journal of this center."""
+        self.store.open()
+        made = self.store.fact("made")
+        if made is None:
+            own = self._settings
+            made = encode({"seed": own.seed, "max_contacts": own.max_contacts, "max_customers": own.max_customers})
+            text = encode(center_record(center))
+            self.store.set_facts({"center": text, "given": etag_of(center), "skipped": "{}", "made": made})
+        self._made: dict[str, int] = json.loads(made)
+        self._first_center = self.store.fact("center") or ""
+        self._read_skipped()
+        self.kept = max((revision for revision, _ in self.store.snapshots()), default=0)
+
+    def adopt(self, center: Center, core: Core, hub: Hub, ticks: int) -> None:
+        """Take over the center that an engine was opened with, if it is another one than at the last opening."""
+        given = etag_of(center)
+        if given == self.store.fact("given"):
+            return
+        if given != core.etag:
+            event = center_changed(center)
+            row = Row(core.revision + 1, ticks, encode(event), "opening", "")
+            self.store.append([row])
+            entry = core.apply(row, {"t": ticks / 1e6, **event})
+            hub.publish([entry])
+            if entry.error is not None:
+                raise entry.error
+        self.store.set_facts({"given": given})
+
+    def skip(self, revision: int, why: str) -> None:
+        """From now on every replay leaves a row out: the core failed on it."""
+        skipped = {str(key): text for key, text in self._options.skipped.items()} | {str(revision): why}
+        self.store.set_facts({"skipped": encode(skipped)})
+        self._read_skipped()
+
+    def _read_skipped(self) -> None:
+        skipped = json.loads(self.store.fact("skipped") or "{}")
+        own = self._settings
+        self._options = CoreOptions(
+            **self._made,
+            explain=own.explain,
+            learn_waits=own.learn_waits,
+            skipped={int(key): text for key, text in skipped.items()},
+        )
+
+    # ---- cores
+
+    def recover(self, hub: Hub) -> Core:
+        """The core at the end of the journal. The hub gets the entries that it is to hold and has not yet."""
+        while True:
+            core = self._start()
+            if hub.revision == 0:
+                hub.begin(core.revision)
+            try:
+                for rows in _batches(self.store.rows(after=core.revision)):
+                    published = hub.revision
+                    hub.publish([entry for entry in core.replay(rows) if entry.revision > published])
+                return core
+            except CoreError as failed:
+                _log.critical("the core failed on revision %d", failed.revision, exc_info=failed.cause)
+                self.skip(failed.revision, repr(failed.cause))
+
+    def _start(self) -> Core:
+        """A core from which a replay to the end makes the entries that are to be held."""
+        last = self.store.last()
+        listed = [(revision, version) for revision, version in self.store.snapshots() if revision <= last]
+        same = not listed or listed[0][1] == __version__
+        return self._latest(max(last - self._settings.history, 0) if same else last)
+
+    def entries(self, after: int, until: int) -> Iterator[Entry]:
+        """Entries of before, by a replay on a core of its own."""
+        core = self._latest(after)
+        for entry in core.replay(self.store.rows(after=core.revision, until=until)):
+            if entry.revision > after:
+                yield entry
+
+    def export(self) -> Iterator[Event]:
+        """The events of the journal, without those that every replay leaves out."""
+        for row in self.store.rows():
+            if row.revision not in self._options.skipped:
+                yield event_of(row)
+
+    def _latest(self, revision: int) -> Core:
+        """The core of the latest snapshot that is not after a revision and can be used, or of an empty journal."""
+        for found, _ in self.store.snapshots():
+            if found <= revision:
+                try:
+                    return Core.load(self.store.snapshot(found), self._options)
+                except SnapshotError as error:
+                    _log.error("the snapshot of revision %d can't be used: %s", found, error)
+        return Core.new(record_center(json.loads(self._first_center)), self._options)
+
+    # ---- snapshots
+
+    def keep(self, revision: int, snapshot: bytes) -> None:
+        """Write a snapshot, and drop those that no recovery needs. A StoreError is logged: no snapshot is needed."""
+        with self._keeping:
+            try:
+                self.store.put_snapshot(revision, __version__, snapshot)
+                listed = [found for found, _ in self.store.snapshots()]
+                old = [found for found in listed if found <= revision - self._settings.history]
+                for found in set(listed) - set(listed[:2]) - set(old[:2]):
+                    self.store.drop_snapshot(found)
+                self.kept = max(self.kept, revision)
+            except StoreError as error:
+                _log.error("no snapshot was written: %s", error)
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows by the thousand."""
+    batch: list[Row] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == 1_000:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
