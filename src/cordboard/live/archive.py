@@ -1,8 +1,8 @@
 """A journal and its snapshots as cores: the core at the end, after a crash, and cores of before, for a history.
 
-A recovery does not begin at the latest snapshot but at one that is ``history`` entries before the end, so that those who
-watch can go on after a restart where they were. A snapshot of another version of cordboard is the exception: then the
-latest one is taken, since a newer version may decide otherwise about what is done.
+A recovery does not begin at the latest snapshot but at one that is ``history`` entries before the end, so that those
+who watch can go on after a restart where they were. A snapshot of another version of cordboard is the exception: then
+the latest one is taken, since a newer version may decide otherwise about what is done.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from cordboard.errors import SnapshotError, StoreError
 from cordboard.live.center_json import center_record, encode, etag_of, record_center
 from cordboard.live.core import Core, CoreError, CoreOptions, Event, center_changed, event_of
 from cordboard.live.entry import Entry
-from cordboard.live.settings import Settings
 from cordboard.live.hub import Hub
+from cordboard.live.settings import Settings
 from cordboard.live.store import Row, Store
 
 _log = logging.getLogger("cordboard.live")

@@ -230,9 +230,9 @@ class Engine:
         return self._writer.core.etag
 
     def drain(self, seconds: float) -> None:
-        """Come to rest: no new offers (every agent is set away, for the reason ``drain``; none can become ready), and then
-        wait until no conversation is open, ``seconds`` at most. Waiting contacts stay for the next process, and events
-        go on to be taken. Another call, of any thread, with fewer seconds hurries the first one.
+        """Come to rest: every agent is set away, for the reason ``drain``, and none can become ready, so that there are
+        no new offers; then wait until no conversation is open, ``seconds`` at most. Waiting contacts stay for the next
+        process, and events go on to be taken. Another call, of any thread, with fewer seconds hurries the first one.
         """
         self._drain.until(seconds)
         self._status = "draining"
@@ -246,7 +246,7 @@ class Engine:
             return
 
     def close(self) -> None:
-        """Take nothing more, finish what was submitted, write a snapshot, let go of the journal. May be called twice."""
+        """Take nothing more, finish what was submitted, write a snapshot, let go of the journal. Twice is as once."""
         self._inbox.close()
         self._writer.join()
         if self._status != "closed":

@@ -5,9 +5,9 @@ applies it to the core, hands the entries to the hub, and resolves the futures. 
 the disk the next events gather, so groups grow with the load by themselves; nobody waits for a group to fill.
 
 A store that fails makes the engine read-only: what waits is refused, looks are answered, timers stand still, and the
-writer tries once a second to open and write the store until it works. Then it first applies what the journal has and the
-core has not: of a commit that failed it is not known whether it is there. A core that fails on an event is made anew
-from the journal in the same way, and that event is marked to be left out by every replay.
+writer tries once a second to open and write the store until it works. Then it first applies what the journal has and
+the core has not: of a commit that failed it is not known whether it is there. A core that fails on an event is made
+anew from the journal in the same way, and that event is marked to be left out by every replay.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from cordboard.errors import StoreError, UnavailableError
 from cordboard.journal import tick
@@ -100,7 +99,9 @@ class Writer:
                 else:
                     self._round(live)
                     self._after_round(self.core)
-            except BaseException as error:  # a fault of ours: nobody may wait for ever, and nothing more is acknowledged
+            except (
+                BaseException
+            ) as error:  # a fault of ours: nobody may wait for ever, and nothing more is acknowledged
                 _log.critical("the writer failed and stops", exc_info=True)
                 self.fault = f"the writer failed: {error!r}"
                 self._inbox.close()
@@ -266,5 +267,3 @@ def _first_after(turn: _Round, place: int, applied: int) -> int:
     """How many rows come from submissions before a place among the items (or fired before all of them)."""
     later = [mark for at, plan in turn.plans.items() if at > place for mark in plan if isinstance(mark, int)]
     return max(min(later) - turn.first if later else len(turn.rows), applied)
-
-
