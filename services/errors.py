@@ -15,8 +15,8 @@ from cordboard import errors
 from cordboard.errors import CordboardError, InputError
 
 DOMAIN = "cordboard"
-DETAIL_CHARACTERS_MAX = 1000  # of a message: what a header of HTTP/2 can surely hold
-FIELDS_MAX = 20
+# Bytes of a message, of a field's name and description, and fields: together what headers of HTTP/2 surely hold.
+TEXT_MAX, FIELD_MAX, DESCRIPTION_MAX, FIELDS_MAX = 400, 80, 200, 8
 
 Code = grpc.StatusCode
 
@@ -79,7 +79,7 @@ def status_of(error: CordboardError) -> Status:
     """What a caller is told: the code, ErrorInfo, BadRequest for fields, and the message in English and Chinese."""
     rule = rule_of(type(error))
     reason = error.reason if isinstance(error, errors.AccessError) else rule.reason
-    text = str(error)[:DETAIL_CHARACTERS_MAX]
+    text = _short(str(error), TEXT_MAX)
     zh = rule.zh
     details: list[Message] = [ErrorInfo(reason=reason, domain=DOMAIN, metadata=rule.metadata(error))]
     if isinstance(error, InputError):
@@ -87,7 +87,7 @@ def status_of(error: CordboardError) -> Status:
         if rule.code is Code.INVALID_ARGUMENT:
             details.append(_bad_request(error))
         if key:
-            zh = f"{zh}（{key}）"
+            zh = f"{zh}（{_short(key, FIELD_MAX)}）"
     details += [LocalizedMessage(locale="en", message=text), LocalizedMessage(locale="zh", message=zh)]
     return Status(code=rule.code.value[0], message=text, details=[_packed(one) for one in details])
 
@@ -96,10 +96,18 @@ def _bad_request(error: InputError) -> BadRequest:
     """The fields that can't be used; of a center file, all of them."""
     found = getattr(error, "errors", None) or (error,)
     violations = [
-        BadRequest.FieldViolation(field=one.where.key or "", description=str(one)[:DETAIL_CHARACTERS_MAX])
+        BadRequest.FieldViolation(
+            field=_short(one.where.key or "", FIELD_MAX), description=_short(str(one), DESCRIPTION_MAX)
+        )
         for one in found[:FIELDS_MAX]
     ]
     return BadRequest(field_violations=violations)
+
+
+def _short(text: str, most: int) -> str:
+    """The text, or its beginning in so many bytes of UTF-8."""
+    raw = text.encode("utf-8", "replace")
+    return raw.decode() if len(raw) <= most else raw[: most - 3].decode("utf-8", "ignore") + "..."
 
 
 def _packed(message: Message) -> AnyMessage:

@@ -75,7 +75,8 @@ class Server:
             (service_of(queue_service_pb2.DESCRIPTOR), QueueServicer(tenants)),
         ]
         self._server.add_generic_rpc_handlers(tuple(handlers(servicers, local)))
-        self._names = [service.full_name for service, _ in servicers]
+        self.servicers = {service.full_name: servicer for service, servicer in servicers}
+        self._names = list(self.servicers)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         channelz.add_channelz_servicer(self._server)

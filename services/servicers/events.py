@@ -49,7 +49,8 @@ async def _entries(held: Tenant, request: pb.WatchRequest, sieve: Sieve) -> Asyn
     wanted = request.progress_interval if request.HasField("progress_interval") else None
     progress = seconds_between(wanted, 1.0, 3600.0, 30.0, "progress_interval")
     after = request.start_revision - 1 if request.start_revision else None
-    subscription = held.engine.subscribe(after, capacity=CAPACITY)
+    behind = 0 if after is None else max(0, held.engine.state.revision - after)  # who resumes may catch up first
+    subscription = held.engine.subscribe(after, capacity=CAPACITY + behind)
     try:
         told = time.monotonic()
         yield _message([], subscription.revision)

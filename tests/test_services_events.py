@@ -1,0 +1,178 @@
+"""EventService against a live server: every revision, in order, without a gap; filtered, resumed, conflated."""
+
+from __future__ import annotations
+
+import threading
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from cordboard.live.access import ALL, Caller, Role
+from cordboard.services.translate import entry_message
+from cordboard.v1 import event_service_pb2 as pb
+from cordboard.v1 import event_service_pb2_grpc
+from tests.serving import TENANT, served
+
+
+@pytest.fixture
+def live(tmp_path):
+    with served(tmp_path) as found:
+        yield found
+
+
+def submit(live, kind, **fields):
+    return live.engine.submit({"event": kind, **fields}).result(10)
+
+
+def watch(live, **fields):
+    return live.stub(event_service_pb2_grpc).Watch(pb.WatchRequest(parent=TENANT, **fields), timeout=60)
+
+
+def take(call, count):
+    """The first entries of a stream."""
+    found = []
+    for message in call:
+        found += message.entries
+        if len(found) >= count:
+            call.cancel()
+            return found[:count]
+    raise AssertionError("the stream ended")
+
+
+def some_events(live, count, prefix="c"):
+    for i in range(count):
+        submit(live, "contact_queued", contact=f"{prefix}{i}", queue=("sales", "help")[i % 2])
+
+
+def test_a_stream_from_the_first_revision_has_all_of_them_as_they_were(live):
+    submit(live, "agent_ready", agent="ana")
+    some_events(live, 20)
+    submit_refused = live.engine.submit({"event": "contact_left", "contact": "nobody"}).result(10)
+    assert submit_refused.entry.error is not None
+    found = take(watch(live, start_revision=1), 22)
+    subscription = live.engine.subscribe(0)
+    assert [entry.revision for entry in found] == list(range(1, 23))
+    assert found == [entry_message(entry) for entry in subscription.poll()]
+    assert found[1].effects[0].offer.agent == "ana" and found[21].error.code == grpc.StatusCode.NOT_FOUND.value[0]
+
+
+def test_a_stream_goes_on_with_what_comes_and_can_be_resumed_without_a_gap(live):
+    some_events(live, 3)
+    first = take(watch(live, start_revision=1), 2)
+    rest = watch(live, start_revision=first[-1].revision + 1)
+    thread = threading.Thread(target=some_events, args=(live, 50, "d"))
+    thread.start()
+    found = take(rest, 51)
+    thread.join()
+    assert [entry.revision for entry in (*first, *found)] == list(range(1, 54))
+
+
+def test_many_viewers_all_see_everything(live):
+    calls = [watch(live) for _ in range(20)]
+    for call in calls:
+        assert next(call).revision == 0  # all of them watch from here
+    some_events(live, 100)
+    for call in calls:
+        assert [entry.revision for entry in take(call, 100)] == list(range(1, 101))
+
+
+def test_a_filter_passes_what_it_names(live):
+    submit(live, "agent_ready", agent="ana")
+    some_events(live, 6)
+    submit(live, "contact_left", contact="c1")
+    submit(live, "agent_away", agent="ana")
+    kinds = take(watch(live, start_revision=1, filter=pb.WatchFilter(kinds=["offer"])), 1)
+    help_only = take(watch(live, start_revision=1, filter=pb.WatchFilter(queues=["help"])), 4)
+    ana = take(watch(live, start_revision=1, filter=pb.WatchFilter(agents=["ana"])), 3)
+    one = take(watch(live, start_revision=1, filter=pb.WatchFilter(contacts=["c1"])), 2)
+    assert [entry.revision for entry in kinds] == [2]
+    assert [entry.revision for entry in help_only] == [3, 5, 7, 8]  # c1 left from help
+    assert [entry.revision for entry in ana] == [1, 2, 9]
+    assert [entry.revision for entry in one] == [3, 8]
+
+
+def test_a_stream_that_has_nothing_to_tell_tells_how_far_it_is(live):
+    call = watch(live, filter=pb.WatchFilter(kinds=["contact_left"]), progress_interval={"seconds": 1})
+    assert next(call).revision == 0
+    some_events(live, 5)
+    assert next(call).revision == 5
+    call.cancel()
+
+
+def test_what_is_no_longer_kept_is_told_with_the_oldest_revision(tmp_path):
+    with served(tmp_path, history=10) as live:
+        some_events(live, 40)
+        with pytest.raises(grpc.RpcError) as raised:
+            next(watch(live, start_revision=1))
+        info = error_details_pb2.ErrorInfo()
+        rpc_status.from_call(raised.value).details[0].Unpack(info)
+        assert raised.value.code() is grpc.StatusCode.OUT_OF_RANGE and info.reason == "COMPACTED"
+        oldest = int(info.metadata["oldest_revision"])
+        assert [entry.revision for entry in take(watch(live, start_revision=oldest), 41 - oldest)][-1] == 40
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"start_revision": -1},
+        {"start_revision": 99},
+        {"progress_interval": {"seconds": 0}},
+        {"conflate": True, "start_revision": 1},
+        {"conflate": True, "max_rate_hz": 1000},
+        {"conflate": True, "filter": pb.WatchFilter(kinds=["offer"])},
+        {"filter": pb.WatchFilter(queues=[str(i) for i in range(1001)])},
+    ],
+)
+def test_streams_that_can_not_be_are_refused(live, fields):
+    with pytest.raises(grpc.RpcError) as raised:
+        next(watch(live, **fields))
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_conflated_stream_has_everything_first_and_then_only_the_latest_of_what_changed(live):
+    call = watch(live, conflate=True, max_rate_hz=4)
+    first = next(call)
+    assert [len(first.queues), len(first.agents)] == [3, 3]
+    for i in range(200):
+        live.engine.submit({"event": "contact_queued", "contact": f"c{i}", "queue": "sales"})
+    seen, messages = first, 0
+    while seen.revision < 200:
+        seen = next(call)
+        messages += 1
+    call.cancel()
+    assert messages <= 10 and [queue.waiting_count for queue in seen.queues] == [200] and not seen.agents
+
+
+def test_a_caller_sees_nothing_that_is_not_in_its_scope(tmp_path):
+    qa = Caller("default", "quin", frozenset({Role.QA}), teams=frozenset(), queues=frozenset({"help"}))
+    with served(tmp_path, local=qa) as live:
+        submit(live, "agent_ready", agent="ana")
+        some_events(live, 6)
+        found = take(watch(live, start_revision=1), 3)
+        assert {entry.event.contact_queued.queue for entry in found} == {"help"}
+        assert not any(effect.HasField("offer") for entry in found for effect in entry.effects)
+        state = next(watch(live, conflate=True))
+        assert [queue.name.rsplit("/", 1)[1] for queue in state.queues] == ["help"] and not state.agents
+        assert ALL not in (qa.queues, qa.teams)
+
+
+def test_a_reader_who_does_not_read_is_dropped_with_a_clear_status_and_can_resume(tmp_path):
+    # given a client that takes little ahead of what it reads
+    options = (("grpc.http2.lookahead_bytes", 65_536), ("grpc.http2.bdp_probe", 0))
+    with served(tmp_path, history=30_000) as live, grpc.insecure_channel(live.address, options) as narrow:
+        call = event_service_pb2_grpc.EventServiceStub(narrow).Watch(pb.WatchRequest(parent=TENANT), timeout=60)
+        assert next(call).revision == 0  # and then reads nothing more
+        note = "x" * 200
+        for start in range(0, 24_000, 1000):
+            live.engine.submit_many(
+                [{"event": "agent_away", "agent": "ana", "reason": f"{note}{start + i}"} for i in range(1000)]
+            ).result(30)
+        last = 0
+        with pytest.raises(grpc.RpcError) as raised:
+            for message in call:
+                last = message.revision
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and last < 24_000
+        rest = take(watch(live, start_revision=last + 1), 24_000 - last)
+        assert [entry.revision for entry in rest] == list(range(last + 1, 24_001))

@@ -1,0 +1,52 @@
+"""The contract itself: lint, comments, permissions, and that every rpc that it names is there."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+
+import grpc
+import pytest
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+import cordboard.v1
+from cordboard.live.access import PERMISSIONS
+from cordboard.services.wiring import permission
+from tests.serving import served
+
+MODULES = [
+    importlib.import_module(f"cordboard.v1.{found.name}")
+    for found in pkgutil.iter_modules(cordboard.v1.__path__)
+    if found.name.endswith("_pb2")
+]
+SERVICES = [service for module in MODULES for service in module.DESCRIPTOR.services_by_name.values()]
+METHODS = [method for service in SERVICES for method in service.methods]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.full_name)
+def test_every_rpc_names_a_permission_that_roles_know(method):
+    assert permission(method) in PERMISSIONS
+
+
+def test_the_server_has_every_service_of_the_contract_and_every_rpc_has_a_method(tmp_path):
+    with served(tmp_path) as live:
+        database = ProtoReflectionDescriptorDatabase(live.channel)
+        offered = set(database.get_services())
+        servicers = dict(live.server.servicers)
+    assert {service.full_name for service in SERVICES} <= offered
+    assert {"grpc.health.v1.Health", "grpc.channelz.v1.Channelz"} <= offered
+    for service in SERVICES:
+        for method in service.methods:
+            function = getattr(servicers[service.full_name], method.name)
+            streams = inspect.isasyncgenfunction(function)
+            assert streams == method.server_streaming, method.full_name
+            assert streams or inspect.iscoroutinefunction(function), method.full_name
+
+
+def test_an_rpc_that_is_not_in_the_contract_is_unknown(tmp_path):
+    with served(tmp_path) as live:
+        call = live.channel.unary_unary("/cordboard.v1.RoutingService/Route")
+        with pytest.raises(grpc.RpcError) as raised:
+            call(b"")
+    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
