@@ -49,6 +49,9 @@ class Told(list[dict[str, Any]]):
     def __call__(self, tenant: str, action: str, **fields: Any) -> None:
         self.append({"tenant": tenant, "action": action, **fields})
 
+    def check(self, tenant: str) -> None:
+        pass
+
 
 @dataclass
 class Reached:

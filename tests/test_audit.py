@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cordboard.cli import main
-from cordboard.errors import InputError, LimitError
+from cordboard.errors import InputError, LimitError, StoreError
 from cordboard.live import audit, tokens
 from cordboard.live.audit import AuditLog, body_of, chained, files_of, start_of
 from cordboard.live.audit_check import Verdict, verify
@@ -157,6 +157,14 @@ def test_a_log_whose_end_was_changed_is_not_gone_on_with(folder):
     path.write_bytes(content[:-3] + b"!" + content[-2:])
     with pytest.raises(InputError, match="audit verify"):
         write(folder, 1)
+
+
+def test_two_writers_would_break_the_chain_so_there_is_one(folder):
+    log = AuditLog(folder, KEY)
+    with pytest.raises(StoreError, match="another process"):
+        AuditLog(folder, KEY)
+    log.close()
+    write(folder, 1)
 
 
 def test_who_waits_knows_that_it_is_on_disk(folder):

@@ -59,7 +59,7 @@ def test_a_permission_that_changes_something_is_audited():
 
 def test_every_rpc_is_closed_to_nobody_and_to_every_role_without_its_permission_and_open_to_the_others(identity):
     async def scene():
-        async with empty_server(Guard(rules(), identity)) as (address, reached), grpc.aio.insecure_channel(address) as channel:
+        async with empty_server(Guard(rules(), identity, Told())) as (address, reached), grpc.aio.insecure_channel(address) as channel:
             proofs = {role: bearer(somebody(role)) for role in Role}
             for name, method in METHODS.items():
                 assert await code_of(channel, method) is Code.UNAUTHENTICATED, name
@@ -77,7 +77,7 @@ def test_every_rpc_is_closed_to_nobody_and_to_every_role_without_its_permission_
 def test_an_rpc_without_a_rule_is_open_to_nobody(identity):
     async def scene():
         without = {name: needed for name, needed in rules().items() if name != path(ENQUEUE)}
-        async with empty_server(Guard(without, identity)) as (address, _), grpc.aio.insecure_channel(address) as channel:
+        async with empty_server(Guard(without, identity, Told())) as (address, _), grpc.aio.insecure_channel(address) as channel:
             everything = bearer(somebody(*Role))
             assert await code_of(channel, ENQUEUE, metadata=everything) is Code.PERMISSION_DENIED
             assert await code_of(channel, WATCH, metadata=everything) is Code.OK
@@ -87,7 +87,7 @@ def test_an_rpc_without_a_rule_is_open_to_nobody(identity):
 
 def test_whoever_may_look_at_health_may_not_look_at_the_services(identity):
     async def scene():
-        server = grpc.aio.server(interceptors=(Guard(rules(), identity),))
+        server = grpc.aio.server(interceptors=(Guard(rules(), identity, Told()),))
         health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
@@ -117,7 +117,7 @@ PROOFS = {
 def test_a_proof_that_does_not_hold_is_refused_with_a_reason_code_and_nothing_more(identity, kind):
     async def scene():
         told = Told()
-        async with empty_server(Guard(rules(), identity, audit=told)) as (address, reached), grpc.aio.insecure_channel(address) as channel:
+        async with empty_server(Guard(rules(), identity, told)) as (address, reached), grpc.aio.insecure_channel(address) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await call(channel, ENQUEUE, metadata=PROOFS[kind])
             assert refused.value.code() is Code.UNAUTHENTICATED and not reached.calls
@@ -132,7 +132,7 @@ def test_a_proof_that_does_not_hold_is_refused_with_a_reason_code_and_nothing_mo
 
 def test_the_servicer_is_told_who_calls_with_the_agents_of_their_teams(identity):
     async def scene():
-        async with empty_server(Guard(rules(), identity)) as (address, reached), grpc.aio.insecure_channel(address) as channel:
+        async with empty_server(Guard(rules(), identity, Told())) as (address, reached), grpc.aio.insecure_channel(address) as channel:
             lead = replace(somebody(Role.TEAM_LEAD, name="boss"), teams=frozenset({"north"}), queues=frozenset({"billing"}))
             await call(channel, METHODS["/cordboard.v1.AgentService/List"], metadata=bearer(lead))
             found = reached.calls[0][1]
@@ -143,7 +143,7 @@ def test_the_servicer_is_told_who_calls_with_the_agents_of_their_teams(identity)
 
 def test_without_security_on_loopback_the_caller_is_an_administrator_and_is_not_held_back():
     async def scene():
-        guard = Guard(rules(), Identity(local=local_administrator()), limits=Limits(requests_per_s=1, burst=1))
+        guard = Guard(rules(), Identity(local=local_administrator()), Told(), limits=Limits(requests_per_s=1, burst=1))
         async with empty_server(guard) as (address, reached), grpc.aio.insecure_channel(address) as channel:
             for method in METHODS.values():
                 assert await code_of(channel, method) is Code.OK
@@ -154,7 +154,7 @@ def test_without_security_on_loopback_the_caller_is_an_administrator_and_is_not_
 
 def test_without_security_and_without_a_local_caller_nobody_gets_in():
     async def scene():
-        async with empty_server(Guard(rules(), Identity())) as (address, _), grpc.aio.insecure_channel(address) as channel:
+        async with empty_server(Guard(rules(), Identity(), Told())) as (address, _), grpc.aio.insecure_channel(address) as channel:
             assert await code_of(channel, ENQUEUE, metadata=bearer(somebody(*Role))) is Code.UNAUTHENTICATED
 
     run(scene())
@@ -162,7 +162,7 @@ def test_without_security_and_without_a_local_caller_nobody_gets_in():
 
 def test_who_asks_too_often_is_told_how_long_to_wait_and_others_are_not_held_back(identity):
     async def scene():
-        guard = Guard(rules(), identity, limits=Limits(requests_per_s=0.5, burst=3))
+        guard = Guard(rules(), identity, Told(), limits=Limits(requests_per_s=0.5, burst=3))
         async with empty_server(guard) as (address, _), grpc.aio.insecure_channel(address) as channel:
             li, wang = (bearer(somebody(Role.SERVICE, name=name)) for name in ("li", "wang"))
             assert [await code_of(channel, ENQUEUE, metadata=li) for _ in range(3)] == [Code.OK] * 3
@@ -187,7 +187,7 @@ def test_messages_of_a_stream_are_held_back_and_not_refused(identity):
             yield
 
         handler = grpc.stream_stream_rpc_method_handler(session, bytes, bytes)
-        guard = Guard(rules(), identity, limits=Limits(requests_per_s=20, burst=3))
+        guard = Guard(rules(), identity, Told(), limits=Limits(requests_per_s=20, burst=3))
         async with empty_server(guard, handlers={path(SESSION): handler}) as (address, _), grpc.aio.insecure_channel(address) as channel:
             stream = channel.stream_stream(path(SESSION))(itertools.repeat(b"", 6), metadata=bearer(somebody(Role.SERVICE)))
             assert [answer async for answer in stream] == []
@@ -203,7 +203,7 @@ def test_too_many_streams_of_one_caller_are_refused_until_one_ends(identity):
             await asyncio.sleep(60)
 
         handler = grpc.unary_stream_rpc_method_handler(watch)
-        guard = Guard(rules(), identity, limits=Limits(streams=2))
+        guard = Guard(rules(), identity, Told(), limits=Limits(streams=2))
         proof = bearer(somebody(Role.SERVICE))
         async with empty_server(guard, handlers={path(WATCH): handler}) as (address, _), grpc.aio.insecure_channel(address) as channel:
             opened = [channel.unary_stream(path(WATCH))(b"", metadata=proof) for _ in range(2)]
@@ -234,7 +234,7 @@ def test_a_stream_ends_when_its_token_does(tmp_path, monkeypatch):
 
         now = [time.time()]
         identity = Identity(verifier=verifier(tmp_path, clock=lambda: now[0]))
-        guard = Guard(rules(), identity, clock=lambda: now[0])
+        guard = Guard(rules(), identity, Told(), clock=lambda: now[0])
         handler = grpc.unary_stream_rpc_method_handler(watch)
         async with empty_server(guard, handlers={path(WATCH): handler}) as (address, _), grpc.aio.insecure_channel(address) as channel:
             stream = channel.unary_stream(path(WATCH))(b"", metadata=bearer(somebody(Role.SERVICE)))
@@ -262,7 +262,7 @@ def test_a_reader_who_does_not_read_is_dropped_with_a_clear_status(identity, mon
                 ended.set()
 
         handler = grpc.unary_stream_rpc_method_handler(watch)
-        guard = Guard(rules(), identity, limits=Limits(write_s=0.3))
+        guard = Guard(rules(), identity, Told(), limits=Limits(write_s=0.3))
         async with empty_server(guard, handlers={path(WATCH): handler}) as (address, _), grpc.aio.insecure_channel(address) as channel:
             stream = channel.unary_stream(path(WATCH))(b"", metadata=bearer(somebody(Role.SERVICE)))
             await stream.read()
@@ -278,7 +278,7 @@ def test_a_reader_who_does_not_read_is_dropped_with_a_clear_status(identity, mon
 def test_the_audit_log_hears_of_changes_and_refusals_and_of_no_reading(identity):
     async def scene():
         told = Told()
-        async with empty_server(Guard(rules(), identity, audit=told)) as (address, _), grpc.aio.insecure_channel(address) as channel:
+        async with empty_server(Guard(rules(), identity, told)) as (address, _), grpc.aio.insecure_channel(address) as channel:
             request = ENQUEUE.input_type._concrete_class(queue="tenants/acme/queues/billing", request_id="r1", customer="+86 138 0013 8000")
             await call(channel, ENQUEUE, request, metadata=bearer(somebody(Role.SERVICE, name="crm")))
             await call(channel, WATCH, metadata=bearer(somebody(Role.SERVICE, name="crm")))
@@ -289,6 +289,7 @@ def test_the_audit_log_hears_of_changes_and_refusals_and_of_no_reading(identity)
         assert kept == [
             {"tenant": "acme", "actor": "crm", "action": enqueue, "outcome": "OK", "target": "tenants/acme/queues/billing", "request_id": "r1"},
             {"tenant": "acme", "actor": "qa-1", "action": enqueue, "outcome": "PERMISSION_MISSING", "target": None, "request_id": None},
+            {"tenant": "acme", "actor": "crm", "action": session, "outcome": "STARTED", "target": None, "request_id": None},
             {"tenant": "acme", "actor": "crm", "action": session, "outcome": "OK", "target": "", "request_id": ""},
         ]
         assert "138" not in str(told)
@@ -305,7 +306,7 @@ def test_a_change_that_fails_is_audited_with_its_code(identity):
             await context.abort(Code.ABORTED, "no")
 
         handler = grpc.unary_unary_rpc_method_handler(enqueue)
-        guard = Guard(rules(), identity, audit=told)
+        guard = Guard(rules(), identity, told)
         async with empty_server(guard, handlers={path(ENQUEUE): handler}) as (address, _), grpc.aio.insecure_channel(address) as channel:
             assert await code_of(channel, ENQUEUE, metadata=bearer(somebody(Role.SERVICE))) is Code.ABORTED
         assert [entry["outcome"] for entry in told] == ["ABORTED"]
@@ -317,7 +318,7 @@ def test_a_flood_of_refused_attempts_does_not_flood_the_audit_log_but_is_counted
     async def scene():
         told = Told()
         now = [time.time()]
-        guard = Guard(rules(), identity, audit=told, limits=Limits(refusals_per_s=1, refusals_burst=3), clock=lambda: now[0])
+        guard = Guard(rules(), identity, told, limits=Limits(refusals_per_s=1, refusals_burst=3), clock=lambda: now[0])
         async with empty_server(guard) as (address, _), grpc.aio.insecure_channel(address) as channel:
             for _ in range(10):
                 assert await code_of(channel, ENQUEUE) is Code.UNAUTHENTICATED

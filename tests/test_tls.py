@@ -17,7 +17,7 @@ from cordboard.services.security.guard import Guard
 from cordboard.services.security.identity import Identity
 from cordboard.services.security.rules import path, rules
 from cordboard.services.security.tls import Tls, check_address, credentials, is_local
-from tests.secure import CA, OTHER_CA, bearer, code_of, empty_server, methods, run, somebody, verifier
+from tests.secure import CA, OTHER_CA, Told, bearer, code_of, empty_server, methods, run, somebody, verifier
 
 Code = grpc.StatusCode
 ENQUEUE = next(m for m in methods() if path(m) == "/cordboard.v1.RoutingService/Enqueue")
@@ -60,7 +60,7 @@ STRANGERS = {
 @pytest.mark.parametrize("kind", STRANGERS)
 def test_no_connection_comes_about_with(folder, kind):
     async def scene():
-        guard = Guard(rules(), Identity(certificates=True))
+        guard = Guard(rules(), Identity(certificates=True), Told())
         async with empty_server(guard, credentials(tls(folder))) as (address, reached):
             async with channel(address, **STRANGERS[kind]()) as line:
                 assert await code_of(line, ENQUEUE) is Code.UNAVAILABLE
@@ -73,7 +73,7 @@ def test_no_connection_comes_about_with(folder, kind):
 
 def test_in_the_clear_nobody_gets_in_where_there_is_tls(folder):
     async def scene():
-        guard = Guard(rules(), Identity(certificates=True))
+        guard = Guard(rules(), Identity(certificates=True), Told())
         async with empty_server(guard, credentials(tls(folder))) as (address, reached):
             async with grpc.aio.insecure_channel(address) as line:
                 assert await code_of(line, ENQUEUE) is Code.UNAVAILABLE
@@ -84,7 +84,7 @@ def test_in_the_clear_nobody_gets_in_where_there_is_tls(folder):
 
 def test_the_certificate_says_who_calls_and_its_role_what_they_may(folder):
     async def scene():
-        guard = Guard(rules(), Identity(certificates=True, tenants={"acme"}))
+        guard = Guard(rules(), Identity(certificates=True, tenants={"acme"}), Told())
         async with empty_server(guard, credentials(tls(folder))) as (address, reached):
             for who, expected in (
                 (client(Role.SERVICE), Code.OK),
@@ -102,7 +102,7 @@ def test_the_certificate_says_who_calls_and_its_role_what_they_may(folder):
 def test_a_token_over_tls_says_who_calls_and_with_a_certificate_only_of_the_same_tenant(folder):
     async def scene():
         identity = Identity(verifier=verifier(folder), certificates=True)
-        async with empty_server(Guard(rules(), identity), credentials(tls(folder))) as (address, reached):
+        async with empty_server(Guard(rules(), identity, Told()), credentials(tls(folder))) as (address, reached):
             async with channel(address, client(Role.SERVICE)) as line:
                 assert await code_of(line, ENQUEUE, metadata=bearer(somebody(Role.QA))) is Code.PERMISSION_DENIED
                 assert await code_of(line, ENQUEUE, metadata=bearer(somebody(Role.MANAGER, name="boss"))) is Code.OK
@@ -112,7 +112,7 @@ def test_a_token_over_tls_says_who_calls_and_with_a_certificate_only_of_the_same
             assert [caller.name for _, caller in reached.calls] == ["boss"]
         identity = Identity(verifier=verifier(folder))
         alone = credentials(tls(folder, mutual=False))
-        async with empty_server(Guard(rules(), identity), alone) as (address, _), channel(address) as line:
+        async with empty_server(Guard(rules(), identity, Told()), alone) as (address, _), channel(address) as line:
             assert await code_of(line, ENQUEUE) is Code.UNAUTHENTICATED
             assert await code_of(line, ENQUEUE, metadata=bearer(somebody(Role.SERVICE))) is Code.OK
 
@@ -124,7 +124,7 @@ def test_a_connection_does_not_outlive_the_certificate_that_opened_it(folder):
         now = [time.time()]
         identity = Identity(certificates=True, clock=lambda: now[0])
         mutual, who = credentials(tls(folder)), client(Role.SERVICE, days=1)
-        async with empty_server(Guard(rules(), identity), mutual) as (address, _), channel(address, who) as line:
+        async with empty_server(Guard(rules(), identity, Told()), mutual) as (address, _), channel(address, who) as line:
             assert await code_of(line, ENQUEUE) is Code.OK
             now[0] += 86400
             assert await code_of(line, ENQUEUE) is Code.UNAUTHENTICATED
@@ -134,7 +134,7 @@ def test_a_connection_does_not_outlive_the_certificate_that_opened_it(folder):
 
 def test_renewed_certificates_are_taken_up_without_a_restart_and_damaged_ones_left_alone(folder):
     async def scene():
-        guard = Guard(rules(), Identity(certificates=True))
+        guard = Guard(rules(), Identity(certificates=True), Told())
         async with empty_server(guard, credentials(tls(folder))) as (address, _):
             async with channel(address, client(Role.SERVICE)) as line:
                 assert await code_of(line, ENQUEUE) is Code.OK

@@ -7,89 +7,120 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from cordboard import words
 from cordboard.center import Center, load_center
 from cordboard.errors import InputError, Where
-from cordboard.live import Engine, Settings
-from cordboard.live.access import local_administrator
+from cordboard.live import Settings
+from cordboard.live.server_file import ServerFile, load_server_file
+from cordboard.live.tenants import AuditLogs, TenantEngines
+from cordboard.services.security import plan
+from cordboard.services.security.plan import Plan
 from cordboard.services.server import Server
 from cordboard.services.tenants import Tenants
 
 TENANT = "default"
+DATA = "cordboard-data"
+LISTEN = "127.0.0.1:7443"
 DRAIN_S = 30.0  # that conversations get after the first signal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     lang: words.Lang = parser.get_default("lang")
-    parser.add_argument("center", metavar="CENTER.toml", help=words.pick(lang, "the center file", "中心配置文件"))
-    data = words.pick(lang, "folder of the journal (cordboard-data)", "日志所在文件夹（cordboard-data）")
-    parser.add_argument("--data", metavar="DIR", default="cordboard-data", help=data)
-    listen = words.pick(lang, "address; port 0 lets the system choose (127.0.0.1:7443)", "监听地址（127.0.0.1:7443）")
-    parser.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:7443", help=listen)
+    center = words.pick(
+        lang, "the center file, unless --settings names tenants", "中心配置文件（或由 --settings 指定租户）"
+    )
+    parser.add_argument("center", metavar="CENTER.toml", nargs="?", help=center)
+    settings = words.pick(lang, "a settings file: tenants, TLS, tokens, limits", "设置文件：租户、TLS、令牌、限额")
+    parser.add_argument("--settings", metavar="FILE.toml", help=settings)
+    data = words.pick(lang, f"folder of the journal ({DATA})", f"日志所在文件夹（{DATA}）")
+    parser.add_argument("--data", metavar="DIR", help=data)
+    listen = words.pick(lang, f"address; port 0 lets the system choose ({LISTEN})", f"监听地址（{LISTEN}）")
+    parser.add_argument("--listen", metavar="HOST:PORT", help=listen)
     drain = words.pick(lang, "seconds that conversations get at the end (30)", "停止时留给通话的秒数（30）")
     parser.add_argument("--drain", metavar="SECONDS", type=float, default=DRAIN_S, help=drain)
     check = words.pick(lang, "check everything and end", "只检查，不启动")
     parser.add_argument("--check", action="store_true", help=check)
+    plan.add_arguments(parser, lang)
 
 
 def run(options: argparse.Namespace) -> int:
     """Status 0 after a signal; 2 if something can't be used."""
-    center = load_center(options.center)
-    settings = Settings(data=options.data)
+    file = load_server_file(options.settings) if options.settings else ServerFile()
+    if bool(options.center) == bool(file.tenants):
+        hint = "Give a center file, or --settings FILE with [tenants.NAME]"
+        raise InputError("neither or both of a center file and tenants", Where(key="CENTER.toml"), hint)
+    tenants = {name: load_center(tenant.center) for name, tenant in file.tenants.items()}
+    centers = tenants or {TENANT: load_center(options.center)}
+    options.listen = options.listen or file.listen or LISTEN
+    settings = Settings(data=options.data or file.data or DATA)
     host, _, port = options.listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise InputError(f"{options.listen!r} is no address", Where(key="--listen"), "Write 127.0.0.1:7443")
+    safety = Plan.of(options, file)
+    safety.check(options.listen, centers)
     if options.check:
-        return checked(center, options)
-    return asyncio.run(serve(center, settings, options))
+        return checked(centers, options)
+    return asyncio.run(serve(centers, settings, safety, options))
 
 
-def checked(center: Center, options: argparse.Namespace) -> int:
+def checked(centers: Mapping[str, Center], options: argparse.Namespace) -> int:
     """What --check says when everything can be used."""
-    for warning in center.warnings:
+    warnings = [warning for center in centers.values() for warning in center.warnings]
+    for warning in warnings:
         print(warning, file=sys.stderr)
+    queues, agents = map(sum, zip(*map(sizes, centers.values()), strict=True))
     text = words.pick(
-        options.lang,
-        f"usable: {len(center.queues)} queues, {len(center.agents)} agents",
-        f"可用：{len(center.queues)} 个队列，{len(center.agents)} 名座席",
+        options.lang, f"usable: {queues} queues, {agents} agents", f"可用：{queues} 个队列，{agents} 名座席"
     )
-    record = {"ok": True, "queues": len(center.queues), "agents": len(center.agents), "warnings": [*center.warnings]}
+    record = {"ok": True, "tenants": [*centers], "queues": queues, "agents": agents, "warnings": warnings}
     print(json.dumps(record, ensure_ascii=False) if options.json else text)
     return 0
 
 
-async def serve(center: Center, settings: Settings, options: argparse.Namespace) -> int:
+def sizes(center: Center) -> tuple[int, int]:
+    return len(center.queues), len(center.agents)
+
+
+async def serve(centers: Mapping[str, Center], settings: Settings, safety: Plan, options: argparse.Namespace) -> int:
     """Serve until a signal; the first one drains, the second one hurries."""
-    engine = await asyncio.to_thread(Engine.open, center, settings, tenant=TENANT)
+    engines = await asyncio.to_thread(TenantEngines.open, centers, settings)
+    audit: AuditLogs | None = None
     try:
-        server = Server(Tenants({TENANT: engine}), local=local_administrator(TENANT))
-        port = server.listen(options.listen)
+        audit = AuditLogs(Path(settings.data), engines, safety.audit_key(Path(settings.data)))
+        guard = safety.guard(engines, audit)
+        server = Server(Tenants(engines), interceptors=[guard], options=guard.limits.server_options())
+        port = server.listen(options.listen, safety.credentials())
         await server.start()
         signals: asyncio.Queue[int] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, signals.put_nowait, number)
-        say_ready(options, port)
+        say_ready(options, port, engines, safety)
         await signals.get()
         await wind_down(server, signals, options.drain)
     finally:
-        await asyncio.to_thread(engine.close)
+        await asyncio.to_thread(engines.close)
+        if audit is not None:
+            await asyncio.to_thread(audit.close)
     return 0
 
 
-def say_ready(options: argparse.Namespace, port: int) -> None:
+def say_ready(options: argparse.Namespace, port: int, tenants: Iterable[str], safety: Plan) -> None:
     """The line that whoever started us waits for."""
     address = f"{options.listen.rpartition(':')[0]}:{port}"
     if options.json:
-        print(json.dumps({"ready": True, "address": address, "tenant": TENANT}), flush=True)
+        names = [*tenants]
+        print(json.dumps({"ready": True, "address": address, "tenant": names[0], "tenants": names}), flush=True)
     else:
         print(words.pick(options.lang, f"cordboard serves {address}", f"cordboard 已在 {address} 服务"), flush=True)
-    if not options.json:
+    if not options.json and not safety.knows_callers:
         text = words.pick(
             options.lang,
-            f"whoever reaches this address is an administrator of tenant {TENANT}",
-            f"凡能访问此地址者即为租户 {TENANT} 的管理员",
+            f"whoever reaches this address is an administrator of tenant {next(iter(tenants))}",
+            f"凡能访问此地址者即为租户 {next(iter(tenants))} 的管理员",
         )
         print(text, file=sys.stderr)
 

@@ -17,6 +17,7 @@ LimitError says so: what must be audited is then refused.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import threading
@@ -29,7 +30,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from cordboard.errors import InputError, LimitError, Where
+from cordboard.errors import InputError, LimitError, StoreError, Where
 from cordboard.live.keyfiles import sync_folder
 from cordboard.live.tokens import Key
 
@@ -65,6 +66,17 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(folder.glob("audit-[0-9]*.log"))
 
 
+def _locked(path: Path) -> int:
+    """Keep other writers out for as long as the descriptor is open: two would break the chain."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise StoreError("in use", f"{path.parent}: another process writes this audit log") from None
+    return lock
+
+
 def _clipped(value: Any) -> Any:
     return value[:TEXT_CHARACTERS_MAX] if isinstance(value, str) else value
 
@@ -95,14 +107,23 @@ class AuditLog:
         self._urgent = self._closing = False
         self.failing = ""  # why the disk does not take records at present
         folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(folder / "audit.lock")
+        try:
+            self._begin()
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._thread = threading.Thread(target=self._run, name=f"audit {tenant}", daemon=True)
+        self._thread.start()
+
+    def _begin(self) -> None:
+        """Go on where the log ends; a fresh one, and a line that was cut off, are recorded."""
         self._hash, self._n, self._unsigned, torn = self._recover()
         self._signed_at = time.monotonic()
         if self._n == 0:
-            self._queue.append(({"kind": "opened", "tenant": tenant}, None))
+            self._queue.append(({"kind": "opened", "tenant": self._tenant}, None))
         if torn:
             self._queue.append(({"kind": "recovered", "torn_bytes": torn}, None))
-        self._thread = threading.Thread(target=self._run, name=f"audit {tenant}", daemon=True)
-        self._thread.start()
 
     def record(
         self,
@@ -140,6 +161,11 @@ class AuditLog:
                 self._changed.notify()
         return done
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so many records wait that what must be audited should be refused."""
+        return len(self._queue) >= QUEUED_MAX // 2
+
     def close(self) -> None:
         """Write what waits, sign a last checkpoint, and end. What a failing disk does not take fails its Future."""
         with self._changed:
@@ -147,6 +173,7 @@ class AuditLog:
             self._changed.notify()
         self._thread.join()
         os.close(self._file)
+        os.close(self._lock)
 
     # --- the thread
 
