@@ -49,6 +49,7 @@ EXTENSIONS: dict[str, list[str]] = {  # name -> C sources beside the .pyx
     "api": [],
     "acd": [],
     "wait": [],
+    "waitstate": [],
     "pacing_policy": [],
     "pacing_drive": [],
     "pacing_learn": [],

@@ -13,7 +13,7 @@ import pytest
 
 from cordboard import Acd
 from cordboard._core.acd import EVENT, EVENTS
-from cordboard.acd_snapshot import HEAD, MAGIC, VERSION
+from cordboard.acd_snapshot import HEAD, MAGIC, VERSION, decode, encode
 from cordboard.center import Agent, Center, Queue
 from cordboard.errors import CordboardError, LimitError, SnapshotError
 from cordboard.replay import fire_timers
@@ -84,6 +84,39 @@ def test_a_cut_where_much_falls_on_one_instant_changes_nothing(block: int) -> No
 def test_a_cut_changes_nothing_under_any_strategy(strategy: str) -> None:
     for seed in range(3):
         expect_no_difference(random_center(Seeded(seed), 12, (strategy,)), seed, 150, 25)
+
+
+def test_the_estimated_waits_go_on_as_if_nothing_had_been() -> None:
+    # given a center in which much is learned, with contacts that bring their own requirements
+    agents = tuple(Agent(f"a{i}", {"s": i % 4 + 1}) for i in range(6))
+    center = Center((Queue("a", wrap_up=2.0), Queue("b", requires={"s": 2}, max_wait=30.0, overflow="a")), agents)
+    events = events_of(center, 3, 1500)
+    uncut, cut = Acd(center), Acd(center)
+    estimators = uncut.learn_waits(), cut.learn_waits()
+    # when
+    for i, event in enumerate(events):
+        if i % 150 == 149:
+            dump = cut.dump()
+            cut = Acd.load(center, dump)
+            assert cut.loaded is not None and cut.loaded.waits == "kept"
+            assert cut.dump() == dump == uncut.dump()
+        assert answer(cut, event) == answer(uncut, event)
+        if i % 7 == 0:
+            for contact in uncut.positions("a"):
+                assert cut.estimate_wait(contact) == uncut.estimate_wait(contact)
+    # then
+    assert estimators[0].learned > 100
+
+
+def test_waits_that_another_version_remembers_otherwise_begin_anew_and_say_so() -> None:
+    center, acd = busy()
+    acd.learn_waits()
+    snapshot = decode(acd.dump())
+    snapshot.waits_data = b"something else"
+    loaded = Acd.load(center, encode(snapshot))
+    assert loaded.loaded is not None and loaded.loaded.waits == "begun anew"
+    for event in events_of(center, 11, 60):
+        answer(loaded, {**event, "t": event["t"] + loaded.now})
 
 
 def test_contacts_known_by_number_are_dumped_as_well() -> None:

@@ -252,6 +252,23 @@ class Acd:
             raise SnapshotError(what, hint="Take an earlier one") from error
         return acd
 
+    def with_center(self, center: Center, t: float) -> tuple[Acd, list[Effect]]:
+        """The same contacts and agents in another center from ``t`` (seconds) on: see :meth:`load`.
+
+        Returns the Acd that goes on in place of this one, and all effects: of the timers up to ``t``, of what the center
+        no longer has, of the matching round in the new one. EventError if the time goes back.
+        """
+        effects = self.advance(t)
+        acd = Acd.load(
+            center,
+            self.dump(),
+            explain=self._explain,
+            max_contacts=self._max_contacts,
+            max_customers=self._customers.limit,
+        )
+        assert acd.loaded is not None
+        return acd, [*effects, *acd.loaded.effects, *acd.advance(t)]
+
     # ---- how things stand
 
     def counts(self) -> dict[str, int]:
@@ -290,9 +307,9 @@ class Acd:
 
     def learn_waits(self, estimator: WaitEstimator | None = None) -> WaitEstimator:
         """From now on observe every event with an estimator, a new one or one that has learned before."""
-        from cordboard.waits import WaitEstimator  # late: routing alone does not need it
+        from cordboard.waits_state import begin  # late: routing alone does not need it
 
-        self._waits = estimator if estimator is not None else WaitEstimator(self.center)
+        self._waits = estimator if estimator is not None else begin(self)
         return self._waits
 
     def state(self) -> dict[str, Any]:

@@ -37,7 +37,9 @@ class Loaded:
 
     ``effects`` happened because the center has changed, at the time of the dump and in this order: offers of agents who
     are gone withdrawn, their wrap-ups ended, contacts of queues that are gone expired to where those overflowed (or
-    out of the center). ``talking``: agents who are gone -> the contacts with whom they still talk.
+    out of the center). ``talking``: agents who are gone -> the contacts with whom they still talk. ``waits``: what
+    became of the estimated waits: off, kept as they were, inherited by those of the new center, or begun anew (because
+    this version of the estimator remembers other things).
     """
 
     same_center: bool
@@ -47,6 +49,7 @@ class Loaded:
     queues_gone: tuple[str, ...] = ()
     queues_new: tuple[str, ...] = ()
     talking: Mapping[str, tuple[str | int, ...]] | None = None
+    waits: str = "off"
 
 
 # ---- out
@@ -93,7 +96,12 @@ def snapshot_of(acd: Acd) -> Snapshot:
     said = [acd._floor.queues[i] for i in queues]
     told = [{"name": q.name, "channel": q.channel, "wrap_up": q.wrap_up, "overflow": q.overflow} for q in said]
     named = [acd._agent_names[i] for i in agents]
-    return Snapshot(center_digest(acd.center), router.clock(), named, told, wishes, rows, texts)
+    snapshot = Snapshot(center_digest(acd.center), router.clock(), named, told, wishes, rows, texts)
+    if acd._waits is not None:
+        from cordboard.waits_state import pack  # late: routing alone does not need it
+
+        snapshot.waits, snapshot.waits_data = pack(acd._waits)
+    return snapshot
 
 
 def _wishes_of(acd: Acd, slots: list[int]) -> tuple[list[int], list[dict[str, Any]]]:
@@ -215,10 +223,9 @@ def fill(acd: Acd, change: Change) -> Loaded:
     if code == CODES["no_memory"]:
         raise MemoryError
     _names(acd, snapshot, found)
-    same = snapshot.center == center_digest(change.center)
-    if same:
+    if snapshot.center == center_digest(change.center):
         router.settled()
-        return Loaded(True)
+        return Loaded(True, waits=_waits(acd, change, same_center=True))
     return _changed(acd, change)
 
 
@@ -293,5 +300,24 @@ def _changed(acd: Acd, change: Change) -> Loaded:
         tuple(change.queues_gone),
         tuple(change.queues_new),
         talking,
+        _waits(acd, change, same_center=False),
     )
+
+
+def _waits(acd: Acd, change: Change, same_center: bool) -> str:
+    snapshot = change.snapshot
+    if snapshot.waits is None:
+        return "off"
+    from cordboard.waits_state import FAULTS, begin, unpack  # late: routing alone does not need it
+
+    try:
+        if same_center:
+            acd._waits = unpack(acd.center, snapshot.waits, snapshot.waits_data)
+            return "kept"
+        queues = [queue["name"] for queue in snapshot.queues]
+        acd._waits = begin(acd, snapshot.waits, snapshot.waits_data, queues)
+        return "inherited"
+    except FAULTS:  # of another layout
+        acd._waits = begin(acd)
+        return "begun anew"
 

@@ -89,7 +89,7 @@ class Customers:
     in the center, the one seen longest ago is forgotten first."""
 
     def __init__(self, router: Router, limit: int) -> None:
-        self._router, self._limit = router, limit
+        self._router, self.limit = router, limit
         self._numbers: dict[str, int] = {}
         self._here: dict[str, int] = {}  # customer -> contacts in the center
         self._away: OrderedDict[str, None] = OrderedDict()  # the others, the one seen longest ago first
@@ -104,7 +104,7 @@ class Customers:
             return -1
         number = self._numbers.get(customer)
         if number is None:
-            while len(self._numbers) >= self._limit and self._away:
+            while len(self._numbers) >= self.limit and self._away:
                 self._forget_one()
             number = self._free.pop() if self._free else len(self._numbers)
             self._numbers[customer] = number

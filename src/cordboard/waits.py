@@ -27,7 +27,7 @@ QUEUES_MAX = 2000
 KEYS_MAX = 100_000  # sets of requirements remembered
 
 # Where a contact in a line comes from: a queue it overflowed from (0 ...), or
-_NEW, _CALL_BACK, _PRIORITY_CHANGED = -1, -2, -3
+NEW, CALL_BACK, PRIORITY_CHANGED = -1, -2, -3
 
 _ORDERS = {"priority": 0, "score": 1, "ratio": 2}
 _STAFFED = {"agent_ready": True, "agent_away": False, "agent_offline": False}
@@ -70,6 +70,7 @@ class WaitEstimator:
             agent_group, np.array(slots, dtype=np.int32), _ORDERS[center.order], kinds, kinds * LINES_MAX
         )
         self._slots: dict[object, int] = {}
+        self._apart: set[object] = set()  # conversations of queues that the center no longer has
         self._waiting: dict[object, tuple[int, int, float]] = {}  # contact -> queue, kind, priority
         self._kinds: dict[object, int] = {}
         self._lines: dict[int, dict[tuple[float, int], int]] = {}  # kind -> priority, origin -> line
@@ -149,6 +150,8 @@ class WaitEstimator:
             agent = -1 if event["agent"] is None else _known(self._agents, event["agent"], "agent")
             self._core.connected(t, slot, agent)
             del self._waiting[event["contact"]]
+        elif name == "contact_ended" and event["contact"] in self._apart:
+            self._apart.discard(event["contact"])
         elif name == "contact_ended":
             self._core.ended(t, _known(self._slots, event["contact"], "contact"), held)
             del self._slots[event["contact"]]
@@ -161,7 +164,7 @@ class WaitEstimator:
         elif name == "priority_changed":
             self._slot(event["contact"])
             queue, kind, _ = self._waiting[event["contact"]]
-            self._move(t, event["contact"], (queue, kind, float(event["priority"])), _PRIORITY_CHANGED)
+            self._move(t, event["contact"], (queue, kind, float(event["priority"])), PRIORITY_CHANGED)
 
     def _effect(self, effect: Mapping[str, Any]) -> None:
         t, name = _time(effect), effect["effect"]
@@ -187,7 +190,7 @@ class WaitEstimator:
         priority = float(event.get("priority") or 0.0)
         kind = self._kind_of(queue, event.get("requires"), event.get("steps"))
         since = event.get("queued_at")
-        line = self._line(queue, kind, priority, _NEW if since is None else _CALL_BACK)
+        line = self._line(queue, kind, priority, NEW if since is None else CALL_BACK)
         self._slots[event["contact"]] = self._core.queued(t, line, t if since is None else float(since))
         self._waiting[event["contact"]] = (queue, kind, priority)
 

@@ -1,0 +1,104 @@
+"""What an estimator of waits knows, as bytes, and back; and how one begins in the middle of a day.
+
+The bytes are for the same center and the same layout of the estimator's memory. Where the center has changed, a new
+estimator is told how things stand and inherits what was learned: the regression, and the rates of queues still there.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cordboard._core.waitstate import begin_flows, dump, inherit, restore
+from cordboard.center import Center
+from cordboard.waits import CALL_BACK, NEW, WaitEstimator
+
+if TYPE_CHECKING:
+    from cordboard.acd import Acd
+
+Meta = dict[str, Any]
+FAULTS = (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError, OSError, zipfile.BadZipFile)
+
+
+def pack(estimator: WaitEstimator) -> tuple[Meta, bytes]:
+    """What JSON can hold, and the rest. For an estimator whose contacts have names without line breaks."""
+    learned, arrays = dump(estimator._core)
+    waiting = [estimator._waiting.get(name, (-1, -1, 0.0)) for name in estimator._slots]
+    arrays["slots"] = np.array(list(estimator._slots.values()), dtype=np.int32)
+    arrays["places"] = np.array([place[:2] for place in waiting], dtype=np.int32).reshape(-1, 2)
+    arrays["priorities"] = np.array([place[2] for place in waiting], dtype=np.float64)
+    names = "\n".join(str(name) for name in estimator._slots).encode()
+    arrays["names"] = np.frombuffer(names, dtype=np.uint8)
+    lines = [[kind, *known, line] for kind, found in estimator._lines.items() for known, line in found.items()]
+    kinds = [[key, kind] for key, kind in estimator._kinds.items()]
+    meta = {"learned": learned, "lines": lines, "kinds": kinds, "apart": sorted(map(str, estimator._apart))}
+    stream = io.BytesIO()
+    parts: dict[str, Any] = {**arrays}
+    np.savez(stream, **parts)
+    return meta, stream.getvalue()
+
+
+def unpack(center: Center, meta: Meta, data: bytes) -> WaitEstimator:
+    """One of :data:`FAULTS` if that can't be done: of another layout, or of another center."""
+    arrays = _arrays(data)
+    estimator = WaitEstimator(center)
+    restore(estimator._core, meta["learned"], arrays)
+    estimator._kinds = {_tuples(key): kind for key, kind in meta["kinds"]}
+    estimator._lines = {}
+    for kind, priority, origin, line in meta["lines"]:
+        estimator._lines.setdefault(kind, {})[(priority, origin)] = line
+    names = str(arrays["names"].tobytes(), "utf-8").split("\n") if len(arrays["slots"]) else []
+    slots, places, priorities = (arrays[key].tolist() for key in ("slots", "places", "priorities"))
+    estimator._slots = dict(zip(names, slots, strict=True))
+    for name, (queue, kind), priority in zip(names, places, priorities, strict=True):
+        if queue >= 0:
+            estimator._waiting[name] = (queue, kind, priority)
+    estimator._apart = set(meta["apart"])
+    return estimator
+
+
+def begin(acd: Acd, meta: Meta | None = None, data: bytes = b"", queues: list[str] | None = None) -> WaitEstimator:
+    """A new estimator for an Acd at work. ``meta``, ``data``: what one of another center (with these queues) knew."""
+    estimator = WaitEstimator(acd.center)
+    core, now, center = estimator._core, acd.now, acd.center
+    for index in range(len(center.agents)):
+        if acd._router.agent(index)["presence"] == "ready":
+            core.agent_staffed(now, index, True)
+    _, slots = acd._router.contact_rows()
+    for slot in slots.tolist():
+        name = acd._name(slot)
+        contact = acd._router.contact(slot)
+        queue = contact["queue"]
+        if queue >= len(center.queues):
+            estimator._apart.add(name)
+            continue
+        wish = acd._wishes.fields(slot)
+        kind = estimator._kind_of(queue, wish.get("requires"), wish.get("steps"))
+        arrival, priority = contact["arrival"], contact["priority"]
+        origin = NEW if arrival == contact["entered"] else CALL_BACK
+        place = core.queued(now, estimator._line(queue, kind, priority, origin), arrival)
+        estimator._slots[name] = place
+        if contact["state"] == "connected":
+            [agent] = contact["agents"]
+            core.connected(now, place, agent if agent < len(center.agents) else -1)
+        else:
+            estimator._waiting[name] = (queue, kind, priority)
+            core.refused(place, contact["state"] == "waiting")
+    begin_flows(core)
+    if meta is not None:
+        there = {name: i for i, name in enumerate(queues or ())}
+        pairs = [(i, there[queue.name]) for i, queue in enumerate(center.queues) if queue.name in there]
+        inherit(core, meta["learned"], _arrays(data), pairs)
+    return estimator
+
+
+def _arrays(data: bytes) -> dict[str, Any]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+        return {key: stored[key] for key in stored.files}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
