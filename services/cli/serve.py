@@ -15,7 +15,7 @@ from cordboard.center import Center, load_center
 from cordboard.errors import InputError, Where
 from cordboard.live import Settings
 from cordboard.live.server_file import ServerFile, load_server_file
-from cordboard.live.tenants import AuditLogs, TenantEngines
+from cordboard.live.tenants import AuditLogs, TenantEngines, audit_key
 from cordboard.services.security import plan
 from cordboard.services.security.plan import Plan
 from cordboard.services.server import Server
@@ -89,7 +89,7 @@ async def serve(centers: Mapping[str, Center], settings: Settings, safety: Plan,
     engines = await asyncio.to_thread(TenantEngines.open, centers, settings)
     audit: AuditLogs | None = None
     try:
-        audit = AuditLogs(Path(settings.data), engines, safety.audit_key(Path(settings.data)))
+        audit = AuditLogs(Path(settings.data), engines, audit_key(Path(settings.data), safety.audit_keys))
         guard = safety.guard(engines, audit)
         server = Server(Tenants(engines), interceptors=[guard], options=guard.limits.server_options())
         port = server.listen(options.listen, safety.credentials())

@@ -13,7 +13,7 @@ from cordboard import words
 from cordboard.errors import InputError, Where
 from cordboard.live.access import local_administrator
 from cordboard.live.server_file import ServerFile
-from cordboard.live.tokens import AUDIENCE, Key, Verifier, new_key, read_keys, write_keys
+from cordboard.live.tokens import AUDIENCE, Verifier, read_keys
 from cordboard.services.security.guard import Audit, Guard
 from cordboard.services.security.identity import Identity
 from cordboard.services.security.limits import Limits
@@ -95,12 +95,3 @@ class Plan:
     def guard(self, tenants: Collection[str], audit: Audit) -> Guard:
         """The interceptor."""
         return Guard(rules(), self.identity(tenants), limits=self.limits, audit=audit)
-
-    def audit_key(self, data: Path) -> Key:
-        """The key that signs the audit logs; made in the data folder, with its public part, if none is named."""
-        path = self.audit_keys or data / "audit.jwks"
-        if not path.exists() and self.audit_keys is None:
-            made = new_key()
-            write_keys(path, [made], private=True)
-            write_keys(data / "audit.public.jwks", [made], private=False)
-        return read_keys(path, private=True)[0]

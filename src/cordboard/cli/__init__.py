@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "import": ("make a center and a journal of other systems' records", "从其他系统的记录生成中心和日志"),
     "audit": ("check the audit log, and read it", "校验并查看审计日志"),
     "certs": ("certificates for TLS, of an authority of one's own", "自建机构的 TLS 证书"),
+    "privacy": ("export and erase persons, care for their keys", "导出、删除个人资料，管理密钥"),
     "token": ("keys, and the tokens that callers show", "密钥与调用者令牌"),
     "records": ("rebuild, show and export the records of a journal", "重建、显示、导出记录"),
     "serve": ("a center at work, with its gRPC services", "运行中心及其 gRPC 服务"),

@@ -7,6 +7,7 @@ there. A caller reaches the engine of its own tenant only.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from cordboard.center import Center
 from cordboard.errors import CordboardError, UnavailableError
 from cordboard.live.audit import AuditLog
 from cordboard.live.engine import Engine
+from cordboard.live.privacy import ENVIRONMENT
 from cordboard.live.settings import Settings, checked_tenant
-from cordboard.live.tokens import Key
+from cordboard.live.tokens import Key, new_key, read_keys, write_keys
 
 SERVER = "_server"  # where what belongs to no tenant is written: no tenant can be called so
 
@@ -63,6 +65,26 @@ class TenantEngines(Mapping[str, Engine]):
                 failed = failed or error
         if failed is not None:
             raise failed
+
+
+def audit_key(data: Path, named: Path | None = None) -> Key:
+    """The key that signs the audit logs; made in the data folder, with its public part, if none is named."""
+    path = named or data / "audit.jwks"
+    if named is None and not path.exists():
+        made = new_key()
+        write_keys(path, [made], private=True)
+        write_keys(data / "audit.public.jwks", [made], private=False)
+    return read_keys(path, private=True)[0]
+
+
+def keys_path(data: Path, tenant: str) -> Path:
+    """Where a tenant's key store is: in a folder of its own, so that a backup can leave it out."""
+    return data / checked_tenant(tenant) / "privacy" / "keys.db"
+
+
+def master_path(data: Path, named: Path | None = None) -> Path | None:
+    """The file of the master key: the one named, else that of the data folder, unless the environment has one."""
+    return named or (None if os.environ.get(ENVIRONMENT) else data / "master.key")
 
 
 class AuditLogs:
