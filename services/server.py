@@ -6,6 +6,7 @@ forty, and connections live for half an hour, so that they spread anew over the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -106,11 +107,13 @@ class Server:
         for name in ("", *self._names):
             await self._health.set(name, status)
 
-    async def drain(self) -> None:
-        """Say in the health service that others should be asked, and end the streams of agents and watchers."""
+    async def drain(self, seconds: float) -> None:
+        """Say in the health service that others should be asked, make no new offers, wait until no conversation is
+        open, ``seconds`` at most, and end the streams. Once more with fewer seconds hurries the first call."""
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await asyncio.gather(*(asyncio.to_thread(tenant.engine.drain, seconds) for tenant in self.tenants))
         for tenant in self.tenants:
-            tenant.drain(UnavailableError("the server is going away", "draining"))
+            tenant.end_streams(UnavailableError("the server is going away", "draining"))
 
     async def stop(self, grace: float) -> None:
         """Take no more calls, give those that run ``grace`` seconds, and let go of the tenants."""

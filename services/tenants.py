@@ -61,8 +61,8 @@ class Tenant:
         """An entry that was cut for one reader, as bytes."""
         return entry_message(entry).SerializeToString()
 
-    def drain(self, error: CordboardError) -> None:
-        """End the streams; agents keep their state, so that they find it again when they are back."""
+    def end_streams(self, error: CordboardError) -> None:
+        """End the streams; that sets no agent away."""
         self.draining = True
         self.lines.shut(error)
         self.bell.close()

@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from cordboard.errors import CordboardError, InputError, Where
 from cordboard.journal import TIME_MAX_S
+from cordboard.live.center_json import etag_of, record_center
 from cordboard.live.entry import Entry, Outcome
 from cordboard.services.errors import status_of
 from cordboard.v1 import journal_pb2 as pb
@@ -164,7 +165,7 @@ _EVENT_MESSAGES: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "wrap_up_ended": lambda e: pb.WrapUpEndedByAgent(agent=e["agent"]),
     "priority_changed": lambda e: pb.PriorityChanged(contact=e["contact"], priority=e["priority"]),
     "clock": lambda e: pb.Clock(),
-    "center_changed": lambda e: pb.CenterChanged(etag=e.get("etag", "")),
+    "center_changed": lambda e: pb.CenterChanged(etag=etag_of(record_center(e["center"]))),
 }
 
 

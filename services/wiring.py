@@ -15,15 +15,8 @@ from cordboard.errors import CordboardError
 from cordboard.live.access import Caller
 from cordboard.services.calling import CALLER
 from cordboard.services.errors import status_of
-from cordboard.v1 import options_pb2
 
 Context = Any  # grpc.aio's, whose type differs between unary and streaming
-
-
-def permission(method: MethodDescriptor) -> str:
-    """The permission that an rpc needs, from its option; empty for an rpc without one, which nobody may call."""
-    found: str = method.GetOptions().Extensions[options_pb2.permission]
-    return found
 
 
 def _serialized(response: Message | bytes) -> bytes:

@@ -11,8 +11,6 @@ import pytest
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 import cordboard.v1
-from cordboard.live.access import PERMISSIONS
-from cordboard.services.wiring import permission
 from tests.serving import served
 
 MODULES = [
@@ -21,12 +19,6 @@ MODULES = [
     if found.name.endswith("_pb2")
 ]
 SERVICES = [service for module in MODULES for service in module.DESCRIPTOR.services_by_name.values()]
-METHODS = [method for service in SERVICES for method in service.methods]
-
-
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.full_name)
-def test_every_rpc_names_a_permission_that_roles_know(method):
-    assert permission(method) in PERMISSIONS
 
 
 def test_the_server_has_every_service_of_the_contract_and_every_rpc_has_a_method(tmp_path):

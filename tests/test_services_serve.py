@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cordboard.v1 import agent_service_pb2 as agents
 from cordboard.v1 import agent_service_pb2_grpc, event_service_pb2, event_service_pb2_grpc, routing_service_pb2_grpc
+from cordboard.v1 import journal_pb2 as journal
 from cordboard.v1 import routing_service_pb2 as pb
 from tests.serving import CENTER, TENANT, agent, queue, serve_command
 
@@ -122,3 +123,59 @@ def test_a_journal_belongs_to_one_server_at_a_time(folder):
         done = check(folder, "center.toml", "--data", "data", "--listen", "127.0.0.1:0")
         assert done.returncode == 2 and "in use" in done.stderr
         assert stop(process) == 0
+
+
+def test_a_drain_offers_nothing_more_and_lets_a_conversation_finish(folder):
+    with serve_command("center.toml", "--data", "data", cwd=folder) as (process, address):
+        with grpc.insecure_channel(address) as channel:
+            stub = routing_service_pb2_grpc.RoutingServiceStub(channel)
+            for name in ("ana", "ben"):
+                set_ready(channel, name)
+            stub.Enqueue(pb.EnqueueRequest(queue=queue("sales"), contact_id="c1"))
+            session(stub, journal.Event(offer_accepted=journal.OfferAccepted(contact="c1", agent="ana")))
+            process.send_signal(signal.SIGTERM)
+            until_away(channel, "ben")
+            (effects,) = [a.effects for a in [stub.Enqueue(pb.EnqueueRequest(queue=queue("sales"), contact_id="c2")).applied]]
+            assert not effects and process.poll() is None  # ben is free, and gets nothing; ana still talks
+            session(stub, journal.Event(contact_ended=journal.ContactEnded(contact="c1")))
+        assert process.wait(30) == 0
+
+
+def test_a_second_signal_hurries(folder):
+    with serve_command("center.toml", "--data", "data", "--drain", "600", cwd=folder) as (process, address):
+        with grpc.insecure_channel(address) as channel:
+            stub = routing_service_pb2_grpc.RoutingServiceStub(channel)
+            set_ready(channel, "ana")
+            stub.Enqueue(pb.EnqueueRequest(queue=queue("sales"), contact_id="c1"))
+            session(stub, journal.Event(offer_accepted=journal.OfferAccepted(contact="c1", agent="ana")))
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def set_ready(channel, name):
+    stub = agent_service_pb2_grpc.AgentServiceStub(channel)
+    stub.SetState(agents.SetStateRequest(agent=agent(name), state=agents.Agent.STATE_READY))
+
+
+def until_away(channel, name):
+    stub = agent_service_pb2_grpc.AgentServiceStub(channel)
+    for _ in range(500):
+        found = stub.Get(agents.AgentServiceGetRequest(name=agent(name))).agent
+        if found.state == agents.Agent.STATE_AWAY:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the agent is not away")
+
+
+def session(stub, *events):
+    messages = [pb.SessionRequest(open=pb.SessionOpen(tenant=TENANT)), pb.SessionRequest(events=pb.EventBatch(events=events))]
+    *_, last = stub.Session(iter(messages))
+    assert not any(outcome.HasField("error") for outcome in last.outcomes.outcomes)
+
+
+def test_without_certificates_it_listens_on_loopback_alone(folder):
+    done = check(folder, "center.toml", "--listen", "0.0.0.0:0")
+    assert done.returncode == 2 and "cordboard certs" in done.stderr

@@ -25,6 +25,7 @@ TENANT = "default"
 DATA = "cordboard-data"
 LISTEN = "127.0.0.1:7443"
 DRAIN_S = 30.0  # that conversations get after the first signal
+STOP_S = 5.0  # that calls get which still run then
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", metavar="FILE.toml", help=settings)
     data = words.pick(lang, f"folder of the journal ({DATA})", f"日志所在文件夹（{DATA}）")
     parser.add_argument("--data", metavar="DIR", help=data)
+    database = words.pick(lang, "keep the journals in PostgreSQL instead", "改用 PostgreSQL 保存日志")
+    parser.add_argument("--database", metavar="URL", default="", help=database)
     listen = words.pick(lang, f"address; port 0 lets the system choose ({LISTEN})", f"监听地址（{LISTEN}）")
     parser.add_argument("--listen", metavar="HOST:PORT", help=listen)
     drain = words.pick(lang, "seconds that conversations get at the end (30)", "停止时留给通话的秒数（30）")
@@ -55,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     tenants = {name: load_center(tenant.center) for name, tenant in file.tenants.items()}
     centers = tenants or {TENANT: load_center(options.center)}
     options.listen = options.listen or file.listen or LISTEN
-    settings = Settings(data=options.data or file.data or DATA)
+    settings = Settings(data=options.data or file.data or DATA, database=options.database)
     host, _, port = options.listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise InputError(f"{options.listen!r} is no address", Where(key="--listen"), "Write 127.0.0.1:7443")
@@ -126,12 +129,12 @@ def say_ready(options: argparse.Namespace, port: int, tenants: Iterable[str], sa
 
 
 async def wind_down(server: Server, signals: asyncio.Queue[int], seconds: float) -> None:
-    """End the streams, give what runs its time, hurry at another signal."""
-    await server.drain()
-    stopping = asyncio.create_task(server.stop(seconds))
+    """No new offers, conversations get their time, streams are told to go; another signal hurries."""
+    draining = asyncio.create_task(server.drain(seconds))
     hurry = asyncio.create_task(signals.get())
-    await asyncio.wait([stopping, hurry], return_when=asyncio.FIRST_COMPLETED)
-    if not stopping.done():
-        await server.stop(0)
-        await stopping
+    await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
+    if not draining.done():
+        await server.drain(0)
+        await draining
     hurry.cancel()
+    await server.stop(STOP_S)
