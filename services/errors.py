@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,7 +23,8 @@ Code = grpc.StatusCode
 
 
 class Rule(NamedTuple):
-    """What an error is to a caller. ``zh``: the class of the error in Chinese. ``metadata``: facts for programs."""
+    """What an error is to a caller. ``zh``: the kind of error in Chinese, said before a message that has no
+    translation. ``metadata``: facts for programs."""
 
     code: grpc.StatusCode
     reason: str
@@ -80,16 +82,18 @@ def status_of(error: CordboardError) -> Status:
     rule = rule_of(type(error))
     reason = error.reason if isinstance(error, errors.AccessError) else rule.reason
     text = _short(str(error), TEXT_MAX)
-    zh = rule.zh
+    zh = _chinese(error, rule)
     details: list[Message] = [ErrorInfo(reason=reason, domain=DOMAIN, metadata=rule.metadata(error))]
-    if isinstance(error, InputError):
-        key = error.where.key
-        if rule.code is Code.INVALID_ARGUMENT:
-            details.append(_bad_request(error))
-        if key:
-            zh = f"{zh}（{_short(key, FIELD_MAX)}）"
+    if isinstance(error, InputError) and rule.code is Code.INVALID_ARGUMENT:
+        details.append(_bad_request(error))
     details += [LocalizedMessage(locale="en", message=text), LocalizedMessage(locale="zh", message=zh)]
     return Status(code=rule.code.value[0], message=text, details=[_packed(one) for one in details])
+
+
+def _chinese(error: CordboardError, rule: Rule) -> str:
+    """The message in Chinese; of one that has no translation, at least what kind of error it is."""
+    text = error.text("zh")
+    return _short(text if re.search(r"[\u4e00-\u9fff]", text) else f"{rule.zh}：{text}", TEXT_MAX)
 
 
 def _bad_request(error: InputError) -> BadRequest:

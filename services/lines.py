@@ -100,6 +100,11 @@ class Lines:
         """Whether the agent's line is open."""
         return agent in self._lines
 
+    @property
+    def count(self) -> int:
+        """Lines that are open."""
+        return len(self._lines)
+
     # ---- a line's life
 
     async def open(self, agent: str, lease: float) -> Line:

@@ -18,13 +18,24 @@ from grpc_reflection.v1alpha import reflection
 
 from cordboard.errors import StoreError, UnavailableError
 from cordboard.live.access import Caller
+from cordboard.services.servicers.admin import AdminServicer
 from cordboard.services.servicers.agents import AgentServicer
+from cordboard.services.servicers.center import CenterServicer
 from cordboard.services.servicers.events import EventServicer
 from cordboard.services.servicers.queues import QueueServicer
+from cordboard.services.servicers.reports import ReportServicer
 from cordboard.services.servicers.routing import RoutingServicer
 from cordboard.services.tenants import Tenants
 from cordboard.services.wiring import handlers
-from cordboard.v1 import agent_service_pb2, event_service_pb2, queue_service_pb2, routing_service_pb2
+from cordboard.v1 import (
+    admin_service_pb2,
+    agent_service_pb2,
+    center_service_pb2,
+    event_service_pb2,
+    queue_service_pb2,
+    report_service_pb2,
+    routing_service_pb2,
+)
 
 MESSAGE_BYTES_MAX = 32 * 1024 * 1024  # columns of 100,000 events, or a center file of 16 MiB
 CONNECTION_AGE_S = 30 * 60
@@ -74,6 +85,9 @@ class Server:
             (service_of(agent_service_pb2.DESCRIPTOR), AgentServicer(tenants)),
             (service_of(event_service_pb2.DESCRIPTOR), EventServicer(tenants)),
             (service_of(queue_service_pb2.DESCRIPTOR), QueueServicer(tenants)),
+            (service_of(center_service_pb2.DESCRIPTOR), CenterServicer(tenants)),
+            (service_of(report_service_pb2.DESCRIPTOR), ReportServicer(tenants)),
+            (service_of(admin_service_pb2.DESCRIPTOR), AdminServicer(tenants)),
         ]
         self._server.add_generic_rpc_handlers(tuple(handlers(servicers, local)))
         self.servicers = {service.full_name: servicer for service, servicer in servicers}

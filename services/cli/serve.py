@@ -73,12 +73,13 @@ def checked(centers: Mapping[str, Center], options: argparse.Namespace) -> int:
     """What --check says when everything can be used."""
     warnings = [warning for center in centers.values() for warning in center.warnings]
     for warning in warnings:
-        print(warning, file=sys.stderr)
+        print(warning.text(options.lang), file=sys.stderr)
     queues, agents = map(sum, zip(*map(sizes, centers.values()), strict=True))
     text = words.pick(
         options.lang, f"usable: {queues} queues, {agents} agents", f"可用：{queues} 个队列，{agents} 名座席"
     )
-    record = {"ok": True, "tenants": [*centers], "queues": queues, "agents": agents, "warnings": warnings}
+    texts = [warning.text(options.lang) for warning in warnings]
+    record = {"ok": True, "tenants": [*centers], "queues": queues, "agents": agents, "warnings": texts}
     print(json.dumps(record, ensure_ascii=False) if options.json else text)
     return 0
 
