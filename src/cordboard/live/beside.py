@@ -1,0 +1,121 @@
+"""What works beside the engines of a server: records, webhooks, and the port with metrics and health.
+
+``cordboard serve`` makes one :class:`Beside` of its options, checks it before anything is opened, and closes it after
+the engines, so that the last entries are booked too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import ssl
+from typing import TYPE_CHECKING
+
+from cordboard import words
+from cordboard.errors import InputError, StoreError, Where
+from cordboard.live.engine import Engine
+from cordboard.live.settings import Settings
+from cordboard.live.store import Store, make_store
+from cordboard.live.webhooks import Endpoint, Webhooks, load_endpoints
+
+if TYPE_CHECKING:
+    from cordboard.live.metrics_server import MetricsServer
+    from cordboard.records import Follower
+
+METRICS = "127.0.0.1:9464"
+OFF = "off"
+LAST_S = 30.0  # that the records get at the end to catch up
+
+_log = logging.getLogger("cordboard.serve")
+
+
+def add_arguments(parser: argparse.ArgumentParser, lang: words.Lang) -> None:
+    """The options of ``cordboard serve`` that are about this."""
+    text = f"port for Prometheus and health; {OFF} for none ({METRICS})", f"Prometheus 与健康检查端口，{OFF} 表示不开"
+    parser.add_argument("--metrics", metavar="HOST:PORT", help=words.pick(lang, *text))
+    text = f"SQLite file or postgresql://...; {OFF} for none (beside the journal)", f"记录所在数据库，{OFF} 表示不记"
+    parser.add_argument("--records", metavar="PLACE", default="", help=words.pick(lang, *text))
+    text = "a file of endpoints to which entries are posted", "Webhook 端点配置文件"
+    parser.add_argument("--webhooks", metavar="ENDPOINTS.toml", help=words.pick(lang, *text))
+
+
+def records_place(settings: Settings, tenant: str) -> tuple[str, str]:
+    """Where a tenant's records are if nothing else is said: (place, schema), beside its journal."""
+    if settings.database:
+        return settings.database, f"cordboard_{tenant}_records"
+    return str(settings.tenant_folder(tenant) / "records.db"), ""
+
+
+class Beside:
+    """See above. InputError for options that can't be used, MissingExtraError for a library that is missing."""
+
+    def __init__(self, options: argparse.Namespace, *, context: ssl.SSLContext | None = None) -> None:
+        from cordboard.live.metrics import Metrics
+
+        self._options, self._context = options, context
+        self._endpoints: list[Endpoint] = load_endpoints(options.webhooks) if options.webhooks else []
+        self._address = None if options.metrics == OFF else _address(options.metrics or METRICS)
+        self._metrics = Metrics()
+        self._server: MetricsServer | None = None
+        self._followers: list[Follower] = []
+        self._webhooks: list[Webhooks] = []
+
+    @property
+    def port(self) -> int | None:
+        """Where the metrics are, if they are."""
+        return None if self._server is None else self._server.port
+
+    def store(self, settings: Settings, tenant: str) -> Store:
+        """The tenant's store with its commits measured, for ``Engine.open``."""
+        return self._metrics.timed(tenant, make_store(settings, tenant))
+
+    def begin(self, tenant: str, engine: Engine) -> None:
+        """Follow an engine that was opened."""
+        follower = webhooks = None
+        settings = engine.settings
+        if self._options.records != OFF:
+            from cordboard.records import Follower
+
+            usual, schema = records_place(settings, tenant)
+            own = self._options.records
+            follower = Follower(engine, own or usual, f"cordboard_{tenant}_records" if own else schema).start()
+            self._followers.append(follower)
+        if self._endpoints:
+            folder = settings.tenant_folder(tenant)
+            folder.mkdir(parents=True, exist_ok=True)
+            webhooks = Webhooks(
+                engine, self._endpoints, folder / "webhooks.db", source=tenant, context=self._context
+            ).start()
+            self._webhooks.append(webhooks)
+        self._metrics.watch(tenant, engine, follower, webhooks)
+
+    def listen(self) -> None:
+        """Open the port of the metrics, after the engines have begun. If the usual one is taken, that is logged;
+        StoreError for one that was asked for."""
+        if self._address is None:
+            return
+        from cordboard.live.metrics_server import MetricsServer
+
+        try:
+            self._server = MetricsServer(self._metrics, *self._address).start()
+        except StoreError as error:
+            if self._options.metrics:
+                raise
+            _log.warning("no metrics: %s. Give another address with --metrics", error)
+
+    def close(self) -> None:
+        """Stop all; after the engines were closed, with their last entries."""
+        if self._server is not None:
+            self._server.close()
+        for webhooks in self._webhooks:
+            webhooks.close()
+        for follower in self._followers:
+            follower.close(LAST_S)
+        self._metrics.close()
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise InputError(f"{text!r} is no address", Where(key="--metrics"), f"Write {METRICS}, or {OFF}")
+    return host.strip("[]"), int(port)
