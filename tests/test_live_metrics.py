@@ -66,10 +66,10 @@ class Site:
             connection.close()
 
     def samples(self) -> dict[tuple[str, ...], float]:
-        """(name, values of the labels beside the tenant ...) -> value"""
+        """(name, values of the labels beside the tenant, in the order of their names ...) -> value"""
         text = self.get("/metrics")[1].decode()
         return {
-            (sample.name, *(value for key, value in sample.labels.items() if key != "tenant")): sample.value
+            (sample.name, *(value for key, value in sorted(sample.labels.items()) if key != "tenant")): sample.value
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         }
@@ -113,11 +113,11 @@ def test_the_page_says_what_happened_and_how_things_are(site):
     assert found["cordboard_revision",] == 9
     assert found["cordboard_events_total", "contact_queued"] == 5
     assert found["cordboard_effects_total", "offer"] == 1
-    assert [found["cordboard_contacts_total", "billing", what] for what in ("entered", "answered", "abandoned", "rejected")] \
+    assert [found["cordboard_contacts_total", what, "billing"] for what in ("entered", "answered", "abandoned", "rejected")] \
         == [5, 1, 1, 1]  # fmt: skip
     assert found["cordboard_answer_wait_seconds_sum", "billing"] == 4
-    assert found["cordboard_answer_wait_seconds_bucket", "billing", "5.0"] == 1
-    assert found["cordboard_answer_wait_seconds_bucket", "billing", "2.0"] == 0
+    assert found["cordboard_answer_wait_seconds_bucket", "5.0", "billing"] == 1
+    assert found["cordboard_answer_wait_seconds_bucket", "2.0", "billing"] == 0
     assert [found["cordboard_contacts_now", "billing", state] for state in ("waiting", "offered", "connected")] == [2, 0, 1]
     assert found["cordboard_longest_wait_seconds", "billing"] == 7.5
     assert (found["cordboard_agents", "connected"], found["cordboard_agents", "offline"]) == (1, 1)

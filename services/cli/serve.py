@@ -13,7 +13,8 @@ from pathlib import Path
 from cordboard import words
 from cordboard.center import Center, load_center
 from cordboard.errors import InputError, Where
-from cordboard.live import Settings
+from cordboard.live import Settings, beside
+from cordboard.live.beside import Beside
 from cordboard.live.server_file import ServerFile, load_server_file
 from cordboard.live.tenants import AuditLogs, TenantEngines, audit_key
 from cordboard.services.security import plan
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = words.pick(lang, "check everything and end", "只检查，不启动")
     parser.add_argument("--check", action="store_true", help=check)
     plan.add_arguments(parser, lang)
+    beside.add_arguments(parser, lang)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -64,9 +66,11 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"{options.listen!r} is no address", Where(key="--listen"), "Write 127.0.0.1:7443")
     safety = Plan.of(options, file)
     safety.check(options.listen, centers)
+    company = Beside(options)
+    company.check(centers)
     if options.check:
         return checked(centers, options)
-    return asyncio.run(serve(centers, settings, safety, options))
+    return asyncio.run(serve(centers, settings, safety, company, options))
 
 
 def checked(centers: Mapping[str, Center], options: argparse.Namespace) -> int:
@@ -88,11 +92,14 @@ def sizes(center: Center) -> tuple[int, int]:
     return len(center.queues), len(center.agents)
 
 
-async def serve(centers: Mapping[str, Center], settings: Settings, safety: Plan, options: argparse.Namespace) -> int:
+async def serve(
+    centers: Mapping[str, Center], settings: Settings, safety: Plan, company: Beside, options: argparse.Namespace
+) -> int:
     """Serve until a signal; the first one drains, the second one hurries."""
-    engines = await asyncio.to_thread(TenantEngines.open, centers, settings)
+    engines = await asyncio.to_thread(TenantEngines.open, centers, settings, store=company.store)
     audit: AuditLogs | None = None
     try:
+        await asyncio.to_thread(company.begin, engines)
         audit = AuditLogs(Path(settings.data), engines, audit_key(Path(settings.data), safety.audit_keys))
         guard = safety.guard(engines, audit)
         server = Server(Tenants(engines), interceptors=[guard], options=guard.limits.server_options())
@@ -102,22 +109,26 @@ async def serve(centers: Mapping[str, Center], settings: Settings, safety: Plan,
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, signals.put_nowait, number)
-        say_ready(options, port, engines, safety)
+        say_ready(options, port, engines, safety, company.metrics)
         await signals.get()
         await wind_down(server, signals, options.drain)
     finally:
         await asyncio.to_thread(engines.close)
+        await asyncio.to_thread(company.close)
         if audit is not None:
             await asyncio.to_thread(audit.close)
     return 0
 
 
-def say_ready(options: argparse.Namespace, port: int, tenants: Iterable[str], safety: Plan) -> None:
+def say_ready(
+    options: argparse.Namespace, port: int, tenants: Iterable[str], safety: Plan, metrics: str | None
+) -> None:
     """The line that whoever started us waits for."""
     address = f"{options.listen.rpartition(':')[0]}:{port}"
     if options.json:
         names = [*tenants]
-        print(json.dumps({"ready": True, "address": address, "tenant": names[0], "tenants": names}), flush=True)
+        record = {"ready": True, "address": address, "tenant": names[0], "tenants": names, "metrics": metrics}
+        print(json.dumps(record), flush=True)
     else:
         print(words.pick(options.lang, f"cordboard serves {address}", f"cordboard 已在 {address} 服务"), flush=True)
     if not options.json and not safety.knows_callers:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import logging
 import ssl
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from cordboard import words
 from cordboard.errors import InputError, StoreError, Where
+from cordboard.journal import nearest
 from cordboard.live.engine import Engine
 from cordboard.live.settings import Settings
 from cordboard.live.store import Store, make_store
@@ -61,16 +63,28 @@ class Beside:
         self._webhooks: list[Webhooks] = []
 
     @property
-    def port(self) -> int | None:
-        """Where the metrics are, if they are."""
-        return None if self._server is None else self._server.port
+    def metrics(self) -> str | None:
+        """Where the metrics are, if they are: host:port."""
+        return None if self._server is None or self._address is None else f"{self._address[0]}:{self._server.port}"
 
     def store(self, settings: Settings, tenant: str) -> Store:
         """The tenant's store with its commits measured, for ``Engine.open``."""
         return self._metrics.timed(tenant, make_store(settings, tenant))
 
-    def begin(self, tenant: str, engine: Engine) -> None:
-        """Follow an engine that was opened."""
+    def check(self, tenants: Collection[str]) -> None:
+        """InputError if a webhook is of a tenant that is not served."""
+        for endpoint in self._endpoints:
+            if endpoint.tenant not in tenants:
+                what, where = f'there is no tenant "{endpoint.tenant}"', f"webhooks.{endpoint.name}.tenant"
+                raise InputError(what, Where(self._options.webhooks, key=where), nearest(endpoint.tenant, tenants))
+
+    def begin(self, engines: Mapping[str, Engine]) -> None:
+        """Follow the engines, which were opened, and open the port."""
+        for tenant, engine in engines.items():
+            self._follow(tenant, engine)
+        self._listen()
+
+    def _follow(self, tenant: str, engine: Engine) -> None:
         follower = webhooks = None
         settings = engine.settings
         if self._options.records != OFF:
@@ -80,18 +94,18 @@ class Beside:
             own = self._options.records
             follower = Follower(engine, own or usual, f"cordboard_{tenant}_records" if own else schema).start()
             self._followers.append(follower)
-        if self._endpoints:
+        endpoints = [endpoint for endpoint in self._endpoints if endpoint.tenant == tenant]
+        if endpoints:
             folder = settings.tenant_folder(tenant)
             folder.mkdir(parents=True, exist_ok=True)
             webhooks = Webhooks(
-                engine, self._endpoints, folder / "webhooks.db", source=tenant, context=self._context
+                engine, endpoints, folder / "webhooks.db", source=tenant, context=self._context
             ).start()
             self._webhooks.append(webhooks)
         self._metrics.watch(tenant, engine, follower, webhooks)
 
-    def listen(self) -> None:
-        """Open the port of the metrics, after the engines have begun. If the usual one is taken, that is logged;
-        StoreError for one that was asked for."""
+    def _listen(self) -> None:
+        """Open the port of the metrics. If the usual one is taken, that is logged; StoreError for one asked for."""
         if self._address is None:
             return
         from cordboard.live.metrics_server import MetricsServer

@@ -18,6 +18,7 @@ from cordboard.live.audit import AuditLog
 from cordboard.live.engine import Engine
 from cordboard.live.privacy import ENVIRONMENT
 from cordboard.live.settings import Settings, checked_tenant
+from cordboard.live.store import Store, make_store
 from cordboard.live.tokens import Key, new_key, read_keys, write_keys
 
 SERVER = "_server"  # where what belongs to no tenant is written: no tenant can be called so
@@ -33,13 +34,23 @@ class TenantEngines(Mapping[str, Engine]):
 
     @classmethod
     def open(
-        cls, centers: Mapping[str, Center], settings: Settings, *, clock: Callable[[], float] | None = None
+        cls,
+        centers: Mapping[str, Center],
+        settings: Settings,
+        *,
+        clock: Callable[[], float] | None = None,
+        store: Callable[[Settings, str], Store] = make_store,
     ) -> TenantEngines:
-        """Open or make the journal of every tenant. Raises what ``Engine.open`` raises, with none left open."""
+        """Open or make the journal of every tenant. Raises what ``Engine.open`` raises, with none left open.
+
+        ``store``: makes the store of a tenant's journal, not opened yet.
+        """
         engines: dict[str, Engine] = {}
         try:
             for name, center in centers.items():
-                engines[checked_tenant(name)] = Engine.open(center, settings, tenant=name, clock=clock)
+                engines[checked_tenant(name)] = Engine.open(
+                    center, settings, tenant=name, clock=clock, store=store(settings, name)
+                )
         except BaseException:
             for engine in engines.values():
                 engine.close()

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 ENDPOINTS_MAX = 32
 LOOK_S = 0.5  # so often it is looked for dead letters to be sent again, and whether to stop
 GONE = 410
+RETRY = ("first_s", "most_s", "attempts")
 KINDS = frozenset(EFFECTS) | {"center_changed"} | set(EVENTS)
 
 _log = logging.getLogger("cordboard.webhooks")
@@ -73,8 +74,8 @@ class Retry:
 class Endpoint:
     """Where messages go. ``secrets``: ``whsec_...``, the first is the one in use, others while it is being rotated.
 
-    ``kinds``: events and effects; an entry is sent if it has one of them, or always if there are none. ``after``: where
-    a new endpoint begins, None for now. ``timeout_s``: for one attempt, all in all.
+    ``tenant``: whose entries. ``kinds``: events and effects; an entry is sent if it has one of them, or always if there
+    are none. ``after``: where a new endpoint begins, None for now. ``timeout_s``: for one attempt, all in all.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Endpoint:
     after: int | None = None
     timeout_s: float = 10.0
     retry: Retry = Retry()
+    tenant: str = "default"
 
     def __post_init__(self) -> None:
         checked_url(self.url)
@@ -106,7 +108,7 @@ class Endpoint:
         return not self.kinds.isdisjoint(happened)
 
 
-_FIELDS = {"url", "secret", "secret_file", "old_secret", "kinds", "timeout_s", "first_s", "most_s", "attempts"}
+_FIELDS = ("url", "secret", "secret_file", "old_secret", "kinds", "tenant", "timeout_s", *RETRY)
 
 
 def load_endpoints(path: str | Path) -> list[Endpoint]:
@@ -139,9 +141,15 @@ def _endpoint(name: str, table: dict[str, Any], folder: Path) -> Endpoint:
     for kind in sorted(kinds - KINDS):
         what = f"{kind!r} is neither an event nor an effect"
         raise InputError(what, Where(key="kinds"), nearest(kind, sorted(KINDS)))
-    own = {key: table[key] for key in ("first_s", "most_s", "attempts") if key in table}
+    own = {key: table[key] for key in RETRY if key in table}
     return Endpoint(
-        name, table.get("url", ""), tuple(secrets), kinds, timeout_s=table.get("timeout_s", 10.0), retry=Retry(**own)
+        name,
+        table.get("url", ""),
+        tuple(secrets),
+        kinds,
+        timeout_s=table.get("timeout_s", 10.0),
+        retry=Retry(**own),
+        tenant=table.get("tenant", "default"),
     )
 
 
