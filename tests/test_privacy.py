@@ -65,7 +65,7 @@ def test_a_customer_is_one_subject_now_and_after_a_restart_and_another_one_elsew
     store = opened(folder)
     assert store.known(NUMBER) is None
     subject = store.subject(NUMBER).result(10)
-    assert subject == store.known(NUMBER) == store.subject(NUMBER).result(10) and "138" not in subject
+    assert subject == store.known(NUMBER) == store.subject(NUMBER).result(10) and NUMBER[4:] not in subject
     assert store.customer(subject) == NUMBER and store.subject("else").result(10) != subject
     store.close()
     store = opened(folder)
@@ -263,7 +263,7 @@ def test_the_command_exports_erases_and_keeps_to_retention_and_all_is_audited(fo
     log = folder / "default" / "audit-commands"
     assert verify(log, tokens.read_keys(folder / "audit.public.jwks")).whole
     text = (log / "audit-00000001.log").read_text()
-    assert NUMBER not in text and "138" not in text.replace(subject, "")
+    assert NUMBER not in text and NUMBER[4:] not in text and NUMBER.replace(" ", "") not in text
     done = [(r["action"], r["outcome"]) for r in (json.loads(line[65:]) for line in text.splitlines()) if r["kind"] == "record"]
     assert done == [
         ("privacy export", "OK"), ("privacy backup", "OK"), ("privacy rotate", "OK"), ("privacy erase", "OK"),
