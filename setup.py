@@ -48,6 +48,7 @@ PACKAGES = {
 EXTENSIONS: dict[str, list[str]] = {  # name -> C sources beside the .pyx
     "api": [],
     "acd": [],
+    "front": [],
     "wait": [],
     "waitstate": [],
     "pacing_policy": [],

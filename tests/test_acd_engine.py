@@ -12,6 +12,7 @@ from cordboard import Acd
 from cordboard._core.acd import CODES, EFFECT, EFFECTS, EVENT, EVENTS, Router
 from cordboard.center import Agent, Center, Queue, Step
 from cordboard.errors import EventError, LimitError, StaleEventError, UnknownNameError
+from cordboard.journal import check_event
 
 
 def center(agents: int = 3, **queue: Any) -> Center:
@@ -141,7 +142,7 @@ def test_what_contacts_bring_is_forgotten_with_them() -> None:
         **empty, "classes": 0, "requirements": 0, "exclusions": 0,
     }
     assert sizes["classes"] <= 1024 and sizes["requirements"] <= sizes["classes"] + 2
-    assert not acd._names and not acd._wishes.of and not acd._wishes._known and not acd._slots
+    assert not acd._wishes.of and not acd._wishes._known and not acd._front.slots and not any(acd._front.names)
 
 
 def test_the_wallboard_shows_states_and_since_when() -> None:
@@ -228,3 +229,34 @@ def test_many_classes_come_and_go_without_losing_a_contact() -> None:
     # then it got exactly those whose levels it has, in the order in which they came
     assert served == [f"c{i}" for i, requires in enumerate(asked) if max(requires.values()) <= 5]
     assert acd.counts()["waiting"] == 500 - len(served)
+
+
+def test_an_event_that_was_checked_before_needs_no_second_check() -> None:
+    acd = Acd(center(1))
+    ready(acd, "x0")
+    event = check_event({"t": 1, "event": "contact_queued", "contact": "c", "queue": "a", "requires": {"zh": 1}})
+    [offer] = acd.apply(event, checked=True)
+    assert offer["agent"] == "x0"
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "\x7f", "\x85", "x" * 256, 7, None])
+@pytest.mark.parametrize("kind", ["contact_queued", "contact_left", "offer_accepted"])
+def test_a_name_that_can_not_be_is_refused_before_any_timer_fires(name: Any, kind: str) -> None:
+    # given an offer that would expire at 10
+    acd = Acd(center(1))
+    ready(acd, "x0")
+    queue(acd, 0.0, "c")
+    more = {"contact_queued": {"queue": "a"}, "contact_left": {}, "offer_accepted": {"agent": "x0"}}[kind]
+    # when
+    with pytest.raises(EventError) as caught:
+        acd.apply({"t": 20, "event": kind, "contact": name, **more})
+    # then
+    assert caught.value.effects == () and acd.now == 0.0 and acd.agent_state("x0")["offered"] == ["c"]
+
+
+@pytest.mark.parametrize("t", [-1, True, "3", None, float("nan"), float("inf"), 10**400, 9.1e9])
+def test_a_time_that_can_not_be_is_refused(t: Any) -> None:
+    acd = Acd(center(1))
+    with pytest.raises(EventError):
+        acd.apply({"t": t, "event": "agent_ready", "agent": "x0"})
+    assert acd.now == 0.0

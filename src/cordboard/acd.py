@@ -36,18 +36,18 @@ line and then their agent, agents in file order. Where the contract leaves somet
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cordboard._core.acd import AGENTS_MAX, CODES, EFFECT, EFFECTS, EVENT, REASONS, Router
+from cordboard._core.acd import AGENTS_MAX, CODES, EFFECT, EVENT, Router
+from cordboard._core.front import Front
 from cordboard.acd_eligibility import eligibility
 from cordboard.acd_snapshot import decode, encode
 from cordboard.acd_state import Change, Loaded, fill, snapshot_of
-from cordboard.acd_wishes import Customers, Wishes
+from cordboard.acd_wishes import Customers, Wish, Wishes
 from cordboard.center import Center
 from cordboard.errors import (
     CordboardError,
@@ -69,7 +69,6 @@ __all__ = ["EFFECT", "EVENT", "Acd"]
 
 Effect = dict[str, Any]
 _NO_WISH = (-1, -1, -1)
-GONE_MAX = 10_000  # names of contacts that are gone, remembered to tell "too late" from "unknown"
 
 _KEYS = {  # strategy -> what `why.value` is
     "longest_idle": "idle_s",
@@ -140,12 +139,18 @@ class Acd:
         self._queues = {queue.name: i for i, queue in enumerate(center.queues)}
         self._agent_names = [agent.name for agent in floor.agents]
         self._queue_names = [queue.name for queue in floor.queues]
-        self._slots: dict[str, int] = {}
-        self._names: dict[int, str] = {}
         self._wishes = Wishes(self._router, self._agents)
-        self._gone: OrderedDict[str, None] = OrderedDict()
         self._customers = Customers(self._router, max_customers)
-        self._arriving = ""  # a contact that is rejected on arrival has no slot to be named by
+        self._front = Front(
+            self._router,
+            self._agents,
+            self._queues,
+            tuple(self._agent_names),
+            tuple(self._queue_names),
+            tuple((queue.strategy, _KEYS[queue.strategy]) for queue in floor.queues),
+            (center.order, _ORDER_KEYS[center.order]),
+            self._leaves,
+        )
         self._waits: WaitEstimator | None = None
         self._handlers: dict[str, Callable[[float, dict[str, Any]], int]] = {
             "clock": lambda t, event: self._router.advance(t),
@@ -163,19 +168,30 @@ class Acd:
 
     # ---- events
 
-    def apply(self, event: dict[str, Any]) -> list[Effect]:
+    def apply(self, event: dict[str, Any], *, checked: bool = False) -> list[Effect]:
         """Take one event of the journal; returns the effects of the timers before it and then its own.
 
         EventError if it can't be applied (UnknownNameError, StaleEventError say more): nothing has changed but time,
         and what the timers did is in the error's ``effects``. LimitError if there are too many contacts.
+        ``checked``: the event is one that ``journal.check_event`` gave back, now or before it was written down.
         """
-        try:
-            event = check_event(event)
-        except JournalError as error:
-            raise EventError(error.what, error.where, error.hint) from None
+        effects = self._front.apply(event) if type(event) is dict else None
+        if effects is None:
+            return self._apply_with_care(event, checked)
+        if self._waits is not None:
+            self._waits.observe(event, effects)
+        return effects
+
+    def _apply_with_care(self, event: dict[str, Any], checked: bool) -> list[Effect]:
+        """An event that asks for something special, or is wrong."""
+        if not checked:
+            try:
+                event = check_event(event)
+            except JournalError as error:
+                raise EventError(error.what, error.where, error.hint) from None
         t = event["t"]
         self._check_names(event)
-        fired = self._fire(t)
+        fired = self._front.take_fired() + self._fire(t)
         try:
             code = self._handlers[event["event"]](t, event)
             if code < 0:
@@ -203,7 +219,7 @@ class Acd:
         code as its reason and its place as its value, and the others go on. Estimated waits don't see these events.
         """
         rows = self._router.apply_columns(events)
-        self._forget()
+        self._front.forget()
         return rows
 
     @property
@@ -255,8 +271,8 @@ class Acd:
     def with_center(self, center: Center, t: float) -> tuple[Acd, list[Effect]]:
         """The same contacts and agents in another center from ``t`` (seconds) on: see :meth:`load`.
 
-        Returns the Acd that goes on in place of this one, and all effects: of the timers up to ``t``, of what the center
-        no longer has, of the matching round in the new one. EventError if the time goes back.
+        Returns the Acd that goes on in place of this one, and all effects: of the timers up to ``t``, of what the
+        center no longer has, of the matching round in the new one. EventError if the time goes back.
         """
         effects = self.advance(t)
         acd = Acd.load(
@@ -368,7 +384,7 @@ class Acd:
 
     def _contact_queued(self, t: float, event: dict[str, Any]) -> int:
         name = event["contact"]
-        if name in self._slots:
+        if name in self._front.slots:
             return CODES["duplicate_contact"]
         queue = self._queues[event["queue"]]
         wish = None
@@ -386,21 +402,21 @@ class Acd:
                 customer=self._customers.index(event.get("customer")),
                 wish=_NO_WISH if wish is None else wish.ids,
             )
+        if code == 0:
+            self._front.entered(name, slot)
         if slot >= 0:
-            self._slots[name] = slot
-            self._names[slot] = name
-            self._gone.pop(name, None)
-            if len(event) > 4:
-                self._customers.enters(slot, event.get("customer"))
-            if wish is not None:
-                self._wishes.enters(slot, wish)
-        elif code == 0:  # rejected on arrival
-            self._remember(name)
-        if slot < 0 and wish is not None:
+            self._bring(slot, event.get("customer"), wish)
+        elif wish is not None:
             self._wishes.release(wish)
-        self._arriving = name
         return code
 
+    def _bring(self, slot: int, customer: str | None, wish: Wish | None) -> None:
+        if customer is not None:
+            self._customers.enters(slot, customer)
+            self._front.brought.add(slot)
+        if wish is not None:
+            self._wishes.enters(slot, wish)
+            self._front.brought.add(slot)
 
     # ---- names
 
@@ -423,9 +439,9 @@ class Acd:
 
     def _find(self, contact: str | int) -> int:
         """The slot of a live contact; -1 for none is the router's to refuse."""
-        slot = self._router.find(contact) if isinstance(contact, int) else self._slots.get(contact, -1)
+        slot = self._router.find(contact) if isinstance(contact, int) else self._front.slots.get(contact, -1)
         if slot < 0:
-            if contact in self._gone:
+            if contact in self._front.gone:
                 hint = "It left, ended, expired or was rejected"
                 raise StaleEventError(f'contact "{contact}" is gone', Where(key="contact"), hint)
             hint = "contact_queued brings a contact into the center"
@@ -433,8 +449,7 @@ class Acd:
         return slot
 
     def _name(self, slot: int) -> str | int:
-        name = self._names.get(slot)
-        return self._router.contact(slot)["id"] if name is None else name
+        return self._front.name(slot)
 
     def _refuse(self, code: int, event: dict[str, Any]) -> None:
         if code == CODES["no_memory"]:
@@ -461,76 +476,9 @@ class Acd:
         return self._effects()
 
     def _effects(self) -> list[Effect]:
-        rows = self._router.effects()
-        effects = [self._effect(row) for row in rows] if rows else []
-        self._forget()
-        return effects
+        return self._front.effects()
 
-    def _effect(self, row: dict[str, Any]) -> Effect:
-        kind = EFFECTS[row["effect"]]
-        effect: Effect = {"t": row["t"], "effect": kind}
-        if kind in ("agent_away", "wrap_up_started", "wrap_up_ended"):
-            effect["agent"] = self._agent_names[row["agent"]]
-            if kind == "agent_away":
-                effect["reason"] = REASONS[row["reason"]]
-            elif kind == "wrap_up_started":
-                effect["until"] = row["value"]
-            return effect
-        slot = row["slot"]
-        effect["contact"] = self._contact_name(slot, row["contact"]) if slot >= 0 else self._arriving
-        if row["agent"] >= 0:
-            effect["agent"] = self._agent_names[row["agent"]]
-        if kind == "offer":
-            effect["queue"] = self._queue_names[row["queue"]]
-            effect["why"] = self._why(row) if self._explain else {}
-        elif kind == "offer_withdrawn":
-            effect["reason"] = REASONS[row["reason"]]
-        elif kind == "contact_rejected":
-            effect["queue"] = self._queue_names[row["queue"]]
-            effect["reason"] = REASONS[row["reason"]]
-        elif kind == "contact_expired":
-            effect["to"] = self._queue_names[row["queue"]] if row["queue"] >= 0 else None
-        return effect
-
-    def _contact_name(self, slot: int, id: int) -> str | int:
-        return self._names[slot] if id < 0 else id
-
-    def _why(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Both sides of a decision: the agent among those for this contact, the contact among those for the agent."""
-        queue = self.center.queues[row["queue"]]
-        strategy = queue.strategy
-        runner = row["runner_agent"]
-        next_contact = row["runner_slot"]
-        why: dict[str, Any] = {
-            "eligible": row["eligible_agents"],
-            "strategy": strategy,
-            "key": ("", "preferred_agent", "sticky")[row["preferred"]] or _KEYS[strategy],
-            "value": row["value"],
-            "runner_up": None if runner < 0 else self._agent_names[runner],
-            "runner_up_value": None if runner < 0 else row["runner_value"],
-            "tier": row["tier"],
-        }
-        why["contacts"] = {
-            "eligible": row["eligible_contacts"],
-            "order": self.center.order,
-            "key": _ORDER_KEYS[self.center.order],
-            "value": row["contact_value"],
-            "runner_up": None if next_contact < 0 else self._contact_name(next_contact, row["runner_contact"]),
-            "runner_up_value": None if next_contact < 0 else row["runner_contact_value"],
-        }
-        return why
-
-    def _forget(self) -> None:
-        """Let go of the names of contacts that are gone."""
-        for slot in self._router.freed():
-            self._wishes.leaves(slot)
-            self._customers.leaves(slot)
-            name = self._names.pop(slot, None)
-            if name is not None:
-                del self._slots[name]
-                self._remember(name)
-
-    def _remember(self, name: str) -> None:
-        self._gone[name] = None
-        if len(self._gone) > GONE_MAX:
-            self._gone.popitem(last=False)
+    def _leaves(self, slot: int) -> None:
+        """A contact that brought something is gone."""
+        self._wishes.leaves(slot)
+        self._customers.leaves(slot)

@@ -87,10 +87,10 @@ def snapshot_of(acd: Acd) -> Snapshot:
         "served_last": served[numbers],
         "offered_last": router.offered_last()[: len(acd.center.queues)],
     }
-    names = acd._names
+    names = [*acd._front.names, *[None] * len(place)]  # those known by their number may have none
     texts = {
-        "names": [names[slot] for slot in listed if slot in names],
-        "gone": list(acd._gone),
+        "names": [name for name in (names[slot] for slot in listed) if name is not None],
+        "gone": list(acd._front.gone),
         "customers": customers,
     }
     said = [acd._floor.queues[i] for i in queues]
@@ -268,11 +268,14 @@ def _names(acd: Acd, snapshot: Snapshot, wishes: list[Any]) -> None:
     contacts = snapshot.rows["contacts"]
     names = snapshot.texts["names"]
     slots = np.flatnonzero(contacts["id"] < 0).tolist()
-    acd._names = dict(zip(slots, names, strict=True))
-    acd._slots = dict(zip(names, slots, strict=True))
-    acd._gone.update(dict.fromkeys(snapshot.texts["gone"]))
-    for slot in np.flatnonzero(contacts["wish"] >= 0).tolist():
-        acd._wishes.enters(slot, wishes[contacts["wish"][slot]])
+    acd._front.fill(names, slots)
+    acd._front.gone.update(dict.fromkeys(snapshot.texts["gone"]))
+    brought = acd._front.brought
+    brought.update(np.flatnonzero(contacts["customer"] >= 0).tolist())
+    asked = np.flatnonzero(contacts["wish"] >= 0)
+    brought.update(asked.tolist())
+    for slot, wish in zip(asked.tolist(), contacts["wish"][asked].tolist(), strict=True):
+        acd._wishes.enters(slot, wishes[wish])
     for wish in wishes:
         if wish is not None:
             acd._wishes.release(wish)  # a wish that nobody has
