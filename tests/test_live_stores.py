@@ -81,13 +81,19 @@ def test_a_group_is_written_whole_or_not_at_all(store: Store) -> None:
     assert store.last() == 2
 
 
-def test_request_ids_are_found_if_they_are_young_enough_and_the_last_one_counts(store: Store) -> None:
-    store.append([row(1, "a", 100), row(2, "b", 200), row(3, "", 300), row(4, "a", 400), row(5, "c", 50)])
+def test_request_ids_are_listed_from_a_time_on(store: Store) -> None:
+    store.append([row(1, "a", 100), row(2, "b", 200), row(3, "", 300), row(4, "a", 400), row(5, "c", 400)])
 
-    found = store.find(["a", "b", "c", "d", ""], since=100)
+    assert list(store.requests(since=100)) == [(2, 200, "b"), (4, 400, "a"), (5, 400, "c")]
+    assert list(store.requests(since=0))[0] == (1, 100, "a")
+    assert list(store.requests(since=400)) == []
 
-    assert {key: value.revision for key, value in found.items()} == {"a": 4, "b": 2}
-    assert len(store.find([str(number) for number in range(3_000)], since=0)) == 0
+
+def test_rows_are_found_by_revision(store: Store) -> None:
+    store.append([row(revision) for revision in range(1, 2_001)])
+
+    assert store.get([3, 1_999, 2_001]) == {3: row(3), 1_999: row(1_999)}
+    assert len(store.get(list(range(1, 2_001)))) == 2_000
 
 
 def test_a_second_writer_is_kept_out_until_the_first_one_closes(make: Make, store: Store) -> None:
@@ -107,7 +113,7 @@ def test_a_reader_sees_what_a_writer_has_written_and_another_tenant_nothing(make
 
     other = make("other")
     other.open()
-    assert list(other.rows()) == [] and other.find([""], 0) == {}
+    assert list(other.rows()) == [] and list(other.requests(0)) == []
     with pytest.raises(StoreError, match="there is no journal"):
         make("third", read_only=True).open()
 

@@ -24,6 +24,7 @@ from cordboard.live.drain import Drain
 from cordboard.live.entry import EngineState, Entry, Outcome
 from cordboard.live.hub import Hub, Subscription
 from cordboard.live.inbox import Inbox, Item, Look, Submission
+from cordboard.live.requests import KEPT_TICKS, Requests
 from cordboard.live.settings import Settings
 from cordboard.live.store import Row, Store, make_store
 from cordboard.live.writer import Writer
@@ -82,6 +83,8 @@ class Engine:
         core = archive.recover(self._hub)
         if self._even is not None:
             self._even.start_after(core.ticks / 1e6)
+        requests = Requests(self.settings.request_ids)
+        requests.add_all(archive.store.requests(core.ticks - KEPT_TICKS))
         archive.adopt(center, core, self._hub, max(core.ticks, tick(self._clock())))
         self._snapshot_at = archive.kept
         self._writer = Writer(
@@ -89,6 +92,7 @@ class Engine:
             core,
             self._hub,
             self._inbox,
+            requests,
             self._clock,
             self.settings.group_events,
             self._find_old,

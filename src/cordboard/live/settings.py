@@ -17,6 +17,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "group_events": (1, 10_000),
     "history": (1, 10_000_000),
     "snapshot_events": (1_000, 100_000_000),
+    "request_ids": (100_000, 1_000_000_000),
     "max_contacts": (1, 16_000_000),
     "max_customers": (1, 16_000_000),
 }
@@ -30,7 +31,8 @@ class Settings:
     (``postgresql://...``) to keep the journals there instead, one schema a tenant.
 
     ``queue_events``: so many may wait before the writer (LimitError beyond). ``group_events``: so many are committed at
-    once. ``history``: so many entries are held in memory for subscribers. ``snapshot_events``: a snapshot after so
+    once. ``history``: so many entries are held in memory for subscribers. ``request_ids``: so
+    many are remembered (for 24 hours, 16 bytes each). ``snapshot_events``: a snapshot after so
     many.
 
     ``seed``, ``max_contacts``, ``max_customers`` are the core's and stay with a journal: what is set when it is made
@@ -43,7 +45,8 @@ class Settings:
     queue_events: int = 10_000
     group_events: int = 256
     history: int = 20_000
-    snapshot_events: int = 100_000
+    snapshot_events: int = 50_000
+    request_ids: int = 20_000_000
     seed: int = 0
     max_contacts: int = 1_000_000
     max_customers: int = 100_000

@@ -6,7 +6,7 @@ in order. What the rows mean is the engine's. Two stores, with one set of tests:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from cordboard.live.settings import Settings, checked_tenant
@@ -28,7 +28,7 @@ class Row(NamedTuple):
 class Store(Protocol):
     """A journal's store. Every method raises StoreError, whose kind says whether it may pass by itself.
 
-    One thread at a time; but ``rows`` and what concerns snapshots may be called by any thread, beside the writer.
+    One thread at a time; but ``rows``, ``requests`` and what concerns snapshots may be called by any thread, beside the writer.
     """
 
     def open(self) -> None:
@@ -49,8 +49,11 @@ class Store(Protocol):
     def rows(self, after: int = 0, until: int | None = None) -> Iterator[Row]:
         """The rows with after < revision <= until, in order."""
 
-    def find(self, request_ids: Sequence[str], since: int) -> dict[str, Row]:
-        """The last row of each of these request ids, of those with ``ticks`` > ``since``."""
+    def get(self, revisions: Sequence[int]) -> dict[int, Row]:
+        """These rows, by revision, as far as they are there."""
+
+    def requests(self, since: int) -> Iterator[tuple[int, int, str]]:
+        """(revision, ticks, request id) of the rows with ``ticks`` > ``since`` that have a request id, in order."""
 
     def fact(self, key: str) -> str | None:
         """A fact about the journal."""
@@ -80,3 +83,15 @@ def make_store(settings: Settings, tenant: str, *, read_only: bool = False) -> S
     from cordboard.live.store_sqlite import SqliteStore
 
     return SqliteStore(settings.tenant_folder(tenant) / "journal.db", read_only=read_only)
+
+
+def first_after(ticks_of: Callable[[int], int], last: int, since: int) -> int:
+    """The first revision whose ticks are > ``since`` (``last`` + 1 for none): ticks never fall from row to row."""
+    low, high = 1, last + 1
+    while low < high:
+        middle = (low + high) // 2
+        if ticks_of(middle) > since:
+            high = middle
+        else:
+            low = middle + 1
+    return low

@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from cordboard.errors import MissingExtraError, StoreError
-from cordboard.live.store import ROWS_AT_ONCE, SCHEMA, Row
+from cordboard.live.store import ROWS_AT_ONCE, SCHEMA, Row, first_after
 
 try:
     import psycopg
@@ -29,7 +29,6 @@ CREATE SCHEMA {schema};
 CREATE TABLE {schema}.journal (
   revision bigint PRIMARY KEY, ticks bigint NOT NULL, event text NOT NULL, actor text NOT NULL, request_id text NOT NULL
 );
-CREATE INDEX journal_request ON {schema}.journal (request_id) WHERE request_id <> '';
 CREATE TABLE {schema}.snapshots (revision bigint PRIMARY KEY, version text NOT NULL, dump bytea NOT NULL);
 CREATE TABLE {schema}.facts (key text PRIMARY KEY, value text NOT NULL);
 INSERT INTO {schema}.facts VALUES ('schema', '{version}');
@@ -122,11 +121,12 @@ class PostgresStore:
         return found
 
     def rows(self, after: int = 0, until: int | None = None) -> Iterator[Row]:
+        query = "SELECT * FROM {schema}.journal WHERE revision > %s AND revision <= %s ORDER BY revision LIMIT %s"
         end = (1 << 62) if until is None else until
         db = self._reader()
         try:
             while True:
-                rows = self._page(db, after, end)
+                rows = self._asked(db, query, [after, end, ROWS_AT_ONCE])
                 yield from map(Row._make, rows)
                 if len(rows) < ROWS_AT_ONCE:
                     return
@@ -135,13 +135,25 @@ class PostgresStore:
             db.close()
 
     @_told
-    def find(self, request_ids: Sequence[str], since: int) -> dict[str, Row]:
-        rows = self._run(
-            "SELECT * FROM {schema}.journal WHERE request_id = ANY(%s) AND request_id <> '' AND ticks > %s"
-            " ORDER BY revision",
-            [list(request_ids), since],
-        )
-        return {row[4]: Row._make(row) for row in rows}
+    def get(self, revisions: Sequence[int]) -> dict[int, Row]:
+        rows = self._run("SELECT * FROM {schema}.journal WHERE revision = ANY(%s)", [list(revisions)])
+        return {row[0]: Row._make(row) for row in rows}
+
+    def requests(self, since: int) -> Iterator[tuple[int, int, str]]:
+        db = self._reader()
+        try:
+            ticks = "SELECT ticks FROM {schema}.journal WHERE revision = %s"
+            last = self._asked(db, "SELECT coalesce(max(revision), 0) FROM {schema}.journal", [])[0][0]
+            first = first_after(lambda revision: int(self._asked(db, ticks, [revision])[0][0]), last, since)
+            query = (
+                "SELECT revision, ticks, request_id FROM {schema}.journal"
+                " WHERE revision >= %s AND request_id <> '' ORDER BY revision LIMIT %s"
+            )
+            while rows := self._asked(db, query, [first, ROWS_AT_ONCE]):
+                yield from rows
+                first = rows[-1][0] + 1
+        finally:
+            db.close()
 
     @_told
     def fact(self, key: str) -> str | None:
@@ -188,13 +200,6 @@ class PostgresStore:
         """A connection of its own, beside the writer's."""
         return self._connect()
 
-    @_told
-    def _page(self, db: psycopg.Connection[Any], after: int, end: int) -> list[Any]:
-        query = sql.SQL(
-            "SELECT * FROM {schema}.journal WHERE revision > %s AND revision <= %s ORDER BY revision LIMIT %s"
-        )
-        return db.execute(query.format(schema=self._schema), [after, end, ROWS_AT_ONCE]).fetchall()
-
     def _run(self, text: Any, values: Sequence[Any]) -> list[Any]:
         """One statement on the writer's connection; its rows, if it has any."""
         if self._db is None:
@@ -206,6 +211,10 @@ class PostgresStore:
         """One statement on a connection of its own: the writer need not wait for so many bytes."""
         with self._connect() as db:
             return self._rows_of(db, text, values)
+
+    @_told
+    def _asked(self, db: psycopg.Connection[Any], text: Any, values: Sequence[Any]) -> list[Any]:
+        return self._rows_of(db, text, values)
 
     def _rows_of(self, db: psycopg.Connection[Any], text: Any, values: Sequence[Any]) -> list[Any]:
         found = db.execute(sql.SQL(text).format(schema=self._schema), values)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from cordboard.errors import StoreError
-from cordboard.live.store import ROWS_AT_ONCE, SCHEMA, Row
+from cordboard.live.store import ROWS_AT_ONCE, SCHEMA, Row, first_after
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,13 +29,11 @@ CREATE TABLE journal (
   revision INTEGER PRIMARY KEY, ticks INTEGER NOT NULL, event TEXT NOT NULL,
   actor TEXT NOT NULL, request_id TEXT NOT NULL
 ) STRICT;
-CREATE INDEX journal_request ON journal (request_id) WHERE request_id <> '';
 CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
 _SNAPSHOTS = """
 CREATE TABLE IF NOT EXISTS snapshots (revision INTEGER PRIMARY KEY, version TEXT NOT NULL, dump BLOB NOT NULL) STRICT
 """
-_Found = tuple[int, int, str, str, str]
 _ROW = "(?,?,?,?,?)"
 _ROWS_A_STATEMENT = 512  # a statement has at most 32,766 values
 _BUSY_S = 5.0  # wait so long for a checkpoint of someone else's
@@ -158,16 +156,23 @@ class SqliteStore:
                 after = rows[-1][0]
 
     @_told
-    def find(self, request_ids: Sequence[str], since: int) -> dict[str, Row]:
-        found: dict[str, Row] = {}
-        for start in range(0, len(request_ids), _ROWS_A_STATEMENT):
-            some = request_ids[start : start + _ROWS_A_STATEMENT]
-            query = (
-                f"SELECT * FROM journal WHERE request_id IN ({','.join('?' * len(some))}) AND request_id <> ''"
-                " AND ticks > ? ORDER BY revision"
-            )
-            found |= {row[4]: Row._make(row) for row in self._opened().execute(query, (*some, since))}
+    def get(self, revisions: Sequence[int]) -> dict[int, Row]:
+        found: dict[int, Row] = {}
+        for start in range(0, len(revisions), _ROWS_A_STATEMENT):
+            some = revisions[start : start + _ROWS_A_STATEMENT]
+            query = f"SELECT * FROM journal WHERE revision IN ({','.join('?' * len(some))})"
+            found |= {row[0]: Row._make(row) for row in self._opened().execute(query, some)}
         return found
+
+    def requests(self, since: int) -> Iterator[tuple[int, int, str]]:
+        with closing(self._reader()) as db:
+            query = "SELECT ticks FROM journal WHERE revision = ?"
+            last = self._fetch(db, "SELECT coalesce(max(revision), 0) FROM journal", ())[0][0]
+            first = first_after(lambda revision: int(self._fetch(db, query, (revision,))[0][0]), last, since)
+            query = "SELECT revision, ticks, request_id FROM journal WHERE revision >= ? AND request_id <> '' LIMIT ?"
+            while rows := self._fetch(db, query, (first, ROWS_AT_ONCE)):
+                yield from rows
+                first = rows[-1][0] + 1
 
     @_told
     def fact(self, key: str) -> str | None:
@@ -225,7 +230,7 @@ class SqliteStore:
         return db
 
     @_told
-    def _fetch(self, db: sqlite3.Connection, query: str, values: tuple[int, ...]) -> list[_Found]:
+    def _fetch(self, db: sqlite3.Connection, query: str, values: tuple[int, ...]) -> list[Any]:
         return db.execute(query, values).fetchall()
 
     def _take_lock(self) -> None:

@@ -25,9 +25,9 @@ from cordboard.live.core import CLOCK, Core, CoreError, Event, event_of
 from cordboard.live.entry import Entry
 from cordboard.live.hub import Hub
 from cordboard.live.inbox import Inbox, Item, Look, Submission
+from cordboard.live.requests import KEPT_TICKS, Requests
 from cordboard.live.store import Row
 
-REQUEST_KEPT_TICKS = 24 * 3600 * 1_000_000
 RETRY_S = 1.0
 LOOK_UP_S = 0.25  # the clock is looked at so often at least
 CORE_FAILED = "the core failed"
@@ -63,6 +63,7 @@ class Writer:
         core: Core,
         hub: Hub,
         inbox: Inbox,
+        requests: Requests,
         clock: Callable[[], float],
         group_events: int,
         old_entry: Callable[[Row, Callable[[Entry], None], Callable[[BaseException], None]], None],
@@ -70,6 +71,7 @@ class Writer:
     ) -> None:
         self.core, self.hub = core, hub
         self._archive, self._store, self._inbox = archive, archive.store, inbox
+        self._requests = requests
         self._clock, self._group_events = clock, group_events
         self._old_entry, self._after_round = old_entry, after_round
         self.fault = ""  # why nothing can be journaled now, or empty
@@ -143,10 +145,19 @@ class Writer:
     def _plan(self, turn: _Round, items: Sequence[Item]) -> None:
         """Number the events, and leave out those whose request_id was journaled before."""
         wanted = [id for item in items if isinstance(item, Submission) for id in item.request_ids if id]
-        known = self._store.find(wanted, turn.now - REQUEST_KEPT_TICKS) if wanted else {}
+        known = self._known(wanted, turn.now - KEPT_TICKS) if wanted else {}
         for place, item in enumerate(items):
             if isinstance(item, Submission):
                 turn.plans[place] = self._plan_one(turn, item, known)
+
+    def _known(self, request_ids: Sequence[str], since: int) -> dict[str, Row]:
+        """The rows of those that were journaled in the last 24 hours."""
+        candidates = self._requests.find(request_ids)
+        if not candidates:
+            return {}
+        rows = self._store.get(list(candidates.values()))
+        found = {request_id: rows[revision] for request_id, revision in candidates.items() if revision in rows}
+        return {key: row for key, row in found.items() if row.request_id == key and row.ticks > since}
 
     def _plan_one(self, turn: _Round, item: Submission, known: dict[str, Row]) -> Plan:
         plan: Plan = []
@@ -190,7 +201,12 @@ class Writer:
             Answer(item, plan).give(entries, turn.first, turn.now / 1e6, self._entry_of)
 
     def _apply(self, turn: _Round, start: int, stop: int) -> list[Entry]:
-        return [self.core.apply(turn.rows[i], turn.events[i]) for i in range(start, stop)]
+        return [self._apply_one(turn.rows[i], turn.events[i]) for i in range(start, stop)]
+
+    def _apply_one(self, row: Row, event: Event) -> Entry:
+        if row.request_id:
+            self._requests.add(row.request_id, row.revision, row.ticks)
+        return self.core.apply(row, event)
 
     def _look(self, item: Look) -> Callable[[], None]:
         """Call it now; the answer is to be given later."""
@@ -259,7 +275,7 @@ class Writer:
             self.core = self._archive.recover(self.hub)
             self._core_error = None
         for row in self._store.rows(after=self.core.revision):
-            self.hub.publish([self.core.apply(row, event_of(row))])
+            self.hub.publish([self._apply_one(row, event_of(row))])
         return self.hub.revision - published
 
 
