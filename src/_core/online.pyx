@@ -20,7 +20,7 @@ from libc.math cimport isnan
 
 cdef extern from "online_kernel.h" nogil:
     enum:
-        ONLINE_LANES, ONLINE_SLOTS, ONLINE_RECENT_MAX, ONLINE_LEVELS_MAX
+        ONLINE_LANES, ONLINE_SLOTS, ONLINE_WIDE, ONLINE_RECENT_MAX, ONLINE_LEVELS_MAX
     ctypedef struct OnlineModel:
         int n_numbers, n_recent, n_codes, n_levels
         double prior, prior_logit, window, strength, cell_decay
@@ -48,15 +48,25 @@ cdef extern from "online_kernel.h" nogil:
         double *platt
     ctypedef struct OnlineRow:
         const double *numbers
+        Py_ssize_t readable
         const int32_t *codes
         const int32_t *cells
         double extra
+    ctypedef struct OnlineRows:
+        Py_ssize_t n
+        const double *numbers
+        const double *extra
+        const int32_t *codes
+        const int32_t *cells
     ctypedef struct OnlineKernel:
         double (*predict)(const OnlineModel*, const OnlineRow*, double*) noexcept nogil
-        void (*learn)(OnlineModel*, const OnlineRow*, const double*, double, int) noexcept nogil
-        void (*observe)(OnlineModel*, const double*) noexcept nogil
+        void (*learn)(OnlineModel*, const OnlineRow*, const double*, double) noexcept nogil
+        void (*observe)(OnlineModel*, const OnlineRow*) noexcept nogil
+        Py_ssize_t (*run)(OnlineModel*, const OnlineRows*, const double*, double*, double*, int) noexcept nogil
     const OnlineKernel* online_kernel(int level) noexcept
     int online_kernel_level() noexcept
+    OnlineRow online_row(const OnlineModel*, const OnlineRows*, Py_ssize_t) noexcept
+    Py_ssize_t online_outside(const int32_t*, Py_ssize_t, int32_t, int32_t) noexcept
     double online_shrunk(const OnlineModel*, const int32_t*, double*) noexcept
     double det_exp(double) noexcept
     double det_log(double) noexcept
@@ -159,7 +169,13 @@ cdef class OnlineLearner:
         })
 
     cdef int take(self, dict arrays) except -1:
-        # The dict owns the memory; the struct points into it.
+        # The dict owns the memory; the struct points into it. Arrays by number have room for whole vectors.
+        cdef Py_ssize_t n
+        for name in ("mean", "var", "count"):
+            n = len(arrays[name])
+            whole = np.zeros((n + ONLINE_WIDE - 1) // ONLINE_WIDE * ONLINE_WIDE)
+            whole[:n] = arrays[name]
+            arrays[name] = whole[:n]
         self.arrays = arrays
         self.m.w, self.m.g2 = address(arrays["w"].reshape(-1)), address(arrays["g2"].reshape(-1))
         self.m.scale_w, self.m.scale_g = address(arrays["scale_w"]), address(arrays["scale_g"])
@@ -216,20 +232,27 @@ cdef class OnlineLearner:
 
     # -- rows ------------------------------------------------------------------------------------------------------------
 
-    cdef int check(self, const double[:, ::1] numbers, const int32_t[:, ::1] codes, const int32_t[:, ::1] cells) except -1:
-        cdef Py_ssize_t n = numbers.shape[0], i, j
-        cdef int first = 1 + self.m.n_numbers + self.m.n_recent
-        if numbers.shape[1] != self.m.n_numbers or codes.shape[0] != n or codes.shape[1] != self.m.n_codes \
-                or cells.shape[0] != n or cells.shape[1] != self.m.n_levels:
-            raise ValueError("numbers, codes or cells has another shape than this learner was made for")
-        for i in range(n):
-            for j in range(codes.shape[1]):
-                if codes[i, j] < first or codes[i, j] >= self.n_weights:
-                    raise ValueError(f"code {codes[i, j]} of row {i} is outside the weight table")
-            for j in range(cells.shape[1]):
-                if cells[i, j] < 0 or cells[i, j] >= self.n_cells:
-                    raise ValueError(f"cell {cells[i, j]} of row {i} is outside the table of cells")
-        return 0
+    cdef OnlineRows rows(self, const double[:, ::1] numbers, const int32_t[:, ::1] codes, const int32_t[:, ::1] cells,
+                         const double[::1] extra) except *:
+        # The rows as the kernel takes them; ValueError for another shape or a code that would be outside of the tables.
+        cdef OnlineRows rows
+        cdef int first = 1 + self.m.n_numbers + self.m.n_recent, width = self.m.n_codes, levels = self.m.n_levels
+        cdef Py_ssize_t n = numbers.shape[0], at
+        if numbers.shape[1] != self.m.n_numbers or codes.shape[0] != n or codes.shape[1] != width \
+                or cells.shape[0] != n or cells.shape[1] != levels or extra.shape[0] != n:
+            raise ValueError("numbers, codes, cells or extra has another shape than this learner was made for")
+        rows.n = n
+        rows.numbers = &numbers[0, 0] if numbers.size > 0 else NULL
+        rows.codes = &codes[0, 0] if codes.size > 0 else NULL
+        rows.cells = &cells[0, 0] if cells.size > 0 else NULL
+        rows.extra = &extra[0] if n > 0 else NULL
+        at = online_outside(rows.codes, n * width, first, self.n_weights)
+        if at < n * width:
+            raise ValueError(f"code {rows.codes[at]} of row {at // width} is outside the weight table")
+        at = online_outside(rows.cells, n * levels, 0, self.n_cells)
+        if at < n * levels:
+            raise ValueError(f"cell {rows.cells[at]} of row {at // levels} is outside the table of cells")
+        return rows
 
     def trace_size(self):
         """float64 values that a prediction leaves behind for its label: what ``predict`` fills and ``learn`` takes."""
@@ -253,39 +276,41 @@ cdef class OnlineLearner:
         numbers float64 (n, n_numbers), NaN = missing; codes int32 (n, n_codes); cells int32 (n, n_levels);
         extra float64 (n,): log-odds of the external expert, NaN = absent.
         """
-        cdef Py_ssize_t i, n = numbers.shape[0]
+        cdef Py_ssize_t i
         cdef OnlineRow row
-        self.check(numbers, codes, cells)
-        if out.shape[0] != n or extra.shape[0] != n or trace.shape[0] != n or trace.shape[1] != self.trace_size():
-            raise ValueError("out, extra or trace has another shape")
+        cdef OnlineRows rows = self.rows(numbers, codes, cells, extra)
+        if out.shape[0] != rows.n or trace.shape[0] != rows.n or trace.shape[1] != self.trace_size():
+            raise ValueError("out or trace has another shape")
         with nogil:
-            for i in range(n):
-                row = row_at(numbers, codes, cells, extra, i)
+            for i in range(rows.n):
+                row = online_row(&self.m, &rows, i)
                 out[i] = self.kernel.predict(&self.m, &row, &trace[i, 0])
 
     def observe(self, const double[:, ::1] numbers):
         """Takes the numbers of rows that are really used into the running means: once a row, after its prediction."""
         cdef Py_ssize_t i
+        cdef OnlineRow row
         if numbers.shape[1] != self.m.n_numbers:
             raise ValueError(f"not {self.m.n_numbers} numbers a row")
         if self.m.n_numbers > 0:
             for i in range(numbers.shape[0]):
-                self.kernel.observe(&self.m, &numbers[i, 0])
+                row.numbers, row.readable = &numbers[i, 0], (numbers.shape[0] - i) * self.m.n_numbers
+                self.kernel.observe(&self.m, &row)
 
     def learn(self, const double[:, ::1] numbers, const int32_t[:, ::1] codes, const int32_t[:, ::1] cells,
               const double[:, ::1] trace, const double[::1] y):
         """Learns labels y (n,), 0 or 1, of rows that ``predict`` traced, in order. ValueError before anything is changed."""
-        cdef Py_ssize_t i, n = numbers.shape[0]
+        cdef Py_ssize_t i
         cdef OnlineRow row
-        self.check(numbers, codes, cells)
-        if y.shape[0] != n or trace.shape[0] != n or trace.shape[1] != self.trace_size():
-            raise ValueError("y or trace has another shape")
-        for i in range(n):
+        cdef OnlineRows rows = self.rows(numbers, codes, cells, y)
+        if trace.shape[0] != rows.n or trace.shape[1] != self.trace_size():
+            raise ValueError("trace has another shape")
+        for i in range(rows.n):
             if y[i] != 0.0 and y[i] != 1.0:
                 raise ValueError(f"label {y[i]} of row {i} is neither 0 nor 1")
-        for i in range(n):
-            row = row_at(numbers, codes, cells, y, i)
-            self.kernel.learn(&self.m, &row, &trace[i, 0], y[i], 0)
+        for i in range(rows.n):
+            row = online_row(&self.m, &rows, i)
+            self.kernel.learn(&self.m, &row, &trace[i, 0], y[i])
             self.labels += 1
             if self.labels % SCALE_EVERY == 0:
                 self.rescale()
@@ -297,31 +322,57 @@ cdef class OnlineLearner:
         Arrays as in ``predict``; y float64 (n,): 0, 1, or NaN where this learner has no label. ``out`` (n,) gets the
         probabilities. The labels of the last ``delay`` rows are not learned.
         """
-        cdef Py_ssize_t i, j, n = numbers.shape[0], at = 0, places
-        cdef OnlineRow row
-        self.check(numbers, codes, cells)
-        if out.shape[0] != n or extra.shape[0] != n or y.shape[0] != n or delay < 0:
-            raise ValueError("out, extra or y has another shape, or the delay is negative")
+        cdef Py_ssize_t i = 0, n = numbers.shape[0]
+        cdef OnlineRows rows = self.rows(numbers, codes, cells, extra)
+        cdef double[::1] x
+        if out.shape[0] != n or y.shape[0] != n or delay < 0:
+            raise ValueError("out or y has another shape, or the delay is negative")
         for i in range(n):
             if y[i] != 0.0 and y[i] != 1.0 and not isnan(y[i]):
                 raise ValueError(f"label {y[i]} of row {i} is neither 0, 1 nor NaN")
-        places = min(delay, n) + 1
+        if delay > 0:
+            self.run_late(rows, y, min(delay, n), out)
+            return
+        x = np.empty(2 * (self.m.n_numbers + ONLINE_RECENT_MAX + ONLINE_WIDE))
+        i = 0
+        while i < n:
+            i += self.run_now(rows, i, y, out, &x[0])
+
+    cdef Py_ssize_t run_now(self, OnlineRows rows, Py_ssize_t i, const double[::1] y, double[::1] out, double* x) except -1:
+        # Rows from the i-th on, up to where the scales must be looked at; gives how many.
+        cdef int room = <int>(SCALE_EVERY - self.labels % SCALE_EVERY)
+        cdef Py_ssize_t done, j
+        rows.n -= i
+        rows.numbers, rows.extra = rows.numbers + i * self.m.n_numbers, rows.extra + i
+        rows.codes, rows.cells = rows.codes + i * self.m.n_codes, rows.cells + i * self.m.n_levels
+        with nogil:
+            done = self.kernel.run(&self.m, &rows, &y[i], &out[i], x, room)
+            for j in range(i, i + done):
+                self.labels += not isnan(y[j])
+        if self.labels % SCALE_EVERY == 0:
+            self.rescale()
+        return done
+
+    cdef int run_late(self, OnlineRows rows, const double[::1] y, Py_ssize_t delay, double[::1] out) except -1:
+        # Each row's trace waits in a ring until its label comes.
+        cdef Py_ssize_t i, j, at = 0, places = delay + 1
+        cdef OnlineRow row
         cdef double[:, ::1] ring = np.empty((places, self.trace_size()))
         with nogil:
-            for i in range(n):
-                row = row_at(numbers, codes, cells, extra, i)
+            for i in range(rows.n):
+                row = online_row(&self.m, &rows, i)
                 out[i] = self.kernel.predict(&self.m, &row, &ring[at, 0])
-                self.kernel.observe(&self.m, row.numbers)
+                self.kernel.observe(&self.m, &row)
                 at = at + 1 if at + 1 < places else 0  # the place of row i + 1 and, as the ring is full, of row i - delay
                 j = i - delay
                 if j >= 0 and not isnan(y[j]):
-                    if delay > 0:
-                        row = row_at(numbers, codes, cells, extra, j)
-                    self.kernel.learn(&self.m, &row, &ring[at, 0], y[j], delay == 0)
+                    row = online_row(&self.m, &rows, j)
+                    self.kernel.learn(&self.m, &row, &ring[at, 0], y[j])
                     self.labels += 1
                     if self.labels % SCALE_EVERY == 0:
                         with gil:
                             self.rescale()
+        return 0
 
     # -- what it knows ---------------------------------------------------------------------------------------------------
 
@@ -359,12 +410,3 @@ cdef class OnlineLearner:
 cdef inline double* address(double[::1] array) noexcept:
     return &array[0]
 
-
-cdef inline OnlineRow row_at(const double[:, ::1] numbers, const int32_t[:, ::1] codes, const int32_t[:, ::1] cells,
-                             const double[::1] extra, Py_ssize_t i) noexcept nogil:
-    cdef OnlineRow row
-    row.numbers = &numbers[i, 0] if numbers.shape[1] > 0 else NULL
-    row.codes = &codes[i, 0] if codes.shape[1] > 0 else NULL
-    row.cells = &cells[i, 0] if cells.shape[1] > 0 else NULL
-    row.extra = extra[i]
-    return row

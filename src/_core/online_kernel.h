@@ -13,6 +13,7 @@ enum {
     SLOT_SHRUNK = 4, SLOT_EXTRA = 5, /* the shrunk rate; the external expert, NaN = absent */
     SLOT_POOLED = 6, SLOT_CALIBRATED = 7, /* no experts: kept beside them so that one pass scores all */
     ONLINE_SLOTS = 8,
+    ONLINE_WIDE = 4, /* doubles in a vector: arrays by number are as long as the next multiple */
     ONLINE_RECENT_MAX = 3,
     ONLINE_LEVELS_MAX = 8
 };
@@ -28,7 +29,7 @@ typedef struct {
     double pool_rate, pool_decay, pool_share, platt_rate, platt_decay, platt_pull;
     double *w, *g2;                                    /* [weight][lane], to be multiplied by the lane's scale */
     double *lr, *decay, *eps, *keep, *scale_w, *scale_g; /* [lane]; keep = 1 - weight decay */
-    double *mean, *var, *count;                        /* [number] */
+    double *mean, *var, *count;                        /* [number], and on to a multiple of ONLINE_WIDE */
     double *cell_s, *cell_n, *cell_scale;              /* [cell]; decayed successes and labels, times *cell_scale */
     double *recent_s, *recent_n, *recent_keep;         /* [recent]; recent_keep = 1 - 1/labels */
     double *cum, *on, *weight;                         /* [slot]; discounted loss, takes part, share in the pool */
@@ -37,16 +38,40 @@ typedef struct {
 
 typedef struct {
     const double *numbers;
+    ptrdiff_t readable; /* doubles from `numbers` on that may be read: this row's and what lies behind it */
     const int32_t *codes, *cells;
     double extra;
 } OnlineRow;
 
+typedef struct { /* n rows one behind the other */
+    ptrdiff_t n;
+    const double *numbers, *extra;
+    const int32_t *codes, *cells;
+} OnlineRows;
+
+static OnlineRow online_row(const OnlineModel *m, const OnlineRows *rows, ptrdiff_t i) {
+    OnlineRow row = {rows->numbers + i * m->n_numbers, (rows->n - i) * m->n_numbers, rows->codes + i * m->n_codes,
+                     rows->cells + i * m->n_levels, rows->extra[i]};
+    return row;
+}
+
 /* A trace is what a prediction leaves for its label: x (numbers standardized, recent rates), then z[ONLINE_SLOTS]. */
 typedef struct {
     double (*predict)(const OnlineModel *m, const OnlineRow *row, double *trace);
-    void (*learn)(OnlineModel *m, const OnlineRow *row, const double *trace, double y, int fresh);
-    void (*observe)(OnlineModel *m, const double *numbers);
+    void (*learn)(OnlineModel *m, const OnlineRow *row, const double *trace, double y);
+    void (*observe)(OnlineModel *m, const OnlineRow *row);
+    /* Learns from up to `room` labels; gives the rows done. `x`: room for two times n_numbers + RECENT_MAX + WIDE. */
+    ptrdiff_t (*run)(OnlineModel *m, const OnlineRows *rows, const double *y, double *out, double *x, int room);
 } OnlineKernel;
+
+/* Where the first of n codes is that is not from `low` to below `high`; n if none is. */
+static ptrdiff_t online_outside(const int32_t *codes, ptrdiff_t n, int32_t low, int32_t high) {
+    int32_t bad = 0;
+    for (ptrdiff_t i = 0; i < n; i++) bad |= (codes[i] < low) | (codes[i] >= high); /* no way out: vectors */
+    for (ptrdiff_t i = 0; bad && i < n; i++)
+        if (codes[i] < low || codes[i] >= high) return i;
+    return n;
+}
 
 /* Beta-binomial from the outermost level inwards; the level above is worth at most `strength` labels. */
 static double online_shrunk(const OnlineModel *m, const int32_t *cells, double *effective) {

@@ -293,15 +293,23 @@ static void trees_many(const TreeEnsemble *e, const double *x, int64_t n, double
 }
 
 /* p = 1 / (1 + exp(-z)), in place */
-#define TREES_SIGMOID(NAME, TARGET)                                                                                    \
-    TARGET static void NAME(double *z, int64_t n) {                                                                   \
+#define TREES_SIGMOID(LEVEL)                                                                                           \
+    TARGET static void trees_sigmoid_##LEVEL(double *z, int64_t n) {                                                  \
         int64_t i = 0;                                                                                                \
-        for (; i + 4 <= n; i += 4) *(V4 *)(z + i) = 1.0 / (1.0 + v4_exp(-*(V4 *)(z + i)));                            \
+        for (; i + 4 <= n; i += 4) *(V4 *)(z + i) = 1.0 / (1.0 + LEVEL##_exp(LEVEL##_clip(-*(V4 *)(z + i), 700.0))); \
         for (; i < n; i++) z[i] = det_sigmoid(z[i]);                                                                  \
     }
-TREES_SIGMOID(trees_sigmoid_portable, )
+#define TARGET
+#define FUN(x) portable_##x
+#include "detvec_body.h"
+TREES_SIGMOID(portable)
+#undef TARGET
 #if defined(__x86_64__)
-TREES_SIGMOID(trees_sigmoid_avx2, __attribute__((target("avx2"))))
+#define TARGET __attribute__((target("avx2")))
+#define FUN(x) avx2_##x
+#include "detvec_body.h"
+TREES_SIGMOID(avx2)
+#undef TARGET
 #endif
 static void trees_sigmoid(double *z, int64_t n, int level) {
 #if defined(__x86_64__)
