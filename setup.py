@@ -56,6 +56,7 @@ EXTENSIONS: dict[str, list[str]] = {  # name -> C sources beside the .pyx
     "pacing_learn": [],
     "pacing": [],
     "dialworld": [],
+    "idmap": [],
     "online": [],
     "trees": [],
     "patience": [],

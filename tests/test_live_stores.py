@@ -85,7 +85,7 @@ def test_request_ids_are_listed_from_a_time_on(store: Store) -> None:
     store.append([row(1, "a", 100), row(2, "b", 200), row(3, "", 300), row(4, "a", 400), row(5, "c", 400)])
 
     assert list(store.requests(since=100)) == [(2, 200, "b"), (4, 400, "a"), (5, 400, "c")]
-    assert list(store.requests(since=0))[0] == (1, 100, "a")
+    assert next(iter(store.requests(since=0))) == (1, 100, "a")
     assert list(store.requests(since=400)) == []
 
 

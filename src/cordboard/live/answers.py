@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 
-from cordboard.errors import ConflictError, CordboardError
+from cordboard.errors import ConflictError, CordboardError, JournalError, Where
 from cordboard.live.entry import Entry, Outcome
 from cordboard.live.inbox import Submission
 from cordboard.live.store import Row
@@ -28,9 +28,6 @@ class Answer:
     def give(self, entries: Sequence[Entry], first: int, now: float, entry_of: EntryOf) -> None:
         """``entries``: of this round, from revision ``first`` on; ``entry_of`` finds those of before."""
         item = self._item
-        if not item.many and isinstance(self._plan[0], int):  # the common case
-            item.future.set_result(Outcome(entries[self._plan[0] - first], False))
-            return
         if not self._plan:
             item.future.set_result([])
         for place, mark in enumerate(self._plan):
@@ -42,7 +39,7 @@ class Answer:
                 else:
                     entry_of(mark, functools.partial(self._put, place, True), self._fail)
             elif item.many:
-                never = Entry(0, now, item.events[place], (), mark, item.actor, item.request_ids[place])
+                never = Entry(0, now, item.events[place][0], (), mark, item.actor, item.request_ids[place])
                 self._put(place, False, never)
             else:
                 self._fail(mark)
@@ -70,6 +67,11 @@ def same_event(journaled: str, asked: str) -> bool:
 def conflict(request_id: str) -> ConflictError:
     what = f'request_id "{request_id}" came before with another event'
     return ConflictError(what, "Give each event an id of its own")
+
+
+def of_the_future(queued_at: float) -> JournalError:
+    """The clock was set back in the meantime."""
+    return JournalError(f"{queued_at} is later than now", Where(key="queued_at"), "It can't lie in the future")
 
 
 def out_of_date(given: str, now: str) -> ConflictError:

@@ -88,7 +88,7 @@ class Core:
             elif event["event"] == "center_changed":
                 effects = self._change_center(event)
             else:
-                effects = self.acd.apply(event)
+                effects = self.acd.take(event)
         except (EventError, LimitError) as refused:
             effects, error = refused.effects, refused.with_traceback(None)
         except Exception as cause:
@@ -106,14 +106,12 @@ class Core:
         t = event["t"]
         fired = self.acd.advance(t)
         try:
-            acd = Acd.load(record_center(event["center"]), self.acd.dump(), **self.options.bounds())
+            self.acd, effects = self.acd.with_center(record_center(event["center"]), t)
         except (EventError, LimitError) as refused:
             refused.effects = tuple(fired)
             raise
-        self.acd = acd
-        self.etag = etag_of(acd.center)
-        told = acd.loaded.effects if acd.loaded is not None else ()
-        return [*fired, *told, *acd.advance(t)]
+        self.etag = etag_of(self.acd.center)
+        return fired + effects
 
 
 def event_of(row: Row) -> Event:

@@ -129,12 +129,10 @@ class Engine:
         self._check_open()
         now = self._clock()
         checked = [_checked(event, now) for event in events]
-        if self._status == "draining" and any(event["event"] == "agent_ready" for event in checked):
+        if self._status == "draining" and any(event["event"] == "agent_ready" for event, _ in checked):
             raise UnavailableError("no agent can become ready", "draining")
         _check_texts(actor, ids)
-        texts = [encode(event) for event in checked]
-        own = [_own(event, text) for event, text in zip(checked, texts, strict=True)]
-        return self._put(Submission(own, texts, ids, actor, Future(), many))
+        return self._put(Submission(checked, ids, actor, Future(), many))
 
     def change_center(
         self, center: Center, *, etag: str = "", request_id: str = "", actor: str = ""
@@ -148,9 +146,8 @@ class Engine:
         self._check_open()
         _check_texts(actor, [request_id])
         event = center_changed(center)
-        text = encode(event)
         new = etag_of(center)
-        return self._put(Submission([event], [text], [request_id], actor, Future(), False, etag, new))
+        return self._put(Submission([(event, encode(event))], [request_id], actor, Future(), False, etag, new))
 
     def read(self, look: Callable[[Acd], T]) -> Future[T]:
         """Call ``look`` with the core, between two events, on the writer's thread; after all that was submitted before.
@@ -269,27 +266,22 @@ class Engine:
         self.close()
 
 
-def _checked(event: Mapping[str, Any], now: float) -> Event:
-    """The event, checked, without its time."""
+def _checked(event: Mapping[str, Any], now: float) -> tuple[Event, str]:
+    """The event, checked, and as JSON; both without its time, and so that nobody else can change them."""
     if "t" in event:
         raise JournalError("the engine gives events their time", Where(key="t"), "Leave it out")
-    checked = dict(check_event({"t": now, **event}))
+    checked = check_event({"t": now, **event})
     del checked["t"]
-    return checked
-
-
-def _own(event: Event, text: str) -> Event:
-    """The event so that nobody else can change it: what is applied must be what was journaled."""
-    if any(isinstance(value, dict | list) for value in event.values()):
-        owned: Event = json.loads(text)
-        return owned
-    return event
+    text = encode(checked)
+    if len(checked) > 3 and checked["event"] == "contact_queued":  # it may hold objects of whoever sent it
+        checked = json.loads(text)
+    return checked, text
 
 
 def _check_texts(actor: str, request_ids: Sequence[str]) -> None:
     """Texts that come into the journal beside the event."""
     for key, text in (("actor", actor), *(("request_id", id) for id in request_ids)):
-        if len(text) > NAME_CHARACTERS_MAX or UNFIT.search(text):
+        if len(text) > NAME_CHARACTERS_MAX or (not text.isprintable() and UNFIT.search(text)):
             hint = f"Give {NAME_CHARACTERS_MAX} characters at most, and none for control"
             raise JournalError("not fit for the journal", Where(key=key), hint)
 

@@ -15,11 +15,10 @@ from cordboard.live.core import Core
 
 @dataclass(slots=True)
 class Submission:
-    """Events that were checked, and whoever waits for them. ``texts``: the events as JSON, without ``t``. ``etag``: of
+    """Events that were checked, and whoever waits for them. Events are without ``t``, each with its JSON. ``etag``: of
     the center that this is to change, or empty; ``new_etag``: of the one that it brings."""
 
-    events: list[dict[str, Any]]
-    texts: list[str]
+    events: list[tuple[dict[str, Any], str]]
     request_ids: list[str]
     actor: str
     future: Future[Any]

@@ -28,7 +28,7 @@ class Row(NamedTuple):
 class Store(Protocol):
     """A journal's store. Every method raises StoreError, whose kind says whether it may pass by itself.
 
-    One thread at a time; but ``rows``, ``requests`` and what concerns snapshots may be called by any thread, beside the writer.
+    One thread at a time; but ``rows``, ``requests`` and what concerns snapshots may be called by any at any time.
     """
 
     def open(self) -> None:

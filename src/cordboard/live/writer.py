@@ -19,10 +19,10 @@ from collections.abc import Callable, Sequence
 
 from cordboard.errors import StoreError, UnavailableError
 from cordboard.journal import tick
-from cordboard.live.answers import Answer, Plan, conflict, out_of_date, same_event
+from cordboard.live.answers import Answer, Plan, conflict, of_the_future, out_of_date, same_event
 from cordboard.live.archive import Archive
 from cordboard.live.core import CLOCK, Core, CoreError, Event, event_of
-from cordboard.live.entry import Entry
+from cordboard.live.entry import Entry, Outcome
 from cordboard.live.hub import Hub
 from cordboard.live.inbox import Inbox, Item, Look, Submission
 from cordboard.live.requests import KEPT_TICKS, Requests
@@ -161,13 +161,16 @@ class Writer:
 
     def _plan_one(self, turn: _Round, item: Submission, known: dict[str, Row]) -> Plan:
         plan: Plan = []
-        for event, text, request_id in zip(item.events, item.texts, item.request_ids, strict=True):
+        for (event, text), request_id in zip(item.events, item.request_ids, strict=True):
             first = known.get(request_id) if request_id else None
             if first is not None:
                 plan.append(first if same_event(first.event, text) else conflict(request_id))
                 continue
             if item.etag and item.etag != turn.etag:
                 plan.append(out_of_date(item.etag, turn.etag))
+                continue
+            if "queued_at" in event and tick(event["queued_at"]) > turn.now:  # it was not when it was submitted
+                plan.append(of_the_future(event["queued_at"]))
                 continue
             row = turn.add(event, text, item.actor, request_id)
             plan.append(row.revision)
@@ -198,6 +201,9 @@ class Writer:
         for place, plan in turn.plans.items():
             item = items[place]
             assert isinstance(item, Submission)
+            if not item.many and type(plan[0]) is int:  # most of them, in the shortest way
+                item.future.set_result(Outcome(entries[plan[0] - turn.first], False))
+                continue
             Answer(item, plan).give(entries, turn.first, turn.now / 1e6, self._entry_of)
 
     def _apply(self, turn: _Round, start: int, stop: int) -> list[Entry]:
