@@ -13,7 +13,7 @@ from typing import Any
 
 from cordboard.acd import Acd
 from cordboard.center import Center
-from cordboard.errors import CordboardError, EventError, LimitError
+from cordboard.errors import CordboardError, EventError, LimitError, SnapshotError
 from cordboard.live.center_json import center_record, encode, etag_of, record_center
 from cordboard.live.entry import Entry
 from cordboard.live.store import Row
@@ -67,9 +67,12 @@ class Core:
     def load(cls, snapshot: bytes, options: CoreOptions) -> Core:
         """The core of a snapshot. SnapshotError if it can't be used."""
         head, _, dump = snapshot.partition(b"\n")
-        meta = json.loads(head)
-        acd = Acd.load(record_center(meta["center"]), dump, **options.bounds())
-        return cls(acd, options, meta["revision"], meta["ticks"])
+        try:
+            meta = json.loads(head)
+            center, revision, ticks = record_center(meta["center"]), int(meta["revision"]), int(meta["ticks"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise SnapshotError(f"its head makes no sense: {error!r}", hint="Take an earlier one") from error
+        return cls(Acd.load(center, dump, **options.bounds()), options, revision, ticks)
 
     def dump(self) -> bytes:
         """A snapshot: a line of JSON with the center and the revision, and then the dump of the Acd."""
