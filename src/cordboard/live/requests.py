@@ -1,8 +1,8 @@
 """Which request was journaled at which revision, for 24 hours, in about 40 bytes each.
 
 An index of request ids in the journal itself would cost more than the journal: ids are random, so each one would dirty
-a page of its own. Here the 64-bit hashes of ids stand in maps, one for each hour or so, and a map is dropped when all in
-it is older than 24 hours. A find is a candidate: whoever asks compares the id with the row's. After a restart the
+a page of its own. Here the 64-bit hashes of ids stand in maps, one for each hour or so, and a map is dropped when all
+in it is older than 24 hours. A find is a candidate: whoever asks compares the id with the row's. After a restart the
 maps are made from the journal.
 """
 
