@@ -188,8 +188,8 @@ def test_a_snapshot_of_another_version_of_cordboard_is_gone_on_from_its_end(
         done(engine, *(queued(f"c{i}") for i in range(500)))
     monkeypatch.setattr("cordboard.live.archive.__version__", "99.0")
     replayed = []
-    take = Acd.take
-    monkeypatch.setattr(Acd, "take", lambda acd, event: (replayed.append(event), take(acd, event))[1])
+    apply = Acd.apply
+    monkeypatch.setattr(Acd, "apply", lambda acd, event, **how: (replayed.append(event), apply(acd, event, **how))[1])
     with opened(tmp_path, history=100) as engine:
         assert replayed == [] and len(waiting(engine, "billing")) == 500
 

@@ -204,15 +204,15 @@ def test_a_lost_connection_to_postgresql_is_made_anew(tmp_path: Path, postgres_u
 def test_an_event_on_which_the_core_fails_is_left_out_by_every_replay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take = Acd.take
+    apply = Acd.apply
 
-    def failing(acd: Acd, event: dict[str, Any]) -> list[dict[str, Any]]:
-        effects = take(acd, event)
+    def failing(acd: Acd, event: dict[str, Any], **how: bool) -> list[dict[str, Any]]:
+        effects = apply(acd, event, **how)
         if event.get("contact") == "c5":
             raise RuntimeError("a fault of the core, after it has changed its state")
         return effects
 
-    monkeypatch.setattr(Acd, "take", failing)
+    monkeypatch.setattr(Acd, "apply", failing)
     with Engine.open(CENTER, Settings(data=tmp_path)) as engine:
         for number in range(10):
             if number == 5:
@@ -237,14 +237,14 @@ def test_a_core_that_fails_while_a_journal_is_recovered_is_made_anew(tmp_path: P
     with Engine.open(CENTER, Settings(data=tmp_path)) as engine:
         engine.submit_many([queued(number) for number in range(10)]).result(10)
     os.unlink(tmp_path / "default" / "snapshots.db")
-    take = Acd.take
+    apply = Acd.apply
 
-    def failing(acd: Acd, event: dict[str, Any]) -> list[dict[str, Any]]:
+    def failing(acd: Acd, event: dict[str, Any], **how: bool) -> list[dict[str, Any]]:
         if event.get("contact") in ("c3", "c7"):
             raise MemoryError
-        return take(acd, event)
+        return apply(acd, event, **how)
 
-    monkeypatch.setattr(Acd, "take", failing)
+    monkeypatch.setattr(Acd, "apply", failing)
     with Engine.open(CENTER, Settings(data=tmp_path)) as engine:
         assert engine.state.revision == 10
         assert engine.read(lambda acd: acd.counts()["waiting"]).result(10) == 8

@@ -91,7 +91,7 @@ class Core:
             elif event["event"] == "center_changed":
                 effects = self._change_center(event)
             else:
-                effects = self.acd.take(event)
+                effects = self.acd.apply(event, checked=True)
         except (EventError, LimitError) as refused:
             effects, error = refused.effects, refused.with_traceback(None)
         except Exception as cause:
