@@ -31,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "token": ("keys, and the tokens that callers show", "密钥与调用者令牌"),
     "records": ("rebuild, show and export the records of a journal", "重建、显示、导出记录"),
     "serve": ("a center at work, with its gRPC services", "运行中心及其 gRPC 服务"),
+    "backup": ("back up a running server into one sealed file", "备份运行中的服务器"),
+    "restore": ("restore a backup, or try out whether it can be", "恢复备份，或演练恢复"),
     "webhooks": ("how webhooks are, and their dead letters", "Webhook 状态与死信"),
     "demo": ("a center at work for one simulated day", "演示：一个中心的一天"),
 }
