@@ -142,7 +142,7 @@ def test_what_contacts_bring_is_forgotten_with_them() -> None:
         **empty, "classes": 0, "requirements": 0, "exclusions": 0,
     }
     assert sizes["classes"] <= 1024 and sizes["requirements"] <= sizes["classes"] + 2
-    assert not acd._wishes.of and not acd._wishes._known and not acd._front.slots and not any(acd._front.names)
+    assert not acd._wishes and not acd._front.brought and not acd._front.slots and not any(acd._front.names)
 
 
 def test_the_wallboard_shows_states_and_since_when() -> None:

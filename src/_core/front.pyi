@@ -11,7 +11,7 @@ class Front:
     names: list[str | None]
     gone: OrderedDict[str, None]
     arriving: str
-    brought: set[int]
+    brought: dict[int, tuple[Any, int]]
     def __init__(
         self,
         router: Router,
@@ -21,7 +21,7 @@ class Front:
         queue_names: tuple[str, ...],
         keys: tuple[tuple[str, str], ...],
         order: tuple[str, str],
-        leaves: Callable[[int], None],
+        leaves: Callable[[Any, int], None],
     ) -> None: ...
     def apply(self, event: dict[str, Any]) -> list[dict[str, Any]] | None: ...
     def entered(self, name: str, slot: int) -> None: ...

@@ -60,7 +60,7 @@ cdef bint is_name(object value) except -1:
 cdef class Front:
     """Names for a Router. ``agents``, ``queues``: name -> index, those that an event may name; ``agent_names``,
     ``queue_names``: index -> name; ``keys``: for every queue (strategy, what its value is); ``order``: (order of the
-    center, what its value is). ``leaves(slot)`` is called for a contact that is gone, if it is in ``brought``."""
+    center, what its value is). ``leaves(*what)`` is called for a contact that is gone with ``brought[slot]``."""
 
     cdef Router router
     cdef Engine* engine
@@ -70,7 +70,7 @@ cdef class Front:
     cdef readonly list names      # slot -> name; None for a contact known by its id
     cdef readonly object gone     # names, the longest gone first
     cdef public object arriving   # a contact that is rejected on arrival has no slot to be named by
-    cdef public set brought       # slots
+    cdef public dict brought      # slot -> what the contact brought, for those who brought something
     cdef list fired               # effects of timers before an event that the caller has to take
     cdef tuple agent_names, queue_names, keys, order
     cdef object leaves
@@ -82,7 +82,7 @@ cdef class Front:
         self.queues = {name: index for name, index in queues.items() if is_name(name)}
         self.agent_names, self.queue_names = agent_names, queue_names
         self.keys, self.order, self.leaves = keys, order, leaves
-        self.slots, self.names, self.gone, self.brought = {}, [], OrderedDict(), set()
+        self.slots, self.names, self.gone, self.brought = {}, [], OrderedDict(), {}
         self.arriving = ""
         self.fired = []
 
@@ -271,8 +271,7 @@ cdef class Front:
         for i in range(e.n_freed):
             slot = e.freed[i]
             if self.brought and slot in self.brought:
-                self.brought.discard(slot)
-                self.leaves(slot)
+                self.leaves(*self.brought.pop(slot))
             name = self.names[slot] if slot < len(self.names) else None
             if name is not None:
                 self.names[slot] = None

@@ -313,7 +313,7 @@ class Acd:
         at which that filter changes if nothing else happens, or None. Details of the filter stand beside it.
         """
         slot = self._find(contact)
-        return eligibility(self._floor, self._router, slot, self._wishes.fields(slot))[: len(self.center.agents)]
+        return eligibility(self._floor, self._router, slot, self._fields(slot))[: len(self.center.agents)]
 
     def estimate_wait(self, contact: str | int) -> WaitEstimate:
         """How long a waiting contact will still wait, seconds: mean, p50 and p90. See :meth:`learn_waits`."""
@@ -387,36 +387,33 @@ class Acd:
         if name in self._front.slots:
             return CODES["duplicate_contact"]
         queue = self._queues[event["queue"]]
-        wish = None
         if len(event) == 4:
             code, slot = self._router.contact_queued(t, queue)
-        else:
-            wish = self._wishes.find(event)
-            preferred = event.get("preferred_agent")
-            code, slot = self._router.contact_queued(
-                t,
-                queue,
-                priority=event.get("priority", 0.0),
-                queued_at=event.get("queued_at"),
-                preferred=-1 if preferred is None else self._agents[preferred],
-                customer=self._customers.index(event.get("customer")),
-                wish=_NO_WISH if wish is None else wish.ids,
-            )
+            if code == 0:
+                self._front.entered(name, slot)
+            return code
+        wish, preferred = self._wishes.find(event), event.get("preferred_agent")
+        customer = self._customers.index(event.get("customer"))
+        code, slot = self._router.contact_queued(
+            t,
+            queue,
+            priority=event.get("priority", 0.0),
+            queued_at=event.get("queued_at"),
+            preferred=-1 if preferred is None else self._agents[preferred],
+            customer=customer,
+            wish=_NO_WISH if wish is None else wish.ids,
+        )
         if code == 0:
             self._front.entered(name, slot)
         if slot >= 0:
-            self._bring(slot, event.get("customer"), wish)
+            if wish is not None:
+                wish.count += 1
+            self._customers.enters(customer)
+            if wish is not None or customer >= 0:
+                self._front.brought[slot] = (wish, customer)
         elif wish is not None:
             self._wishes.release(wish)
         return code
-
-    def _bring(self, slot: int, customer: str | None, wish: Wish | None) -> None:
-        if customer is not None:
-            self._customers.enters(slot, customer)
-            self._front.brought.add(slot)
-        if wish is not None:
-            self._wishes.enters(slot, wish)
-            self._front.brought.add(slot)
 
     # ---- names
 
@@ -478,7 +475,13 @@ class Acd:
     def _effects(self) -> list[Effect]:
         return self._front.effects()
 
-    def _leaves(self, slot: int) -> None:
-        """A contact that brought something is gone."""
-        self._wishes.leaves(slot)
-        self._customers.leaves(slot)
+    def _leaves(self, wish: Wish | None, customer: int) -> None:
+        """A contact that brought this is gone."""
+        if wish is not None:
+            self._wishes.release(wish, 1)
+        self._customers.leaves(customer)
+
+    def _fields(self, slot: int) -> Mapping[str, Any]:
+        """What a contact asks for beyond its queue."""
+        wish, _ = self._front.brought.get(slot, (None, -1))
+        return {} if wish is None else wish.fields()

@@ -6,9 +6,9 @@ the build that wrote it, and a dump of a loaded dump is the same bytes. Its part
 
 ====================  ==========================================================================================
 ``MAGIC``, ``HEAD``    what it is, its version, length and CRC-32 of the rest
-JSON                   names of agents and queues, wishes of contacts, clock, and the length of each part below
+JSON                   names of agents and queues, clock, and the length of each part below
 rows                   agents, contacts (in the order in which they came), who holds whom, sets of excluded agents
-text                   names of contacts, of contacts that are gone, of customers: lines of UTF-8
+text                   names of contacts, of contacts that are gone, of customers, and what contacts ask for: lines
 waits                  what the estimated waits have learned, if they are on
 ====================  ==========================================================================================
 """
@@ -47,7 +47,7 @@ _ROWS: dict[str, np.dtype[Any]] = {
     "served_last": _NUMBERS,  # customer -> agent
     "offered_last": _NUMBERS,  # queue -> agent
 }
-_TEXTS = ("names", "gone", "customers")
+_TEXTS = ("names", "gone", "customers", "wishes")
 
 
 @dataclass(slots=True)
@@ -58,7 +58,6 @@ class Snapshot:
     clock: tuple[int, ...]  # now, seq, entered, ended, four words of random numbers
     agents: list[str]
     queues: list[dict[str, Any]]  # name, channel, wrap_up, overflow
-    wishes: list[dict[str, Any]]
     rows: dict[str, Rows]
     texts: dict[str, list[str]] = field(default_factory=dict)
     waits: dict[str, Any] | None = None
@@ -81,7 +80,6 @@ def encode(snapshot: Snapshot) -> bytes:
         "clock": list(snapshot.clock),
         "agents": snapshot.agents,
         "queues": snapshot.queues,
-        "wishes": snapshot.wishes,
         "rows": {key: len(array) for key, array in arrays.items()},
         "texts": {key: [len(snapshot.texts[key]), len(text)] for key, text in texts.items()},
         "waits": snapshot.waits,
@@ -144,8 +142,7 @@ def _parts(body: memoryview) -> Snapshot:
     clock = tuple(int(number) for number in meta["clock"])
     agents = [str(name) for name in meta["agents"]]
     queues = [{key: queue[key] for key in ("name", "channel", "wrap_up", "overflow")} for queue in meta["queues"]]
-    wishes = [dict(wish) for wish in meta["wishes"]]
-    return Snapshot(meta["center"], clock, agents, queues, wishes, rows, texts, meta["waits"], waits)
+    return Snapshot(meta["center"], clock, agents, queues, rows, texts, meta["waits"], waits)
 
 
 # ---- sense: what the core relies on
@@ -159,8 +156,8 @@ def _check(snapshot: Snapshot) -> None:
     for names, what in (
         (snapshot.agents, "agents"),
         ([queue["name"] for queue in snapshot.queues], "queues"),
-        (snapshot.texts["names"], "contacts"),
         (snapshot.texts["customers"], "customers"),
+        (snapshot.texts["wishes"], "wishes"),
     ):
         if len(set(names)) != len(names):
             raise _damaged(f"two {what} of one name")
@@ -222,7 +219,7 @@ def _check_contacts(snapshot: Snapshot) -> None:
         "state": (WAITING, CONNECTED + 1),
         "queue": (0, len(snapshot.queues)),
         "excluded": (0, len(snapshot.rows["set_sizes"])),
-        "wish": (-1, len(snapshot.wishes)),
+        "wish": (-1, len(snapshot.texts["wishes"])),
         "preferred": (-1, len(snapshot.agents)),
         "customer": (-1, len(snapshot.texts["customers"])),
     }

@@ -27,6 +27,7 @@ from cordboard.errors import LimitError
 
 if TYPE_CHECKING:
     from cordboard.acd import Acd
+    from cordboard.acd_wishes import Wish
 
 Effect = dict[str, Any]
 
@@ -69,7 +70,8 @@ def snapshot_of(acd: Acd) -> Snapshot:
     own = contacts["excluded"] > 0
     contacts["excluded"][own], sets = _sets_numbered(contacts["excluded"][own])
     members = [router.exclusion(number) for number in sets]
-    customers, numbers = acd._customers.listed(listed)
+    _, here = numbered_by_first(contacts["customer"][contacts["customer"] >= 0])
+    customers, numbers = acd._customers.listed(here)
     served = router.served_last()
     rank = np.full(len(served), -1, dtype=np.int32)
     rank[numbers] = np.arange(len(numbers), dtype=np.int32)
@@ -92,11 +94,12 @@ def snapshot_of(acd: Acd) -> Snapshot:
         "names": [name for name in (names[slot] for slot in listed) if name is not None],
         "gone": list(acd._front.gone),
         "customers": customers,
+        "wishes": wishes,
     }
     said = [acd._floor.queues[i] for i in queues]
     told = [{"name": q.name, "channel": q.channel, "wrap_up": q.wrap_up, "overflow": q.overflow} for q in said]
     named = [acd._agent_names[i] for i in agents]
-    snapshot = Snapshot(center_digest(acd.center), router.clock(), named, told, wishes, rows, texts)
+    snapshot = Snapshot(center_digest(acd.center), router.clock(), named, told, rows, texts)
     if acd._waits is not None:
         from cordboard.waits_state import pack  # late: routing alone does not need it
 
@@ -104,22 +107,23 @@ def snapshot_of(acd: Acd) -> Snapshot:
     return snapshot
 
 
-def _wishes_of(acd: Acd, slots: list[int]) -> tuple[list[int], list[dict[str, Any]]]:
+def _wishes_of(acd: Acd, slots: list[int]) -> tuple[list[int], list[str]]:
     """For each contact the number of what it asked for, or -1; and what was asked for, in the order of the contacts."""
-    of = acd._wishes.of
-    numbers: dict[int, int] = {}
-    wishes: list[dict[str, Any]] = []
+    brought, nothing = acd._front.brought, (None, -1)
+    asked: list[Wish] = []
     found = []
     for slot in slots:
-        wish = of.get(slot)
+        wish: Wish | None = brought.get(slot, nothing)[0]
         if wish is None:
             found.append(-1)
             continue
-        number = numbers.setdefault(id(wish), len(wishes))
-        if number == len(wishes):
-            wishes.append(wish.fields)
-        found.append(number)
-    return found, wishes
+        if wish.place < 0:
+            wish.place = len(asked)
+            asked.append(wish)
+        found.append(wish.place)
+    for wish in asked:
+        wish.place = -1
+    return found, [wish.text for wish in asked]
 
 
 def _sets_numbered(ids: Rows) -> tuple[Rows, list[int]]:
@@ -207,22 +211,23 @@ def fill(acd: Acd, change: Change) -> Loaded:
     links["agent"] = renumbered(links["agent"], agent_places)
     own = _own(agent_places, acd).tolist()
     served = renumbered(rows["served_last"], _own(agent_places, acd))
-    found = [acd._wishes.find(fields) for fields in snapshot.wishes]
-    wishes = [(-1, -1, -1) if wish is None else wish.ids for wish in found]
-    _customers(acd, snapshot)
+    wishes = [acd._wishes.read(text) for text in snapshot.texts["wishes"]]
+    customers = snapshot.texts["customers"]
+    came = contacts["customer"][contacts["customer"] >= 0]
+    acd._customers.restore(customers, np.bincount(came, minlength=len(customers)).tolist())
     code = router.restore(
         snapshot.clock,
         _agent_rows(acd, change),
         contacts,
         links,
         sets_of(rows["set_sizes"], rows["set_members"], own.__getitem__),
-        wishes,
+        [wish.ids for wish in wishes],
         served,
         _offered_last(acd, change),
     )
     if code == CODES["no_memory"]:
         raise MemoryError
-    _names(acd, snapshot, found)
+    _names(acd, snapshot, wishes)
     if snapshot.center == center_digest(change.center):
         router.settled()
         return Loaded(True, waits=_waits(acd, change, same_center=True))
@@ -257,28 +262,24 @@ def _offered_last(acd: Acd, change: Change) -> Rows:
     return last
 
 
-def _customers(acd: Acd, snapshot: Snapshot) -> None:
-    """Contacts come into slots 0, 1, ... in their order."""
-    names = snapshot.texts["customers"]
-    of = snapshot.rows["contacts"]["customer"]
-    acd._customers.restore(names, {int(slot): names[of[slot]] for slot in np.flatnonzero(of >= 0)})
-
-
-def _names(acd: Acd, snapshot: Snapshot, wishes: list[Any]) -> None:
+def _names(acd: Acd, snapshot: Snapshot, wishes: list[Wish]) -> None:
+    """Contacts have come into slots 0, 1, ... in their order."""
     contacts = snapshot.rows["contacts"]
     names = snapshot.texts["names"]
-    slots = np.flatnonzero(contacts["id"] < 0).tolist()
-    acd._front.fill(names, slots)
+    acd._front.fill(names, np.flatnonzero(contacts["id"] < 0).tolist())
+    if len(acd._front.slots) != len(names):
+        raise ValueError("two contacts of one name")
     acd._front.gone.update(dict.fromkeys(snapshot.texts["gone"]))
-    brought = acd._front.brought
-    brought.update(np.flatnonzero(contacts["customer"] >= 0).tolist())
-    asked = np.flatnonzero(contacts["wish"] >= 0)
-    brought.update(asked.tolist())
-    for slot, wish in zip(asked.tolist(), contacts["wish"][asked].tolist(), strict=True):
-        acd._wishes.enters(slot, wishes[wish])
-    for wish in wishes:
-        if wish is not None:
-            acd._wishes.release(wish)  # a wish that nobody has
+    came = np.flatnonzero((contacts["wish"] >= 0) | (contacts["customer"] >= 0))
+    listed: list[Wish | None] = [*wishes, None]  # index -1 is the last
+    asked = [listed[number] for number in contacts["wish"][came].tolist()]
+    brought = zip(asked, contacts["customer"][came].tolist(), strict=True)
+    acd._front.brought = dict(zip(came.tolist(), brought, strict=True))
+    counts = np.bincount(contacts["wish"][contacts["wish"] >= 0], minlength=len(wishes)).tolist()
+    for wish, count in zip(wishes, counts, strict=True):
+        wish.count = count
+        if count == 0:
+            raise ValueError("a wish that nobody has")
 
 
 def _changed(acd: Acd, change: Change) -> Loaded:

@@ -1,12 +1,14 @@
 """What contacts bring to an :class:`~cordboard.acd.Acd`: requirements of their own, and who they are.
 
-Both are kept once, however many contacts bring them, and for as long as they are needed.
+Both are kept once, however many contacts bring them, and for as long as they are needed; wishes as text, because a
+dict takes ten times as much memory and is looked at only where somebody asks why.
 """
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,16 +17,21 @@ import numpy.typing as npt
 from cordboard._core.acd import Router
 
 _KEYS = ("requires", "steps", "min_tier", "max_tier", "tier_rules", "values")
-_NONE: Mapping[str, Any] = {}
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class Wish:
-    """Fields of contact_queued that decide who may get a contact. ``ids`` are the router's, ``count`` its contacts."""
+    """Fields of contact_queued that decide who may get a contact, as JSON. ``ids``: the router's; ``count``: contacts
+    that have it; ``place``: for whoever numbers wishes, -1 for the next one."""
 
-    __slots__ = ("count", "fields", "ids", "key")
+    __slots__ = ("count", "ids", "place", "text")
 
-    def __init__(self, key: str, fields: dict[str, Any], ids: tuple[int, int, int]) -> None:
-        self.key, self.fields, self.ids, self.count = key, fields, ids, 0
+    def __init__(self, text: str, ids: tuple[int, int, int]) -> None:
+        self.text, self.ids, self.count, self.place = text, ids, 0, -1
+
+    def fields(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.text)
+        return found
 
 
 class Wishes:
@@ -33,38 +40,29 @@ class Wishes:
     def __init__(self, router: Router, agents: Mapping[str, int]) -> None:
         self._router, self._agents = router, agents
         self._known: dict[str, Wish] = {}
-        self.of: dict[int, Wish] = {}  # slot -> what it asked for
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     def find(self, event: Mapping[str, Any]) -> Wish | None:
         """What this contact_queued asks for, new or known; None for nothing special."""
         fields = {key: event[key] for key in _KEYS if key in event}
-        if not fields:
-            return None
-        key = repr(fields)
-        wish = self._known.get(key)
+        return self.read(_encode(fields), fields) if fields else None
+
+    def read(self, text: str, fields: dict[str, Any] | None = None) -> Wish:
+        """The wish of this text. KeyError, TypeError, ValueError or AttributeError if it is none."""
+        wish = self._known.get(text)
         if wish is None:
-            wish = self._known[key] = Wish(key, fields, self._router.wish(*self._parts(fields)))
+            parts = self._parts(json.loads(text) if fields is None else fields)
+            wish = self._known[text] = Wish(text, self._router.wish(*parts))
         return wish
 
-    def enters(self, slot: int, wish: Wish) -> None:
-        self.of[slot] = wish
-        wish.count += 1
-
-    def leaves(self, slot: int) -> None:
-        wish = self.of.pop(slot, None)
-        if wish is not None:
-            wish.count -= 1
-            self.release(wish)
-
-    def release(self, wish: Wish) -> None:
-        """Forget it, unless a contact has it."""
+    def release(self, wish: Wish, contacts: int = 0) -> None:
+        """So many contacts less have it. Without any it is forgotten."""
+        wish.count -= contacts
         if wish.count == 0:
-            del self._known[wish.key]
+            del self._known[wish.text]
             self._router.unwish(wish.ids)
-
-    def fields(self, slot: int) -> Mapping[str, Any]:
-        wish = self.of.get(slot)
-        return _NONE if wish is None else wish.fields
 
     def _parts(self, fields: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """Steps, tiers and values as the router wants them. Agents that the center no longer has get no value."""
@@ -91,9 +89,9 @@ class Customers:
     def __init__(self, router: Router, limit: int) -> None:
         self._router, self.limit = router, limit
         self._numbers: dict[str, int] = {}
-        self._here: dict[str, int] = {}  # customer -> contacts in the center
-        self._away: OrderedDict[str, None] = OrderedDict()  # the others, the one seen longest ago first
-        self._of: dict[int, str] = {}  # slot -> customer
+        self._names: list[str] = []  # by number
+        self._here: list[int] = []  # by number: contacts in the center
+        self._away: OrderedDict[int, None] = OrderedDict()  # those without, the one seen longest ago first
         self._free: list[int] = []
 
     def __len__(self) -> int:
@@ -106,47 +104,51 @@ class Customers:
         if number is None:
             while len(self._numbers) >= self.limit and self._away:
                 self._forget_one()
-            number = self._free.pop() if self._free else len(self._numbers)
-            self._numbers[customer] = number
-            self._router.customers(_power_of_two_above(number))
-        if customer not in self._here:
-            self._away[customer] = None
-            self._away.move_to_end(customer)
+            number = self._numbers[customer] = self._new(customer)
+        if self._here[number] == 0:
+            self._away[number] = None
+            self._away.move_to_end(number)
         return number
 
-    def enters(self, slot: int, customer: str | None) -> None:
-        if customer is not None:
-            self._of[slot] = customer
-            self._here[customer] = self._here.get(customer, 0) + 1
-            self._away.pop(customer, None)
+    def _new(self, customer: str) -> int:
+        if self._free:
+            number = self._free.pop()
+            self._names[number] = customer
+            return number
+        self._names.append(customer)
+        self._here.append(0)
+        number = len(self._names) - 1
+        self._router.customers(_power_of_two_above(number))
+        return number
 
-    def leaves(self, slot: int) -> None:
-        customer = self._of.pop(slot, None)
-        if customer is not None:
-            self._here[customer] -= 1
-            if self._here[customer] == 0:
-                del self._here[customer]
-                self._away[customer] = None
+    def enters(self, number: int) -> None:
+        if number >= 0:
+            self._here[number] += 1
+            self._away.pop(number, None)
 
-    def listed(self, slots: Iterable[int]) -> tuple[list[str], npt.NDArray[np.int32]]:
-        """Everyone remembered, and their numbers: those of the contacts in these slots, and before them the others, the
-        one seen longest ago first."""
-        of = self._of
-        names = [*self._away, *dict.fromkeys(of[slot] for slot in slots if slot in of)]
-        return names, np.array([self._numbers[name] for name in names], dtype=np.int32)
+    def leaves(self, number: int) -> None:
+        if number >= 0:
+            self._here[number] -= 1
+            if self._here[number] == 0:
+                self._away[number] = None
 
-    def restore(self, names: Iterable[str], of: Mapping[int, str]) -> None:
-        """``names`` as of :meth:`listed`, numbered anew from 0 on; ``of``: slot -> customer."""
+    def listed(self, here: list[int]) -> tuple[list[str], npt.NDArray[np.int32]]:
+        """Everyone remembered, and their numbers: those who are here in the order given, and before them the others,
+        the one seen longest ago first."""
+        numbers = [*self._away, *here]
+        return [self._names[number] for number in numbers], np.array(numbers, dtype=np.int32)
+
+    def restore(self, names: list[str], here: list[int]) -> None:
+        """``names`` as of :meth:`listed`, numbered anew from 0 on; ``here``: how many contacts of each are here."""
         self._numbers = {name: number for number, name in enumerate(names)}
-        self._away = OrderedDict.fromkeys(self._numbers)
-        if self._numbers:
-            self._router.customers(_power_of_two_above(len(self._numbers) - 1))
-        for slot, customer in of.items():
-            self.enters(slot, customer)
+        self._names, self._here = list(names), list(here)
+        self._away = OrderedDict.fromkeys(number for number, count in enumerate(here) if count == 0)
+        if names:
+            self._router.customers(_power_of_two_above(len(names) - 1))
 
     def _forget_one(self) -> None:
-        customer, _ = self._away.popitem(last=False)
-        number = self._numbers.pop(customer)
+        number, _ = self._away.popitem(last=False)
+        del self._numbers[self._names[number]]
         self._router.forget_customer(number)
         self._free.append(number)
 

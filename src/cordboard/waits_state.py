@@ -75,7 +75,7 @@ def begin(acd: Acd, meta: Meta | None = None, data: bytes = b"", queues: list[st
         if queue >= len(center.queues):
             estimator._apart.add(name)
             continue
-        wish = acd._wishes.fields(slot)
+        wish = acd._fields(slot)
         kind = estimator._kind_of(queue, wish.get("requires"), wish.get("steps"))
         arrival, priority = contact["arrival"], contact["priority"]
         origin = NEW if arrival == contact["entered"] else CALL_BACK
