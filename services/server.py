@@ -22,6 +22,7 @@ from cordboard.services.servicers.admin import AdminServicer
 from cordboard.services.servicers.agents import AgentServicer
 from cordboard.services.servicers.center import CenterServicer
 from cordboard.services.servicers.events import EventServicer
+from cordboard.services.servicers.privacy import PrivacyServicer
 from cordboard.services.servicers.queues import QueueServicer
 from cordboard.services.servicers.reports import ReportServicer
 from cordboard.services.servicers.routing import RoutingServicer
@@ -32,6 +33,7 @@ from cordboard.v1 import (
     agent_service_pb2,
     center_service_pb2,
     event_service_pb2,
+    privacy_service_pb2,
     queue_service_pb2,
     report_service_pb2,
     routing_service_pb2,
@@ -88,6 +90,7 @@ class Server:
             (service_of(center_service_pb2.DESCRIPTOR), CenterServicer(tenants)),
             (service_of(report_service_pb2.DESCRIPTOR), ReportServicer(tenants)),
             (service_of(admin_service_pb2.DESCRIPTOR), AdminServicer(tenants)),
+            (service_of(privacy_service_pb2.DESCRIPTOR), PrivacyServicer(tenants)),
         ]
         self._server.add_generic_rpc_handlers(tuple(handlers(servicers, local)))
         self.servicers = {service.full_name: servicer for service, servicer in servicers}

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from cordboard.acd import Acd
 from cordboard.errors import CordboardError, DeniedError
 from cordboard.live import Engine, Entry, Outcome
-from cordboard.live.access import Caller
+from cordboard.live.access import Caller, checked_name
+from cordboard.live.privacy import KeyStore
 from cordboard.services.board import Board
 from cordboard.services.calling import caller_of
 from cordboard.services.lines import Lines
@@ -25,9 +26,9 @@ ENCODED_MAX = 4096  # entries that are kept as bytes, for all who watch
 class Tenant:
     """A tenant at work, for the servicers; in the loop in which it is made."""
 
-    def __init__(self, name: str, engine: Engine) -> None:
+    def __init__(self, name: str, engine: Engine, keys: KeyStore | None = None) -> None:
         loop = asyncio.get_running_loop()
-        self.name, self.engine = name, engine
+        self.name, self.engine, self.keys = name, engine, keys
         self.mailbox = Mailbox(loop)
         self.bell = Bell(engine, loop)
         self.draining = False
@@ -38,6 +39,16 @@ class Tenant:
     def submit(self, event: dict[str, Any], request_id: str, actor: str) -> asyncio.Future[Outcome]:
         """Journal and apply one event."""
         return self.mailbox.settle(self.engine.submit(event, request_id=request_id, actor=actor))
+
+    async def private(self, event: dict[str, Any]) -> dict[str, Any]:
+        """The event for the journal: where personal data is kept apart, with a subject in the place of a customer."""
+        customer = event.get("customer")
+        if self.keys is None or customer is None:
+            return event
+        subject = self.keys.known(checked_name(customer, "customer"))  # the journal checks the subject alone
+        if subject is None:
+            subject = await asyncio.wrap_future(self.keys.subject(customer))
+        return event | {"customer": subject}
 
     def read(self, look: Callable[[Acd], T]) -> asyncio.Future[T]:
         """What a look at the core gives, between two events."""
@@ -75,10 +86,11 @@ class Tenant:
 
 
 class Tenants:
-    """The tenants of a server."""
+    """The tenants of a server. ``keys``: the stores of those whose personal data is kept apart."""
 
-    def __init__(self, engines: Mapping[str, Engine]) -> None:
-        self._tenants = {name: Tenant(name, engine) for name, engine in engines.items()}
+    def __init__(self, engines: Mapping[str, Engine], keys: Mapping[str, KeyStore] | None = None) -> None:
+        held = keys or {}
+        self._tenants = {name: Tenant(name, engine, held.get(name)) for name, engine in engines.items()}
 
     def __iter__(self) -> Iterator[Tenant]:
         return iter(self._tenants.values())

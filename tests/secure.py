@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,16 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from cordboard.live import certificates, tokens
+from cordboard.center import parse_center
+from cordboard.live import Settings, certificates, tokens
 from cordboard.live.access import ALL, Caller, Role
+from cordboard.live.tenants import AuditLogs, TenantEngines, open_key_stores
 from cordboard.services.calling import CALLER
 from cordboard.services.security.guard import Guard
-from cordboard.services.security.rules import path, services
+from cordboard.services.security.identity import Identity
+from cordboard.services.security.rules import path, rules, services
+from cordboard.services.server import Server
+from cordboard.services.tenants import Tenants
 
 KEY = tokens.new_key()
 CA = certificates.make_authority("tests")
@@ -46,8 +52,11 @@ def methods() -> list[MethodDescriptor]:
 class Told(list[dict[str, Any]]):
     """An audit log in memory."""
 
-    def __call__(self, tenant: str, action: str, **fields: Any) -> None:
+    def __call__(self, tenant: str, action: str, **fields: Any) -> Future[int]:
         self.append({"tenant": tenant, "action": action, **fields})
+        done: Future[int] = Future()
+        done.set_result(len(self))
+        return done
 
     def check(self, tenant: str) -> None:
         pass
@@ -101,6 +110,29 @@ async def empty_server(
         await server.stop(0)
 
 
+CENTER = '[queues.{0}-queue]\nchannel = "voice"\nsticky = true\n[agents.{0}-agent]\n'
+
+
+@contextlib.asynccontextmanager
+async def two_tenants(folder: Path, *, apart: bool = False, **identity: Any) -> AsyncIterator[tuple[str, TenantEngines, AuditLogs]]:
+    """The real server with tenants acme and globex; ``apart``: with key stores for personal data."""
+    engines = TenantEngines.open({name: parse_center(CENTER.format(name)) for name in ("acme", "globex")}, Settings(data=folder))
+    audit = AuditLogs(folder, engines, KEY)
+    guard = Guard(rules(), Identity(verifier=verifier(folder, tenants=engines), **identity), audit)
+    keys = open_key_stores(folder, engines, None) if apart else {}
+    server = Server(Tenants(engines, keys), interceptors=[guard], options=guard.limits.server_options())
+    try:
+        port = server.listen("127.0.0.1:0")
+        await server.start()
+        yield f"localhost:{port}", engines, audit
+        await server.stop(0)
+    finally:
+        engines.close()
+        audit.close()
+        for store in keys.values():
+            store.close()
+
+
 async def call(channel: grpc.aio.Channel, method: MethodDescriptor, request: Any = None, **options: Any) -> Any:
     """Call any rpc once; the last answer. Raises grpc.aio.AioRpcError."""
     kind = ("stream" if method.client_streaming else "unary") + "_" + ("stream" if method.server_streaming else "unary")
@@ -126,6 +158,3 @@ async def code_of(channel: grpc.aio.Channel, method: MethodDescriptor, request: 
 def run(coroutine: Any) -> Any:
     """Run a test's coroutine; a minute is the most."""
     return asyncio.run(asyncio.wait_for(coroutine, 60))
-
-
-__all__ = ["ALL", "CA", "KEY", "OTHER_CA", "Role", "Told", "bearer", "call", "code_of", "empty_server", "methods", "replace", "run", "somebody", "verifier"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -22,7 +23,7 @@ from cordboard.services.security.guard import Guard
 from cordboard.services.security.identity import Identity
 from cordboard.services.security.limits import Buckets, Limits
 from cordboard.services.security.rules import KNOWN, OPEN, STANDARD, changes, path, permission, rules
-from tests.secure import Told, bearer, call, code_of, empty_server, methods, replace, run, somebody, verifier
+from tests.secure import Told, bearer, call, code_of, empty_server, methods, run, somebody, verifier
 
 Code = grpc.StatusCode
 METHODS = {path(method): method for method in methods()}
@@ -288,8 +289,8 @@ def test_the_audit_log_hears_of_changes_and_refusals_and_of_no_reading(identity)
         enqueue, session = "cordboard.v1.RoutingService/Enqueue", "cordboard.v1.RoutingService/Session"
         assert kept == [
             {"tenant": "acme", "actor": "crm", "action": enqueue, "outcome": "OK", "target": "tenants/acme/queues/billing", "request_id": "r1"},
-            {"tenant": "acme", "actor": "qa-1", "action": enqueue, "outcome": "PERMISSION_MISSING", "target": None, "request_id": None},
-            {"tenant": "acme", "actor": "crm", "action": session, "outcome": "STARTED", "target": None, "request_id": None},
+            {"tenant": "acme", "actor": "qa-1", "action": enqueue, "outcome": "PERMISSION_MISSING", "target": "", "request_id": None},
+            {"tenant": "acme", "actor": "crm", "action": session, "outcome": "STARTED", "target": "", "request_id": None},
             {"tenant": "acme", "actor": "crm", "action": session, "outcome": "OK", "target": "", "request_id": ""},
         ]
         assert "0013 8000" not in str(told)

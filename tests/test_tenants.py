@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,36 +26,14 @@ from cordboard.live import Settings, certificates, tokens
 from cordboard.live.access import ALL, Caller, Role
 from cordboard.live.audit_check import verify
 from cordboard.live.server_file import ServerFile, load_server_file
-from cordboard.live.tenants import SERVER, AuditLogs, TenantEngines
-from cordboard.services.security.guard import Guard
-from cordboard.services.security.identity import Identity
-from cordboard.services.security.rules import path, permission, rules
-from cordboard.services.server import Server
-from cordboard.services.tenants import Tenants
+from cordboard.live.tenants import SERVER, TenantEngines
+from cordboard.services.security.rules import path, permission
 from cordboard.v1 import routing_service_pb2 as routing
-from tests.secure import CA, KEY, bearer, call, code_of, methods, run, somebody, verifier
+from tests.secure import CA, CENTER, KEY, bearer, call, code_of, methods, run, somebody, two_tenants
 
 Code = grpc.StatusCode
 METHODS = {path(method): method for method in methods()}
 ENQUEUE, WATCH = METHODS["/cordboard.v1.RoutingService/Enqueue"], METHODS["/cordboard.v1.EventService/Watch"]
-CENTER = '[queues.{0}-queue]\nchannel = "voice"\n[agents.{0}-agent]\n'
-
-
-@contextlib.asynccontextmanager
-async def two_tenants(folder: Path, **identity: Any) -> AsyncIterator[tuple[str, TenantEngines, AuditLogs]]:
-    """The real server with tenants acme and globex."""
-    engines = TenantEngines.open({name: parse_center(CENTER.format(name)) for name in ("acme", "globex")}, Settings(data=folder))
-    audit = AuditLogs(folder, engines, KEY)
-    guard = Guard(rules(), Identity(verifier=verifier(folder, tenants=engines), **identity), audit)
-    server = Server(Tenants(engines), interceptors=[guard], options=guard.limits.server_options())
-    try:
-        port = server.listen("127.0.0.1:0")
-        await server.start()
-        yield f"localhost:{port}", engines, audit
-        await server.stop(0)
-    finally:
-        engines.close()
-        audit.close()
 
 
 def filled(method: Any, tenant: str, name: str) -> Message:
@@ -72,7 +50,8 @@ def filled(method: Any, tenant: str, name: str) -> Message:
         elif field.name in collections:
             setattr(request, field.name, f"tenants/{tenant}/{collections[field.name]}/{name}-{field.name.rpartition('_')[2]}")
         elif field.name == "name":
-            kind = "agents" if "Agent" in method.full_name else "queues"
+            service = method.containing_service.name
+            kind = {"AgentService": "agents", "PrivacyService": "subjects"}.get(service, "queues")
             setattr(request, field.name, f"tenants/{tenant}/{kind}/{name}-{kind[:-1]}")
         elif field.name in ("request_id", "contact_id"):
             setattr(request, field.name, f"{method.name}-{tenant}-{name}")

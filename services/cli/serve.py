@@ -15,8 +15,9 @@ from cordboard.center import Center, load_center
 from cordboard.errors import InputError, Where
 from cordboard.live import Settings, beside
 from cordboard.live.beside import Beside
+from cordboard.live.privacy import KeyStore
 from cordboard.live.server_file import ServerFile, load_server_file
-from cordboard.live.tenants import AuditLogs, TenantEngines, audit_key
+from cordboard.live.tenants import AuditLogs, TenantEngines, audit_key, open_key_stores
 from cordboard.services.security import plan
 from cordboard.services.security.plan import Plan
 from cordboard.services.server import Server
@@ -98,11 +99,14 @@ async def serve(
     """Serve until a signal; the first one drains, the second one hurries."""
     engines = await asyncio.to_thread(TenantEngines.open, centers, settings, store=company.store)
     audit: AuditLogs | None = None
+    keys: dict[str, KeyStore] = {}
     try:
         await asyncio.to_thread(company.begin, engines)
         audit = AuditLogs(Path(settings.data), engines, audit_key(Path(settings.data), safety.audit_keys))
         guard = safety.guard(engines, audit)
-        server = Server(Tenants(engines), interceptors=[guard], options=guard.limits.server_options())
+        if safety.keeps_apart:
+            keys = await asyncio.to_thread(open_key_stores, Path(settings.data), engines, safety.master)
+        server = Server(Tenants(engines, keys), interceptors=[guard], options=guard.limits.server_options())
         port = server.listen(options.listen, safety.credentials())
         await server.start()
         signals: asyncio.Queue[int] = asyncio.Queue()
@@ -115,6 +119,8 @@ async def serve(
     finally:
         await asyncio.to_thread(engines.close)
         await asyncio.to_thread(company.close)
+        for store in keys.values():
+            await asyncio.to_thread(store.close)
         if audit is not None:
             await asyncio.to_thread(audit.close)
     return 0

@@ -7,6 +7,7 @@ import inspect
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import Future
 from typing import Any, Protocol
 
 import grpc
@@ -30,7 +31,7 @@ Method = Callable[[Any, Context], Any]
 class Audit(Protocol):
     """Where the guard tells of what was done. ``tenant`` is empty for who could not be known."""
 
-    def __call__(self, tenant: str, action: str, **fields: Any) -> None: ...
+    def __call__(self, tenant: str, action: str, **fields: Any) -> Future[int]: ...
 
     def check(self, tenant: str) -> None: ...
 
@@ -143,22 +144,43 @@ class Guard(grpc.aio.ServerInterceptor):
         await context.abort_with_status(rpc_status.to_status(status))
 
     def _tell(
-        self, method: str, context: Context, caller: Caller | None, outcome: str, *, cause: str = "", more: int = 0
-    ) -> None:
+        self,
+        method: str,
+        context: Context,
+        caller: Caller | None,
+        outcome: str,
+        *,
+        cause: str = "",
+        more: int = 0,
+        request: Any = None,
+        wait: bool = False,
+    ) -> Future[int]:
         details = {name: value for name, value in (("cause", cause), ("suppressed_before", more)) if value}
-        self._audit(
+        return self._audit(
             caller.tenant if caller else "",
             method.lstrip("/"),
             actor=caller.name if caller else "",
             by=caller.by if caller else "",
             peer=context.peer(),
+            target=target_of(request),
             outcome=outcome,
             details=details,
+            wait=wait,
         )
+
+    async def _begin(self, method: str, context: Context, caller: Caller | None, request: Any) -> None:
+        """Write down that something begins: a stream, and what nobody may do unrecorded, which waits for the disk."""
+        needed = self._rules.get(method, "")
+        if caller is None or not changes(needed) or routine(needed, caller):
+            return
+        grave = needed.startswith("subjects.")
+        written = self._tell(method, context, caller, "STARTED", request=request, wait=grave)
+        if grave:
+            await asyncio.wrap_future(written)
 
     def _done(self, method: str, context: Context, caller: Caller | None, request: Any) -> None:
         """Write down what was changed, or attempted."""
-        if caller is None or routine(self._rules[method], caller):
+        if caller is None or routine(self._rules.get(method, ""), caller):
             return
         code = context.code()
         outcome = code if isinstance(code, int) else code.value[0] if code is not None else 0
@@ -177,10 +199,13 @@ class Guard(grpc.aio.ServerInterceptor):
 
     def _unary(self, method: str, inner: Method, streams_in: bool) -> Method:
         audited = changes(self._rules.get(method, ""))
+        grave = self._rules.get(method, "").startswith("subjects.")
 
         async def call(request: Any, context: Context) -> Any:
             try:
                 caller = self._admit(method, context)
+                if grave:
+                    await self._begin(method, context, caller, request)
             except CordboardError as error:
                 return await self._refuse(method, context, error)
             if caller is not None:
@@ -206,6 +231,8 @@ class Guard(grpc.aio.ServerInterceptor):
                 key = (caller.tenant, caller.name) if caller is not None else ("", host_of(context.peer()))
                 if self._open[key] >= self.limits.streams:
                     raise Refused(caller, LimitError("too many streams are open", self.limits.streams, "Close some"))
+                if audited:
+                    await self._begin(method, context, caller, None if streams_in else request)
             except CordboardError as error:
                 return await self._refuse(method, context, error)
             if caller is not None:
@@ -214,8 +241,6 @@ class Guard(grpc.aio.ServerInterceptor):
             assert task is not None
             stream = Stream(caller, task)
             self._enter(key, stream)
-            if audited and caller is not None and not routine(self._rules[method], caller):
-                self._tell(method, context, caller, "STARTED")
             if streams_in and caller is not None and caller.by != "local":
                 request = self._paced(key, request)
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import grpc
 from cordboard import words
 from cordboard.errors import InputError, Where
 from cordboard.live.access import local_administrator
+from cordboard.live.privacy import ENVIRONMENT, read_master
 from cordboard.live.server_file import ServerFile
 from cordboard.live.tokens import AUDIENCE, Verifier, read_keys
 from cordboard.services.security.guard import Audit, Guard
@@ -29,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser, lang: words.Lang) -> None:
         ("--tls-clients", "CA.pem", "clients need a certificate of this authority", "客户端须持此机构签发的证书"),
         ("--token-keys", "KEYS.jwks", "tokens' keys (see cordboard token)", "令牌公钥集（见 cordboard token）"),
         ("--audit-keys", "KEYS.jwks", "signs the audit log (made in the data folder)", "审计日志签名密钥"),
+        ("--master-key", "FILE", "keeps personal data apart (see cordboard privacy)", "个人资料主密钥"),
     ):
         parser.add_argument(flag, metavar=metavar, type=Path, help=words.pick(lang, en, zh))
     audience = words.pick(lang, f"the deployment that tokens must be for ({AUDIENCE})", f"部署名称（{AUDIENCE}）")
@@ -43,6 +46,7 @@ class Plan:
     token_keys: Path | None = None
     audience: str = AUDIENCE
     audit_keys: Path | None = None
+    master: Path | None = None
     limits: Limits = field(default_factory=Limits)
     teams: Mapping[str, Mapping[str, Collection[str]]] = field(default_factory=dict)
 
@@ -59,6 +63,7 @@ class Plan:
             token_keys=options.token_keys or file.token_keys,
             audience=options.audience or file.audience or AUDIENCE,
             audit_keys=options.audit_keys or file.audit_keys,
+            master=options.master_key or file.master,
             limits=Limits(**{name: type(getattr(Limits(), name))(value) for name, value in file.limits.items()}),
             teams={name: tenant.teams for name, tenant in file.tenants.items()},
         )
@@ -68,6 +73,11 @@ class Plan:
         """Whether callers show who they are; otherwise whoever reaches the server is an administrator."""
         return self.token_keys is not None or (self.tls is not None and self.tls.clients is not None)
 
+    @property
+    def keeps_apart(self) -> bool:
+        """Whether personal data is kept apart: where there is a master key, and wherever callers are known."""
+        return self.knows_callers or self.master is not None or bool(os.environ.get(ENVIRONMENT))
+
     def check(self, address: str, tenants: Collection[str]) -> None:
         """Read all files, and refuse addresses that need more than there is. Raises InputError."""
         check_address(address, self.tls, knows_callers=self.knows_callers)
@@ -76,6 +86,8 @@ class Plan:
             raise InputError("several tenants need callers that are known", Where(key="tenants"), hint)
         self.credentials()
         self.identity(tenants)
+        if self.master is not None or os.environ.get(ENVIRONMENT):
+            read_master(self.master)
         if self.audit_keys is not None:
             read_keys(self.audit_keys, private=True)
 

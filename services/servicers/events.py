@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from cordboard.acd import Acd
-from cordboard.errors import CordboardError, InputError, UnavailableError, Where
+from cordboard.errors import InputError, UnavailableError, Where
 from cordboard.live import Entry
 from cordboard.live.access import Caller
 from cordboard.services import names
+from cordboard.services.scope import queues_of
 from cordboard.services.tenants import Tenant, Tenants
 from cordboard.services.translate import seconds_between
 from cordboard.v1 import event_service_pb2 as pb
@@ -70,7 +70,7 @@ async def _entries(held: Tenant, request: pb.WatchRequest, sieve: Sieve) -> Asyn
             if sieve.open:
                 passed = entries
             else:
-                sieve.learn(await held.read(partial(_queues_of, contacts=sieve.unknown(entries))))
+                sieve.learn(await held.read(partial(queues_of, contacts=sieve.unknown(entries))))
                 passed = [entry for entry in map(sieve.sift, entries) if entry is not None]
             for message in _messages(held, passed, subscription.revision, sieve):
                 told = time.monotonic()
@@ -111,17 +111,6 @@ def _varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
-
-
-def _queues_of(acd: Acd, contacts: Iterable[str]) -> dict[str, str]:
-    """The queues of those contacts that are in the center."""
-    found = {}
-    for contact in contacts:
-        try:
-            found[contact] = acd.queue_of(contact)
-        except CordboardError:  # it has gone
-            continue
-    return found
 
 
 async def _states(held: Tenant, request: pb.WatchRequest, who: Caller) -> AsyncIterator[pb.WatchResponse]:

@@ -15,6 +15,7 @@ from cordboard.services import columns, names
 from cordboard.services.calling import caller
 from cordboard.services.errors import status_of
 from cordboard.services.paging import page
+from cordboard.services.scope import queues_of
 from cordboard.services.tenants import Tenant, Tenants
 from cordboard.services.translate import applied, contact_queued, duration, event_of, timestamp
 from cordboard.v1 import routing_service_pb2 as pb
@@ -39,7 +40,7 @@ class RoutingServicer:
         if request.preferred_agent:
             of, preferred = names.split(request.preferred_agent, "agents", "preferred_agent")
             self._tenants.of(of)
-        event = contact_queued(request, contact, queue, preferred)
+        event = await held.private(contact_queued(request, contact, queue, preferred))
         outcome = await held.submit(event, request.request_id, who.name)
         return pb.EnqueueResponse(contact=names.resource(tenant, "contacts", contact), applied=applied(outcome))
 
@@ -100,11 +101,10 @@ class RoutingServicer:
         if not 0 < len(batch.events) <= BATCH_MAX:
             raise InputError(f"{len(batch.events)} events", Where(key="events"), f"Send 1 to {BATCH_MAX}")
         events = [event_of(event, f"events[{i}]") for i, event in enumerate(batch.events)]
-        for event in events:
-            if "queue" in event:
-                who.require_queue(event["queue"])
-            if event["event"] in ("agent_ready", "agent_away", "agent_offline", "offer_accepted", "offer_declined"):
-                who.require_agent(event["agent"])
+        if not who.unlimited:
+            await _require_scope(held, who, events)
+        if held.keys is not None:
+            events = [await held.private(event) for event in events]
         future = held.engine.submit_many(events, request_ids=batch.request_ids, actor=who.name)
         return pb.OutcomeBatch(outcomes=[_outcome(one) for one in await held.settle(future)])
 
@@ -127,6 +127,19 @@ def routed(acd: Acd, events: Any) -> Any:
     if len(table) > COLUMN_EVENTS_MAX:
         raise LimitError(f"{len(table)} events in one message", COLUMN_EVENTS_MAX, "Send them in parts")
     return columns.effects_message(acd.apply_columns(table))
+
+
+async def _require_scope(held: Tenant, who: Caller, events: list[dict[str, Any]]) -> None:
+    """DeniedError unless all that the events are about is in the caller's scope."""
+    entering = {event["contact"]: event["queue"] for event in events if "queue" in event}
+    for queue in entering.values():
+        who.require_queue(queue)
+    others = {event["contact"] for event in events if "contact" in event} - entering.keys()
+    for queue in (await held.read(lambda acd: queues_of(acd, others))).values() if others else ():
+        who.require_queue(queue)
+    for event in events:
+        if "agent" in event:
+            who.require_agent(event["agent"])
 
 
 def _opened(center: Center) -> pb.SessionResponse:

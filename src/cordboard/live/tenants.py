@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from cordboard.center import Center
 from cordboard.errors import CordboardError, UnavailableError
 from cordboard.live.audit import AuditLog
 from cordboard.live.engine import Engine
-from cordboard.live.privacy import ENVIRONMENT
+from cordboard.live.privacy import ENVIRONMENT, KeyStore, new_master, read_master
 from cordboard.live.settings import Settings, checked_tenant
 from cordboard.live.store import Store, make_store
 from cordboard.live.tokens import Key, new_key, read_keys, write_keys
@@ -98,6 +99,24 @@ def master_path(data: Path, named: Path | None = None) -> Path | None:
     return named or (None if os.environ.get(ENVIRONMENT) else data / "master.key")
 
 
+def open_key_stores(data: Path, tenants: Iterable[str], named: Path | None) -> dict[str, KeyStore]:
+    """The key stores of these tenants; the master key is made in the data folder if none is named or in the
+    environment."""
+    path = master_path(data, named)
+    if path is not None and named is None and not path.exists():
+        new_master(path)
+    master = read_master(path)
+    stores: dict[str, KeyStore] = {}
+    try:
+        for tenant in tenants:
+            stores[tenant] = KeyStore(keys_path(data, tenant), master, tenant=tenant)
+    except BaseException:
+        for store in stores.values():
+            store.close()
+        raise
+    return stores
+
+
 class AuditLogs:
     """The audit logs of a server: one a tenant, and one for those whom nobody knows."""
 
@@ -114,12 +133,16 @@ class AuditLogs:
         """A tenant's log; the server's for a tenant that is not here."""
         return self._logs.get(tenant) or self._logs[SERVER]
 
-    def __call__(self, tenant: str, action: str, **fields: Any) -> None:
-        """Record what was done; what can't be recorded any more is logged, and ``check`` then refuses what follows."""
+    def __call__(self, tenant: str, action: str, **fields: Any) -> Future[int]:
+        """Record what was done; the Future comes when it is on disk. What can't be recorded any more is logged, and
+        ``check`` then refuses what follows."""
         try:
-            self.of(tenant).record(action[:255], **fields)
+            return self.of(tenant).record(action[:255], **fields)
         except CordboardError as error:
             _log.error("not audited: %s: %s", action[:255], error)
+            failed: Future[int] = Future()
+            failed.set_exception(error)
+            return failed
 
     def check(self, tenant: str) -> None:
         """Raises UnavailableError while what must be audited can't be: its log's disk has failed for too long."""
