@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -23,6 +24,8 @@ from cordboard.v1 import routing_service_pb2 as pb
 BATCH_MAX = 1000  # events of a live session in one message
 COLUMN_EVENTS_MAX = 100_000
 CONTACTS_MAX = 1_000_000  # in an engine of a session's own
+REMEMBERED_MAX = 1 << 20  # characters of a center's text
+INLINE_EVENTS_MAX = 2_000  # more than this in one message is routed beside the loop
 
 
 class RoutingServicer:
@@ -79,13 +82,16 @@ class RoutingServicer:
             raise InputError("the first message does not open the session", Where(key="open"), "Send open first")
         if first.open.WhichOneof("engine") == "center_toml":
             caller().require("simulations.write")
-            center = await asyncio.to_thread(parse_center, first.open.center_toml, "center_toml")
+            center = await asyncio.to_thread(center_of, first.open.center_toml)
             yield _opened(center)
             acd = own_engine(center, first.open.seed)
             async for request in requests:
                 if request.WhichOneof("message") != "columns":
                     raise InputError("an engine of its own takes columns", Where(key="message"), "Send columns")
-                yield pb.SessionResponse(effects=routed(acd, request.columns))
+                if len(request.columns.kind) <= 4 * INLINE_EVENTS_MAX:
+                    yield pb.SessionResponse(effects=routed(acd, request.columns))
+                else:
+                    yield pb.SessionResponse(effects=await asyncio.to_thread(routed, acd, request.columns))
             return
         held, who = self._tenants.of(names.tenant_of(first.open.tenant, "open.tenant"))
         if not who.unlimited:
@@ -109,9 +115,22 @@ class RoutingServicer:
         return pb.OutcomeBatch(outcomes=[_outcome(one) for one in await held.settle(future)])
 
     async def RouteColumns(self, request: pb.RouteColumnsRequest, context: Any) -> pb.RouteColumnsResponse:
-        center = await asyncio.to_thread(parse_center, request.center_toml, "center_toml")
-        acd = own_engine(center, request.seed)
-        return pb.RouteColumnsResponse(effects=await asyncio.to_thread(routed, acd, request.events))
+        return await asyncio.to_thread(_route, request)
+
+
+@functools.lru_cache(maxsize=8)
+def _small_center(text: str) -> Center:
+    return parse_center(text, "center_toml")
+
+
+def center_of(text: str) -> Center:
+    """The center of a text; those of an ordinary size are remembered, since who evaluates sends one again and again."""
+    return _small_center(text) if len(text) <= REMEMBERED_MAX else parse_center(text, "center_toml")
+
+
+def _route(request: pb.RouteColumnsRequest) -> pb.RouteColumnsResponse:
+    acd = own_engine(center_of(request.center_toml), request.seed)
+    return pb.RouteColumnsResponse(effects=routed(acd, request.events))
 
 
 def own_engine(center: Center, seed: int) -> Acd:

@@ -1,0 +1,404 @@
+"""What the services cost: beside a bare grpc.aio echo in the same run, on the same machine, with the same client.
+
+``python -m benchmarks.bench_services`` prints the table (``--quick``: shorter, for CI; ``--viewers N``). The servers are
+processes of their own. "Durable off" is the same server with its journal in memory (/dev/shm), where a sync costs
+nothing. Rates "a core" divide by the server's processor time, since client and server share two cores here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from cordboard.acd import EVENT
+from cordboard.v1 import columns_pb2, event_service_pb2, event_service_pb2_grpc, routing_service_pb2_grpc
+from cordboard.v1 import journal_pb2 as journal
+from cordboard.v1 import routing_service_pb2 as pb
+
+AGENTS, QUEUES = 200, 8
+CENTER = "".join(f"[queues.q{i}]\n" for i in range(QUEUES)) + "".join(f"[agents.a{i}]\n" for i in range(AGENTS))
+TENANT = "tenants/default"
+RUN, NUMBERS = uuid.uuid4().hex, itertools.count()  # names of contacts that no other run has
+MEMORY = Path("/dev/shm")
+BIG = (("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20))
+
+
+@dataclass
+class Running:
+    """A server in a process of its own."""
+
+    address: str
+    process: subprocess.Popen[str]
+
+    def cpu_s(self) -> float:
+        """Processor time so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rss_mib(self) -> float:
+        """Memory that it has now."""
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@contextlib.contextmanager
+def running(*command: str) -> Iterator[Running]:
+    process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield Running(process.stdout.readline().split()[-1], process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def serving(durable: bool) -> Iterator[Running]:
+    """``cordboard serve`` with its journal on disk, or in memory."""
+    folder = Path(tempfile.mkdtemp(dir=None if durable or not MEMORY.is_dir() else MEMORY))
+    try:
+        (folder / "center.toml").write_text(CENTER)
+        with running(
+            "cordboard", "serve", str(folder / "center.toml"), "--data", str(folder / "data"), "--listen", "127.0.0.1:0"
+        ) as found:
+            yield found
+    finally:
+        shutil.rmtree(folder)
+
+
+def echo() -> contextlib.AbstractContextManager[Running]:
+    return running("benchmarks.bare_echo")
+
+
+def an_enqueue() -> pb.EnqueueRequest:
+    name = f"{RUN}-{next(NUMBERS)}"
+    return pb.EnqueueRequest(queue=f"{TENANT}/queues/q1", contact_id=name, request_id=name)
+
+
+def unary_call(server: Running, channel: grpc.Channel, is_echo: bool) -> Callable[[], object]:
+    """One call, as a function."""
+    if is_echo:
+        call = channel.unary_unary(
+            "/bare.Echo/Unary", pb.EnqueueRequest.SerializeToString, pb.LeaveRequest.FromString
+        )
+        return lambda: call(an_enqueue())
+    stub = routing_service_pb2_grpc.RoutingServiceStub(channel)
+    return lambda: stub.Enqueue(an_enqueue())
+
+
+@dataclass
+class Latency:
+    """Microseconds of single calls."""
+
+    us: list[float] = field(default_factory=list)
+
+    def take(self, call: Callable[[], object], n: int) -> None:
+        for _ in range(n):
+            began = time.perf_counter()
+            call()
+            self.us.append((time.perf_counter() - began) * 1e6)
+
+    def at(self, share: float) -> float:
+        return sorted(self.us)[int(share * (len(self.us) - 1))]
+
+
+def one_at_a_time(servers: dict[str, Running], rounds: int, calls: int) -> dict[str, Latency]:
+    """Latency of single calls, the servers taking turns so that what disturbs one disturbs all."""
+    found = {name: Latency() for name in servers}
+    with contextlib.ExitStack() as stack:
+        channels = {name: stack.enter_context(grpc.insecure_channel(s.address)) for name, s in servers.items()}
+        makers = {name: unary_call(s, channels[name], name == "echo") for name, s in servers.items()}
+        for call in makers.values():
+            Latency().take(call, 50)
+        for _ in range(rounds):
+            for name, call in makers.items():
+                found[name].take(call, calls)
+    return found
+
+
+async def _many(server: Running, is_echo: bool, in_flight: int, seconds: float) -> tuple[int, float]:
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        if is_echo:
+            call = channel.unary_unary(
+                "/bare.Echo/Unary", pb.EnqueueRequest.SerializeToString, pb.LeaveRequest.FromString
+            )
+        else:
+            call = routing_service_pb2_grpc.RoutingServiceStub(channel).Enqueue  # type: ignore[assignment]
+        until = time.monotonic() + seconds
+        count = 0
+
+        async def worker() -> None:
+            nonlocal count
+            while time.monotonic() < until:
+                await call(an_enqueue())
+                count += 1
+
+        began = time.monotonic()
+        await asyncio.gather(*(worker() for _ in range(in_flight)))
+        return count, time.monotonic() - began
+
+
+@dataclass
+class Rate:
+    """How many a second, by the clock and by the server's processor time."""
+
+    a_second: float
+    a_core: float
+
+
+def throughput(server: Running, is_echo: bool, seconds: float, in_flight: int = 64) -> Rate:
+    asyncio.run(_many(server, is_echo, in_flight, 0.3))
+    cpu = server.cpu_s()
+    count, took = asyncio.run(_many(server, is_echo, in_flight, seconds))
+    return Rate(count / took, count / (server.cpu_s() - cpu))
+
+
+def a_day(n: int, seed: int = 3) -> np.ndarray:
+    """A center in balance, as columns: each agent is ready once; contacts come, are accepted, end."""
+    events = np.zeros(n, EVENT)
+    events["queued_at"], events["preferred"], events["contact"], events["agent"], events["queue"] = np.nan, -1, -1, -1, -1
+    events["event"][:AGENTS] = 1
+    events["agent"][:AGENTS] = np.arange(AGENTS)
+    rest = events[AGENTS:]
+    trips = len(rest) // 3
+    rest["event"][: trips * 3] = np.tile([4, 6, 8], trips)
+    rest["contact"][: trips * 3] = np.repeat(np.arange(trips), 3)
+    # The agent idle longest gets it: with all idle and alike, they take turns in the order in which they became idle.
+    rest["agent"][1 : trips * 3 : 3] = np.arange(trips) % AGENTS
+    rest["queue"][0 : trips * 3 : 3] = np.random.default_rng(seed).integers(0, QUEUES, trips)
+    events["t"] = np.arange(n) * 0.001
+    return events
+
+
+def as_columns(events: np.ndarray) -> columns_pb2.EventColumns:
+    fields = {"time": "t", "kind": "event", "contact": "contact", "agent": "agent", "queue": "queue"}
+    return columns_pb2.EventColumns(**{key: events[name].tobytes() for key, name in fields.items()})
+
+
+async def _session(server: Running, parts: list[bytes]) -> tuple[float, int, int]:
+    """Send messages over one stream, a few in flight; (seconds, effects, of these refused)."""
+    async with grpc.aio.insecure_channel(server.address, options=BIG) as channel:
+        call = channel.stream_stream("/cordboard.v1.RoutingService/Session")()
+        opening = pb.SessionRequest(open=pb.SessionOpen(center_toml=CENTER))
+        await call.write(opening.SerializeToString())
+        await call.read()
+        began = time.perf_counter()
+        room = asyncio.Semaphore(16)
+
+        async def send() -> None:
+            for part in parts:
+                await room.acquire()
+                await call.write(part)
+            await call.done_writing()
+
+        sender = asyncio.create_task(send())
+        replies = []
+        while (reply := await call.read()) is not grpc.aio.EOF:
+            replies.append(reply)
+            room.release()
+        await sender
+        took = time.perf_counter() - began
+    kinds = np.concatenate([np.frombuffer(pb.SessionResponse.FromString(r).effects.kind, np.int32) for r in replies])
+    return took, len(kinds), int((kinds == 9).sum())
+
+
+def session(server: Running, events: int, a_message: int) -> Rate:
+    """Columns over a stream; every message answered with its effects."""
+    table = a_day(events)
+    parts = [
+        pb.SessionRequest(columns=as_columns(table[i : i + a_message])).SerializeToString()
+        for i in range(0, events, a_message)
+    ]
+    cpu = server.cpu_s()
+    took, effects, refused = asyncio.run(_session(server, parts))
+    assert effects >= events // 3 - AGENTS and not refused, (effects, refused)
+    return Rate(events / took, events / (server.cpu_s() - cpu))
+
+
+def route_columns(server: Running, a_message: int, messages: int) -> Rate:
+    """Columns in single calls, each with an engine made for it."""
+    raw = pb.RouteColumnsRequest(center_toml=CENTER, events=as_columns(a_day(a_message))).SerializeToString()
+    with grpc.insecure_channel(server.address, options=BIG) as channel:
+        call = channel.unary_unary("/cordboard.v1.RoutingService/RouteColumns")
+        call(raw)
+        cpu, began = server.cpu_s(), time.perf_counter()
+        for _ in range(messages):
+            call(raw)
+        took = time.perf_counter() - began
+    return Rate(messages * a_message / took, messages * a_message / (server.cpu_s() - cpu))
+
+
+async def _durable(server: Running, batch: int, streams: int, seconds: float) -> tuple[int, float, list[float]]:
+    latencies: list[float] = []
+    count = 0
+    until = time.monotonic() + seconds
+
+    async def one(channel: grpc.aio.Channel) -> None:
+        nonlocal count
+        call = channel.stream_stream("/cordboard.v1.RoutingService/Session")()
+        await call.write(pb.SessionRequest(open=pb.SessionOpen(tenant=TENANT)).SerializeToString())
+        await call.read()
+        while time.monotonic() < until:
+            queued = [journal.ContactQueued(contact=f"{RUN}-{next(NUMBERS)}", queue="q1") for _ in range(batch)]
+            events = pb.EventBatch(events=[journal.Event(contact_queued=one) for one in queued])
+            raw = pb.SessionRequest(events=events).SerializeToString()
+            began = time.perf_counter()
+            await call.write(raw)
+            await call.read()
+            latencies.append((time.perf_counter() - began) * 1e3)
+            count += batch
+        await call.done_writing()
+
+    async with grpc.aio.insecure_channel(server.address, options=BIG) as channel:
+        began = time.monotonic()
+        await asyncio.gather(*(one(channel) for _ in range(streams)))
+        return count, time.monotonic() - began, latencies
+
+
+def durable_events(server: Running, seconds: float, batch: int = 32, streams: int = 4) -> tuple[Rate, float]:
+    """Events on the live engine in batches, each answered when it is on disk: (rate, p99 of the answers in ms)."""
+    cpu = server.cpu_s()
+    count, took, latencies = asyncio.run(_durable(server, batch, streams, seconds))
+    return Rate(count / took, count / (server.cpu_s() - cpu)), sorted(latencies)[int(0.99 * (len(latencies) - 1))]
+
+
+@dataclass
+class Fanout:
+    """What viewers of the event stream saw."""
+
+    p50_ms: float
+    p99_ms: float
+    gaps: int
+    grown_mib: float
+
+
+async def _watch(server: Running, viewers: int, seconds: float, hz: float) -> tuple[list[float], int]:
+    latencies: list[float] = []
+    gaps = 0
+    channels = [grpc.aio.insecure_channel(server.address, options=(("grpc.use_local_subchannel_pool", 1),)) for _ in range(10)]
+    ready = asyncio.Semaphore(0)
+
+    async def viewer(channel: grpc.aio.Channel) -> None:
+        nonlocal gaps
+        call = event_service_pb2_grpc.EventServiceStub(channel).Watch(event_service_pb2.WatchRequest(parent=TENANT))
+        last = (await call.read()).revision
+        ready.release()
+        while last < target:
+            message = await call.read()
+            now = time.time()
+            for entry in message.entries:
+                gaps += entry.revision != last + 1
+                last = entry.revision
+                latencies.append((now - entry.event.time.seconds - entry.event.time.nanos / 1e9) * 1e3)
+        call.cancel()
+
+    stub = routing_service_pb2_grpc.RoutingServiceStub(channels[0])
+    begin = (await stub.Enqueue(an_enqueue())).applied.revision
+    updates = int(seconds * hz)
+    target = begin + updates
+    tasks = [asyncio.create_task(viewer(channels[i % len(channels)])) for i in range(viewers)]
+    for _ in range(viewers):
+        await ready.acquire()
+    for _ in range(updates):
+        await asyncio.gather(stub.Enqueue(an_enqueue()), asyncio.sleep(1 / hz))
+    await asyncio.wait_for(asyncio.gather(*tasks), 60)
+    for channel in channels:
+        await channel.close()
+    return latencies, gaps
+
+
+def watch(server: Running, viewers: int, seconds: float, hz: float = 4.0) -> Fanout:
+    """Updates to many viewers: from the time in the journal to the viewer's program."""
+    asyncio.run(_watch(server, viewers, 1.0, hz))
+    before = server.rss_mib()
+    latencies, gaps = asyncio.run(_watch(server, viewers, seconds, hz))
+    latencies.sort()
+    n = len(latencies) - 1
+    return Fanout(latencies[n // 2], latencies[int(0.99 * n)], gaps, server.rss_mib() - before)
+
+
+def report(quick: bool, viewers: int) -> None:
+    """The whole table."""
+    scale = 0.2 if quick else 1.0
+    with echo() as bare, serving(durable=False) as memory, serving(durable=True) as disk:
+        single = one_at_a_time({"echo": bare, "memory": memory, "disk": disk}, 5, int(200 * scale))
+        base = single["echo"]
+        for name, title in (("echo", "bare echo"), ("memory", "Enqueue, durable off"), ("disk", "Enqueue, durable on")):
+            one = single[name]
+            line = f"{title:28} p50 {one.at(0.5):7.0f} us  p99 {one.at(0.99):7.0f} us"
+            ratios = f"{one.at(0.5) / base.at(0.5):.2f}, {one.at(0.99) / base.at(0.99):.2f} times the echo"
+            print(line, "" if name == "echo" else ratios, flush=True)
+        rates: dict[str, list[Rate]] = {"echo": [], "memory": [], "disk": []}
+        for _ in range(1 if quick else 3):
+            for name, server in (("echo", bare), ("memory", memory), ("disk", disk)):
+                rates[name].append(throughput(server, name == "echo", 2.0 * scale))
+        cores = {name: statistics.median(rate.a_core for rate in found) for name, found in rates.items()}
+        clocks = {name: statistics.median(rate.a_second for rate in found) for name, found in rates.items()}
+        for name, title in (("echo", "bare echo"), ("memory", "Enqueue, durable off"), ("disk", "Enqueue, durable on")):
+            share = f"{cores[name] / cores['echo']:.0%} of the echo"
+            print(f"{title:28} {clocks[name]:9,.0f} a second  {cores[name]:9,.0f} a core  {share}", flush=True)
+        for a_message in (100, 1000):
+            found = session(memory, int(600_000 * scale), a_message)
+            print(f"{f'Session, {a_message} a message':28} {found.a_second:9,.0f} events a second  {found.a_core:9,.0f} a core")
+        found = route_columns(memory, 10_000, int(50 * scale))
+        print(f"{'RouteColumns, 10,000':28} {found.a_second:9,.0f} events a second  {found.a_core:9,.0f} a core", flush=True)
+        rate, p99 = durable_events(disk, 5 * scale)
+        print(f"{'durable events':28} {rate.a_second:9,.0f} a second  answered within {p99:.1f} ms (p99)", flush=True)
+        fan = watch(memory, viewers, 10 * scale)
+        print(
+            f"{f'Watch, {viewers} viewers, 4 Hz':28} p50 {fan.p50_ms:.1f} ms  p99 {fan.p99_ms:.1f} ms  {fan.gaps} gaps"
+            f"  grown by {fan.grown_mib:.1f} MiB"
+        )
+
+
+@pytest.fixture(scope="module")
+def memory() -> Iterator[Running]:
+    with serving(durable=False) as found:
+        yield found
+
+
+def test_time_enqueue_one_at_a_time(memory, benchmark):
+    with grpc.insecure_channel(memory.address) as channel:
+        benchmark(unary_call(memory, channel, is_echo=False))
+
+
+def test_time_bare_echo_one_at_a_time(benchmark):
+    with echo() as bare, grpc.insecure_channel(bare.address) as channel:
+        benchmark(unary_call(bare, channel, is_echo=True))
+
+
+def test_time_session_of_columns(memory, benchmark):
+    benchmark.pedantic(session, (memory, 30_000, 100), rounds=3)
+
+
+def test_time_route_columns(memory, benchmark):
+    benchmark.pedantic(route_columns, (memory, 10_000, 5), rounds=3)
+
+
+def test_time_watch_by_fifty(memory, benchmark):
+    found = benchmark.pedantic(watch, (memory, 50, 1.0), rounds=1)
+    assert not found.gaps
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--viewers", type=int, default=500)
+    options = parser.parse_args()
+    report(options.quick, options.viewers)
