@@ -105,9 +105,11 @@ def served(folder: Path, text: str = CENTER, local: Caller | None = None, **sett
 
 
 @contextlib.contextmanager
-def serve_command(*arguments: str | Path, cwd: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serve_command(
+    *arguments: str | Path, cwd: Path, listen: str = "127.0.0.1:0"
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """``cordboard serve`` as a process of its own; gives it and its address once it says that it is ready."""
-    command = [sys.executable, "-m", "cordboard", "serve", *map(str, arguments), "--listen", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "cordboard", "serve", *map(str, arguments), "--listen", listen]
     with (cwd / "serve.log").open("a") as log:
         process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=log, text=True, env=dict(os.environ))
     assert process.stdout is not None

@@ -23,7 +23,7 @@ _HOMES: dict[str, str] = {
 }
 
 # modules that are used by their own name: cordboard.queueing.erlang_c(...)
-_MODULES = ("errors", "kpi", "learning", "pacing", "queueing", "simulation", "staffing")
+_MODULES = ("client", "errors", "kpi", "learning", "pacing", "queueing", "simulation", "staffing")
 
 __all__ = ["__version__", *_HOMES]
 

@@ -1,0 +1,270 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+import grpc
+import numpy.typing as npt
+
+from cordboard.client import requests
+from cordboard.client.connection import CALL_S, AsyncStubs, CallError, Tls, Token, call_error, metadata, options, pauses
+from cordboard.client.requests import Columns, Requests, State
+from cordboard.v1 import agent_service_pb2 as agent_pb
+from cordboard.v1 import center_service_pb2 as center_pb
+from cordboard.v1 import journal_pb2 as journal_pb
+from cordboard.v1 import queue_service_pb2 as queue_pb
+from cordboard.v1 import routing_service_pb2 as routing_pb
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Like :class:`cordboard.client.Client`, with coroutines; use it in ``async with``, in one event loop.
+
+    ``token``: what ``cordboard token issue`` printed, or a function that gives one that is fresh. ``tls``: for a server
+    with certificates. ``timeout``: seconds that a call may take, repeats included.
+    """
+
+    def __init__(
+        self,
+        address: str = "127.0.0.1:7443",
+        *,
+        tenant: str = "default",
+        token: Token = None,
+        tls: Tls | None = None,
+        timeout: float = CALL_S,
+    ) -> None:
+        if tls is None:
+            self._channel = grpc.aio.insecure_channel(address, options(tls))
+        else:
+            self._channel = grpc.aio.secure_channel(address, tls.credentials(), options(tls))
+        self._make, self._token, self._timeout = Requests(tenant), token, timeout
+        self.stubs = AsyncStubs(self._channel)
+
+    async def close(self) -> None:
+        """End all calls."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _call(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
+        try:
+            return await method(request, timeout=self._timeout, metadata=metadata(self._token))
+        except grpc.aio.AioRpcError as error:
+            raise call_error(error) from None
+
+    # ---- contacts
+
+    async def enqueue(
+        self,
+        queue: str,
+        contact: str = "",
+        *,
+        priority: float | None = None,
+        requires: Mapping[str, int] | None = None,
+        customer: str = "",
+        preferred_agent: str = "",
+        queued_at: float | None = None,
+        request_id: str = "",
+    ) -> routing_pb.EnqueueResponse:
+        """Put a contact into a queue; see RoutingService.Enqueue. ``queued_at``: Unix seconds."""
+        request = self._make.enqueue(
+            queue, contact, request_id, priority, requires, customer, preferred_agent, queued_at
+        )
+        return await self._call(self.stubs.routing.Enqueue, request)
+
+    async def leave(self, contact: str, *, request_id: str = "") -> routing_pb.LeaveResponse:
+        """Take a contact out that waits or is offered."""
+        return await self._call(self.stubs.routing.Leave, self._make.leave(contact, request_id))
+
+    async def explain(self, contact: str) -> list[routing_pb.AgentEligibility]:
+        """For every agent whether it could get this contact now, and if not, why."""
+        pages = self._pages(self.stubs.routing.Explain, lambda token: self._make.explain(contact, token))
+        return [one async for page in pages for one in page.agents]
+
+    async def estimate_wait(self, contact: str) -> routing_pb.EstimateWaitResponse:
+        """How long a waiting contact will still wait."""
+        return await self._call(self.stubs.routing.EstimateWait, self._make.estimate_wait(contact))
+
+    async def route_columns(self, center_toml: str, events: Columns, *, seed: int = 0) -> dict[str, npt.NDArray[Any]]:
+        """Route columns of events through an engine of their own; the columns of effects. See columns.proto."""
+        request = requests.route_columns(center_toml, events, seed)
+        return requests.effect_columns((await self._call(self.stubs.routing.RouteColumns, request)).effects)
+
+    # ---- agents and queues
+
+    async def set_state(
+        self, agent: str, state: State, *, reason: str = "", request_id: str = ""
+    ) -> agent_pb.SetStateResponse:
+        """Set an agent ready, away or offline."""
+        return await self._call(self.stubs.agents.SetState, self._make.set_state(agent, state, reason, request_id))
+
+    async def agent(self, agent: str) -> agent_pb.Agent:
+        """One agent as it is now."""
+        return (await self._call(self.stubs.agents.Get, self._make.agent(agent))).agent
+
+    async def agents(self) -> list[agent_pb.Agent]:
+        """All agents."""
+        return [one async for page in self._pages(self.stubs.agents.List, self._make.agents) for one in page.agents]
+
+    async def queue(self, queue: str) -> queue_pb.Queue:
+        """One queue as it is now."""
+        return (await self._call(self.stubs.queues.Get, self._make.queue(queue))).queue
+
+    async def queues(self) -> list[queue_pb.Queue]:
+        """All queues."""
+        return [one async for page in self._pages(self.stubs.queues.List, self._make.queues) for one in page.queues]
+
+    async def _pages(self, method: Callable[..., Awaitable[T]], make: Callable[[str], Any]) -> AsyncIterator[T]:
+        token = ""
+        while True:
+            page: Any = await self._call(method, make(token))
+            yield page
+            token = page.next_page_token
+            if not token:
+                return
+
+    async def apply_center(self, text: str, *, etag: str = "", request_id: str = "") -> center_pb.ApplyResponse:
+        """Go over to another configuration (the text of a center file); see CenterService.Apply."""
+        return await self._call(self.stubs.center.Apply, self._make.apply_center(text, etag, request_id))
+
+    async def connect(self, agent: str, *, lease: float = 15.0) -> AsyncLine:
+        """Open an agent's line. CallError if it can't be."""
+        line = AsyncLine(self, agent, lease)
+        await line.open()
+        return line
+
+    # ---- events
+
+    async def watch(
+        self,
+        start_revision: int = 0,
+        *,
+        kinds: Sequence[str] = (),
+        queues: Sequence[str] = (),
+        agents: Sequence[str] = (),
+        contacts: Sequence[str] = (),
+    ) -> AsyncIterator[journal_pb.Entry]:
+        """Entries of the journal from a revision on (0: from now on), one after the other, for ever and without a gap.
+
+        A connection that breaks is made anew, and the stream goes on where it was. CallError for what does not pass by
+        itself, such as ``COMPACTED``.
+        """
+        waits = pauses()
+        while True:
+            request = self._make.watch(start_revision, kinds, queues, agents, contacts)
+            call = self.stubs.events.Watch(request, metadata=metadata(self._token), wait_for_ready=True)
+            try:
+                async for message in call:
+                    waits = pauses()
+                    for entry in message.entries:
+                        yield entry
+                    start_revision = message.revision + 1
+            except grpc.aio.AioRpcError as error:
+                found = call_error(error)
+                if not found.passes:
+                    raise found from None
+            finally:
+                call.cancel()
+            await asyncio.sleep(next(waits))
+
+
+class AsyncLine:
+    """An agent's line: iterate it for what the agent is told, call it for what the agent does. Made by
+    ``AsyncClient.connect``; use it in ``async with``.
+
+    It beats by itself, three times a lease. ``welcome``: how the agent was when it opened.
+    """
+
+    def __init__(self, client: AsyncClient, agent: str, lease: float) -> None:
+        self._hello = client._make.hello(agent, lease)
+        self._every = lease / 3
+        self._call = client.stubs.agents.Connect(metadata=metadata(client._token))
+        self._beating: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Say hello. CallError if the line can't be had."""
+        await self._send(self._hello)
+        found = await self._next()
+        assert found is not None, "the server ends lines with a status"
+        self.welcome = found.welcome
+        self._beating = asyncio.create_task(self._beat())
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._every)
+            await self._send(agent_pb.ConnectRequest(heartbeat=agent_pb.Heartbeat()))
+
+    async def _send(self, message: agent_pb.ConnectRequest) -> None:
+        try:
+            await self._call.write(message)
+        except grpc.aio.AioRpcError as error:
+            raise call_error(error) from None
+        except asyncio.InvalidStateError:  # the line has ended; its reader is told why
+            return
+
+    async def _next(self) -> agent_pb.ConnectResponse | None:
+        try:
+            message = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise call_error(error) from None
+        return message if isinstance(message, agent_pb.ConnectResponse) else None
+
+    async def __aiter__(self) -> AsyncIterator[agent_pb.ConnectResponse]:
+        """What the agent is told, heartbeats left out, until the line ends; CallError if it breaks."""
+        while (message := await self._next()) is not None:
+            if message.WhichOneof("message") != "pulse":
+                yield message
+
+    async def ready(self) -> None:
+        """Take contacts."""
+        await self._send(requests.wish("ready", ""))
+
+    async def away(self, reason: str = "") -> None:
+        """Take none."""
+        await self._send(requests.wish("away", reason))
+
+    async def accept(self, contact: str) -> None:
+        """Take an offered contact."""
+        await self._send(requests.about("accept", contact))
+
+    async def decline(self, contact: str) -> None:
+        """Refuse an offered contact."""
+        await self._send(requests.about("decline", contact))
+
+    async def end(self, contact: str) -> None:
+        """The conversation is over."""
+        await self._send(requests.about("end", contact))
+
+    async def end_wrap_up(self) -> None:
+        """The work after it is done."""
+        await self._send(agent_pb.ConnectRequest(end_wrap_up=agent_pb.EndWrapUp()))
+
+    async def close(self) -> None:
+        """Log out and hang up."""
+        if self._beating is not None:
+            self._beating.cancel()
+        await self._send(agent_pb.ConnectRequest(goodbye=agent_pb.Goodbye()))
+        try:
+            while await self._next() is not None:  # what is still on its way
+                pass
+        except CallError:
+            return
+
+    async def __aenter__(self) -> AsyncLine:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

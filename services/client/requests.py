@@ -1,0 +1,158 @@
+"""Requests from short names and plain values, for both clients."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from cordboard.errors import InputError, Where
+from cordboard.v1 import agent_service_pb2 as agent_pb
+from cordboard.v1 import center_service_pb2 as center_pb
+from cordboard.v1 import columns_pb2 as columns_pb
+from cordboard.v1 import event_service_pb2 as event_pb
+from cordboard.v1 import queue_service_pb2 as queue_pb
+from cordboard.v1 import routing_service_pb2 as routing_pb
+
+State = Literal["ready", "away", "offline"]
+STATES = {
+    "ready": agent_pb.Agent.STATE_READY,
+    "away": agent_pb.Agent.STATE_AWAY,
+    "offline": agent_pb.Agent.STATE_OFFLINE,
+}
+# column -> its type in messages
+EVENT_COLUMNS = {
+    "time": "<f8", "kind": "<i4", "contact": "<i8", "agent": "<i4", "queue": "<i4", "priority": "<f8",
+    "queued_at": "<f8", "preferred_agent": "<i4",
+}  # fmt: skip
+EFFECT_COLUMNS = {
+    "time": "<f8", "kind": "<i4", "contact": "<i8", "agent": "<i4", "queue": "<i4", "reason": "<i4", "value": "<f8",
+}  # fmt: skip
+Columns = Mapping[str, npt.ArrayLike]
+
+
+def new_request_id() -> str:
+    """An id that no other request has."""
+    return str(uuid.uuid4())
+
+
+class Requests:
+    """Makes the requests of one tenant."""
+
+    def __init__(self, tenant: str) -> None:
+        self.tenant = f"tenants/{tenant}"
+
+    def name(self, collection: str, short: str) -> str:
+        """The resource name of a short one."""
+        return f"{self.tenant}/{collection}/{short.replace('%', '%25').replace('/', '%2F')}"
+
+    def enqueue(
+        self,
+        queue: str,
+        contact: str,
+        request_id: str,
+        priority: float | None,
+        requires: Mapping[str, int] | None,
+        customer: str,
+        preferred_agent: str,
+        queued_at: float | None,
+    ) -> routing_pb.EnqueueRequest:
+        request = routing_pb.EnqueueRequest(
+            request_id=request_id or new_request_id(),
+            queue=self.name("queues", queue),
+            contact_id=contact,
+            priority=priority,
+            required_levels=requires,
+            customer=customer,
+            preferred_agent=self.name("agents", preferred_agent) if preferred_agent else "",
+        )
+        if queued_at is not None:
+            request.queued_at.FromMicroseconds(round(queued_at * 1e6))
+        return request
+
+    def leave(self, contact: str, request_id: str) -> routing_pb.LeaveRequest:
+        name = self.name("contacts", contact)
+        return routing_pb.LeaveRequest(contact=name, request_id=request_id or new_request_id())
+
+    def explain(self, contact: str, token: str) -> routing_pb.ExplainRequest:
+        return routing_pb.ExplainRequest(contact=self.name("contacts", contact), page_size=1000, page_token=token)
+
+    def estimate_wait(self, contact: str) -> routing_pb.EstimateWaitRequest:
+        return routing_pb.EstimateWaitRequest(contact=self.name("contacts", contact))
+
+    def set_state(self, agent: str, state: State, reason: str, request_id: str) -> agent_pb.SetStateRequest:
+        return agent_pb.SetStateRequest(
+            agent=self.name("agents", agent),
+            state=_state(state),
+            reason=reason,
+            request_id=request_id or new_request_id(),
+        )
+
+    def agent(self, agent: str) -> agent_pb.AgentServiceGetRequest:
+        return agent_pb.AgentServiceGetRequest(name=self.name("agents", agent))
+
+    def agents(self, token: str) -> agent_pb.AgentServiceListRequest:
+        return agent_pb.AgentServiceListRequest(parent=self.tenant, page_size=1000, page_token=token)
+
+    def queue(self, queue: str) -> queue_pb.QueueServiceGetRequest:
+        return queue_pb.QueueServiceGetRequest(name=self.name("queues", queue))
+
+    def queues(self, token: str) -> queue_pb.QueueServiceListRequest:
+        return queue_pb.QueueServiceListRequest(parent=self.tenant, page_size=1000, page_token=token)
+
+    def apply_center(self, text: str, etag: str, request_id: str) -> center_pb.ApplyRequest:
+        return center_pb.ApplyRequest(
+            tenant=self.tenant, center_toml=text, etag=etag, request_id=request_id or new_request_id()
+        )
+
+    def watch(
+        self,
+        start_revision: int,
+        kinds: Sequence[str],
+        queues: Sequence[str],
+        agents: Sequence[str],
+        contacts: Sequence[str],
+    ) -> event_pb.WatchRequest:
+        wanted = event_pb.WatchFilter(kinds=kinds, queues=queues, agents=agents, contacts=contacts)
+        return event_pb.WatchRequest(parent=self.tenant, start_revision=start_revision, filter=wanted)
+
+    def hello(self, agent: str, lease: float) -> agent_pb.ConnectRequest:
+        hello = agent_pb.Hello(agent=self.name("agents", agent))
+        hello.lease.FromMicroseconds(round(lease * 1e6))
+        return agent_pb.ConnectRequest(hello=hello)
+
+
+def _state(state: State) -> agent_pb.Agent.State.ValueType:
+    if state not in STATES:
+        raise InputError(f"{state!r} is no state", Where(key="state"), f"Use one of {', '.join(STATES)}")
+    return STATES[state]
+
+
+def wish(state: State, reason: str) -> agent_pb.ConnectRequest:
+    """An agent's wish to be ready, away or offline, over its line."""
+    return agent_pb.ConnectRequest(
+        request_id=new_request_id(), set_state=agent_pb.StateWish(state=_state(state), reason=reason)
+    )
+
+
+def about(what: Literal["accept", "decline", "end"], contact: str) -> agent_pb.ConnectRequest:
+    """An agent's word about one contact, over its line."""
+    parts: dict[str, Any] = {what: agent_pb.ContactAnswer(contact=contact)}
+    return agent_pb.ConnectRequest(request_id=new_request_id(), **parts)
+
+
+def route_columns(center_toml: str, given: Columns, seed: int) -> routing_pb.RouteColumnsRequest:
+    """Columns of events (see columns.proto) as a request. InputError for a column that there is not."""
+    unknown = [name for name in given if name not in EVENT_COLUMNS]
+    if unknown:
+        raise InputError(f"no column {unknown[0]!r}", Where(key="events"), f"There are {', '.join(EVENT_COLUMNS)}")
+    raw = {name: np.ascontiguousarray(values, EVENT_COLUMNS[name]).tobytes() for name, values in given.items()}
+    return routing_pb.RouteColumnsRequest(center_toml=center_toml, seed=seed, events=columns_pb.EventColumns(**raw))
+
+
+def effect_columns(message: columns_pb.EffectColumns) -> dict[str, npt.NDArray[Any]]:
+    """Columns of effects as arrays, all of one length."""
+    return {name: np.frombuffer(getattr(message, name), dtype) for name, dtype in EFFECT_COLUMNS.items()}

@@ -1,0 +1,259 @@
+"""The client for ordinary programs."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+import grpc
+import numpy.typing as npt
+
+from cordboard.client import requests
+from cordboard.client.connection import CALL_S, CallError, Stubs, Tls, Token, call_error, metadata, options, pauses
+from cordboard.client.requests import Columns, Requests, State
+from cordboard.v1 import agent_service_pb2 as agent_pb
+from cordboard.v1 import center_service_pb2 as center_pb
+from cordboard.v1 import journal_pb2 as journal_pb
+from cordboard.v1 import queue_service_pb2 as queue_pb
+from cordboard.v1 import routing_service_pb2 as routing_pb
+
+T = TypeVar("T")
+
+
+class Client:
+    """Talks to one server as one tenant. Thread-safe; close it, or use it in ``with``.
+
+    ``token``: what ``cordboard token issue`` printed, or a function that gives one that is fresh. ``tls``: for a server
+    with certificates. ``timeout``: seconds that a call may take, repeats included.
+    """
+
+    def __init__(
+        self,
+        address: str = "127.0.0.1:7443",
+        *,
+        tenant: str = "default",
+        token: Token = None,
+        tls: Tls | None = None,
+        timeout: float = CALL_S,
+    ) -> None:
+        if tls is None:
+            self._channel = grpc.insecure_channel(address, options(tls))
+        else:
+            self._channel = grpc.secure_channel(address, tls.credentials(), options(tls))
+        self._make, self._token, self._timeout = Requests(tenant), token, timeout
+        self.stubs = Stubs(self._channel)
+
+    def close(self) -> None:
+        """End all calls."""
+        self._channel.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(self, method: Callable[..., T], request: Any) -> T:
+        try:
+            return method(request, timeout=self._timeout, metadata=metadata(self._token))
+        except grpc.RpcError as error:
+            raise call_error(error) from None
+
+    # ---- contacts
+
+    def enqueue(
+        self,
+        queue: str,
+        contact: str = "",
+        *,
+        priority: float | None = None,
+        requires: Mapping[str, int] | None = None,
+        customer: str = "",
+        preferred_agent: str = "",
+        queued_at: float | None = None,
+        request_id: str = "",
+    ) -> routing_pb.EnqueueResponse:
+        """Put a contact into a queue; see RoutingService.Enqueue. ``queued_at``: Unix seconds."""
+        request = self._make.enqueue(
+            queue, contact, request_id, priority, requires, customer, preferred_agent, queued_at
+        )
+        return self._call(self.stubs.routing.Enqueue, request)
+
+    def leave(self, contact: str, *, request_id: str = "") -> routing_pb.LeaveResponse:
+        """Take a contact out that waits or is offered."""
+        return self._call(self.stubs.routing.Leave, self._make.leave(contact, request_id))
+
+    def explain(self, contact: str) -> list[routing_pb.AgentEligibility]:
+        """For every agent whether it could get this contact now, and if not, why."""
+        pages = self._pages(self.stubs.routing.Explain, lambda token: self._make.explain(contact, token))
+        return [one for page in pages for one in page.agents]
+
+    def estimate_wait(self, contact: str) -> routing_pb.EstimateWaitResponse:
+        """How long a waiting contact will still wait."""
+        return self._call(self.stubs.routing.EstimateWait, self._make.estimate_wait(contact))
+
+    def route_columns(self, center_toml: str, events: Columns, *, seed: int = 0) -> dict[str, npt.NDArray[Any]]:
+        """Route columns of events through an engine of their own; the columns of effects. See columns.proto."""
+        request = requests.route_columns(center_toml, events, seed)
+        return requests.effect_columns(self._call(self.stubs.routing.RouteColumns, request).effects)
+
+    # ---- agents and queues
+
+    def set_state(
+        self, agent: str, state: State, *, reason: str = "", request_id: str = ""
+    ) -> agent_pb.SetStateResponse:
+        """Set an agent ready, away or offline."""
+        return self._call(self.stubs.agents.SetState, self._make.set_state(agent, state, reason, request_id))
+
+    def agent(self, agent: str) -> agent_pb.Agent:
+        """One agent as it is now."""
+        return self._call(self.stubs.agents.Get, self._make.agent(agent)).agent
+
+    def agents(self) -> list[agent_pb.Agent]:
+        """All agents."""
+        return [one for page in self._pages(self.stubs.agents.List, self._make.agents) for one in page.agents]
+
+    def queue(self, queue: str) -> queue_pb.Queue:
+        """One queue as it is now."""
+        return self._call(self.stubs.queues.Get, self._make.queue(queue)).queue
+
+    def queues(self) -> list[queue_pb.Queue]:
+        """All queues."""
+        return [one for page in self._pages(self.stubs.queues.List, self._make.queues) for one in page.queues]
+
+    def _pages(self, method: Callable[..., T], make: Callable[[str], Any]) -> Iterator[T]:
+        token = ""
+        while True:
+            page: Any = self._call(method, make(token))
+            yield page
+            token = page.next_page_token
+            if not token:
+                return
+
+    def apply_center(self, text: str, *, etag: str = "", request_id: str = "") -> center_pb.ApplyResponse:
+        """Go over to another configuration (the text of a center file); see CenterService.Apply."""
+        return self._call(self.stubs.center.Apply, self._make.apply_center(text, etag, request_id))
+
+    def connect(self, agent: str, *, lease: float = 15.0) -> Line:
+        """Open an agent's line. CallError if it can't be."""
+        return Line(self, agent, lease)
+
+    # ---- events
+
+    def watch(
+        self,
+        start_revision: int = 0,
+        *,
+        kinds: Sequence[str] = (),
+        queues: Sequence[str] = (),
+        agents: Sequence[str] = (),
+        contacts: Sequence[str] = (),
+    ) -> Iterator[journal_pb.Entry]:
+        """Entries of the journal from a revision on (0: from now on), one after the other, for ever and without a gap.
+
+        A connection that breaks is made anew, and the stream goes on where it was. CallError for what does not pass by
+        itself, such as ``COMPACTED``.
+        """
+        waits = pauses()
+        while True:
+            request = self._make.watch(start_revision, kinds, queues, agents, contacts)
+            call = self.stubs.events.Watch(request, metadata=metadata(self._token), wait_for_ready=True)
+            try:
+                for message in call:
+                    waits = pauses()
+                    yield from message.entries
+                    start_revision = message.revision + 1
+            except grpc.RpcError as error:
+                found = call_error(error)
+                if not found.passes:
+                    raise found from None
+            finally:
+                call.cancel()
+            time.sleep(next(waits))
+
+
+class Line:
+    """An agent's line: iterate it for what the agent is told, call it for what the agent does. Use it in ``with``.
+
+    It beats by itself, three times a lease. ``welcome``: how the agent was when it opened.
+    """
+
+    def __init__(self, client: Client, agent: str, lease: float) -> None:
+        self._out: queue.SimpleQueue[agent_pb.ConnectRequest | None] = queue.SimpleQueue()
+        self._out.put(client._make.hello(agent, lease))
+        sending = iter(self._out.get, None)
+        self._call = client.stubs.agents.Connect(sending, metadata=metadata(client._token))
+        self._closed = threading.Event()
+        self.welcome = self._next().welcome
+        self._beating = threading.Thread(target=self._beat, args=(lease / 3,), daemon=True)
+        self._beating.start()
+
+    def _beat(self, every: float) -> None:
+        while not self._closed.wait(every):
+            self._out.put(agent_pb.ConnectRequest(heartbeat=agent_pb.Heartbeat()))
+
+    def _next(self) -> agent_pb.ConnectResponse:
+        try:
+            return next(self._call)
+        except grpc.RpcError as error:
+            self._closed.set()
+            raise call_error(error) from None
+
+    def __iter__(self) -> Iterator[agent_pb.ConnectResponse]:
+        """What the agent is told, heartbeats left out, until the line ends; CallError if it breaks."""
+        while True:
+            try:
+                message = self._next()
+            except StopIteration:
+                return
+            if message.WhichOneof("message") != "pulse":
+                yield message
+
+    def ready(self) -> None:
+        """Take contacts."""
+        self._out.put(requests.wish("ready", ""))
+
+    def away(self, reason: str = "") -> None:
+        """Take none."""
+        self._out.put(requests.wish("away", reason))
+
+    def accept(self, contact: str) -> None:
+        """Take an offered contact."""
+        self._out.put(requests.about("accept", contact))
+
+    def decline(self, contact: str) -> None:
+        """Refuse an offered contact."""
+        self._out.put(requests.about("decline", contact))
+
+    def end(self, contact: str) -> None:
+        """The conversation is over."""
+        self._out.put(requests.about("end", contact))
+
+    def end_wrap_up(self) -> None:
+        """The work after it is done."""
+        self._out.put(agent_pb.ConnectRequest(end_wrap_up=agent_pb.EndWrapUp()))
+
+    def close(self) -> None:
+        """Log out and hang up."""
+        self._closed.set()
+        self._out.put(agent_pb.ConnectRequest(goodbye=agent_pb.Goodbye()))
+        self._out.put(None)
+        for _ in range(1000):  # what is still on its way
+            try:
+                self._next()
+            except (StopIteration, CallError):
+                break
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
