@@ -347,9 +347,12 @@ cdef class PacingCore(Policy):
         # risk over more calls when there is somebody to catch them.
         cdef int i, best = -1
         if not offer.choose or offer.buckets == 1:
-            if offer.n_ahead == 0:
-                return 0
-            return offer.ahead[n] if n < offer.n_ahead else -1
+            if offer.n_ahead > 0:
+                return offer.ahead[n] if n < offer.n_ahead else -1
+            for i in range(offer.buckets):
+                if used[i] < offer.room[i]:
+                    return i
+            return -1
         for i in range(offer.buckets):
             if used[i] >= offer.room[i]:
                 continue

@@ -90,9 +90,10 @@ class Blend:
         if event not in INBOUND_EVENTS:
             hint = f"Use one of {', '.join(INBOUND_EVENTS)}."
             raise UnknownNameError(f"callers have no event {event!r}", Where(key="event"), hint)
-        if (event == "arrived") == (caller in self._arrived):
-            what = "waits already" if event == "arrived" else "does not wait"
-            raise StaleEventError(f"the caller {caller!r} {what}", Where(key="caller"), "Check the order.")
+        if event == "arrived" and caller in self._arrived:
+            raise StaleEventError(f"the caller {caller!r} waits already", Where(key="caller"), "Check the order.")
+        if event != "arrived" and caller not in self._arrived:
+            raise StaleEventError(f"the caller {caller!r} does not wait", Where(key="caller"), "Check the order.")
         self.advance(now)
         if event == "arrived":
             if len(self._arrived) >= CALLERS_MAX:

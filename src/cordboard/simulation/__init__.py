@@ -1,10 +1,12 @@
 """Simulation: the routing engine that runs live, in a world of statistical callers and agents.
 
-``simulate(center, scenario)`` runs replications and gives key figures with confidence intervals; a scenario is
-made from the classes here, read from TOML (``load_scenario``), or estimated from a journal
-(``scenario_of_journal``).
+``simulate(center, scenario)`` runs replications and gives key figures with confidence intervals; with campaigns in
+the scenario the pacer that runs live dials, too. A scenario is made from the classes here, read from TOML
+(``load_scenario``), or estimated from a journal (``scenario_of_journal``).
 """
 
+from cordboard.simulation.campaign_result import CampaignResult
+from cordboard.simulation.campaigns import Campaign, LeadGroup, Redial
 from cordboard.simulation.intervals import Estimate
 from cordboard.simulation.laws import (
     Deterministic,
@@ -27,6 +29,8 @@ from cordboard.simulation.scenario import Rates, Retry, Scenario, ServiceBy, Shi
 from cordboard.simulation.scenario_file import load_scenario, parse_scenario
 
 __all__ = [
+    "Campaign",
+    "CampaignResult",
     "Deterministic",
     "Empirical",
     "Erlang",
@@ -35,11 +39,13 @@ __all__ = [
     "Gamma",
     "GroupResult",
     "Law",
+    "LeadGroup",
     "LogNormal",
     "Mixture",
     "Never",
     "QueueResult",
     "Rates",
+    "Redial",
     "Retry",
     "Scenario",
     "ServiceBy",

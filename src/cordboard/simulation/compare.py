@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from cordboard.center import Center
 from cordboard.errors import DataError, Where
+from cordboard.simulation.campaign_result import CAMPAIGN_IDS
 from cordboard.simulation.intervals import Estimate, interval
 from cordboard.simulation.result import GROUP_IDS, QUEUE_IDS, SimulationResult, plain
 from cordboard.simulation.run import Progress, simulate
@@ -47,13 +48,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``queues["billing"]["ASA"]`` is a Difference; ``contacts`` an array of CHANGE, one row a contact's first
-    attempt."""
+    """``queues["billing"]["ASA"]`` is a Difference, ``campaigns["renewals"]["DROP_RATE"]`` too; ``contacts`` an array
+    of CHANGE, one row an inbound contact's first attempt."""
 
     a: SimulationResult
     b: SimulationResult
     queues: Mapping[str, Mapping[str, Difference]]
     occupancy: Mapping[str, Difference]
+    campaigns: Mapping[str, Mapping[str, Difference]]
     contacts: npt.NDArray[Any]
 
     def moves(self) -> dict[tuple[str, str], int]:
@@ -97,6 +99,7 @@ class Comparison:
             "seed": self.a.seed,
             "queues": {name: {id: one(d) for id, d in ids.items()} for name, ids in self.queues.items()},
             "occupancy": {id: one(d) for id, d in self.occupancy.items()},
+            "campaigns": {name: {id: one(d) for id, d in ids.items()} for name, ids in self.campaigns.items()},
             "contacts": {"moves": [{"a": a, "b": b, "n": n} for (a, b), n in self.moves().items()], "wait": wait},
         }
 
@@ -130,7 +133,8 @@ def compare(
     ``scenario_b`` is the same scenario where b needs other shifts (other agents); its sources must be the same. Raises
     DataError, LimitError as ``simulate`` does.
     """
-    if scenario_b is not None and scenario_b.sources != scenario.sources:
+    others = scenario if scenario_b is None else scenario_b
+    if (others.sources, others.campaigns) != (scenario.sources, scenario.campaigns):
         raise DataError("the two scenarios have different arrivals", Where(key="arrivals"), "Only shifts may differ.")
     half = None if progress is None else (lambda n: progress(replications + n))
     result_a = simulate(a, scenario, replications=replications, seed=seed, records=True, progress=progress)
@@ -141,10 +145,14 @@ def compare(
     }
     queues["total"] = {id: _difference(result_a.total, result_b.total, id) for id in QUEUE_IDS}
     occupancy = {id: _difference(result_a.everyone, result_b.everyone, id) for id in GROUP_IDS}
+    campaigns = {
+        name: {id: _difference(one, result_b.campaigns[name], id) for id in CAMPAIGN_IDS}
+        for name, one in result_a.campaigns.items()
+    }
     changes = [
         _changes(r, x, y) for r, (x, y) in enumerate(zip(result_a.records, result_b.records, strict=True))
     ]
-    return Comparison(result_a, result_b, queues, occupancy, np.concatenate(changes))
+    return Comparison(result_a, result_b, queues, occupancy, campaigns, np.concatenate(changes))
 
 
 def _difference(a: Any, b: Any, id: str) -> Difference:

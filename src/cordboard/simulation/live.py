@@ -20,7 +20,7 @@ from cordboard.acd import Acd
 from cordboard.center import Center
 from cordboard.errors import DataError, LimitError, Where
 from cordboard.simulation.laws import Deterministic, Exponential, Law, Uniform
-from cordboard.simulation.run import BACK_AFTER_S, Plan, pieces_of, shift_plan
+from cordboard.simulation.run import BACK_AFTER_S, Plan, draws_wrap_up, pieces_of, shift_plan
 from cordboard.simulation.scenario import Scenario, Source, Trace, check_names
 
 CONTACTS_MAX = 200_000  # in one day; the kernel is the tool for more
@@ -38,21 +38,32 @@ class Moment:
 
 
 @dataclass
-class _Caller:
+class Caller:
+    """One attempt of a caller. ``given``: brought from outside, with its times; else drawn, by the place ``index``
+    among the callers of source ``number``.
+    """
+
     name: str
     source: Source
-    service: float  # quantile of its service time, or seconds where it was given
+    service: float  # seconds, where it was given; else the index
     patience: float
     given: bool = False
+    wrap_up: float | None = None
     number: int = 0
     attempt: int = 0
     agent: str | None = None
-    offers: set[str] = field(default_factory=set)
+    offers: dict[str, int] = field(default_factory=dict)  # agent -> number of its open offer
+
+    @property
+    def index(self) -> int:
+        """Place among the callers of its source; 0 for one that was given."""
+        return 0 if self.given else int(self.service)
 
 
 class Day:
     """The world of one day. ``run`` goes through it; ``call`` brings a caller from outside, such as an answered dial;
-    ``at`` makes an appointment, and who stands in ``listeners`` hears every event (None: timers) with its effects.
+    ``at`` makes an appointment; who stands in ``listeners`` hears every event (None: timers) with its effects, who
+    stands in ``turned_away`` of every caller who found no line. ``dialing``: lines that outbound calls take.
 
     Raises DataError for what the scenario names and the center lacks, and for ``waiting_places``, which only the
     kernel has.
@@ -63,7 +74,8 @@ class Day:
         if scenario.waiting_places:
             raise DataError("waiting_places are not for a live day", Where(key="waiting_places"), "Use lines.")
         self.scenario = scenario
-        self.drawn_wrap_up = any(source.wrap_up is not None for source in scenario.sources)
+        self.drawn_wrap_up = draws_wrap_up(scenario)
+        self.dialing = 0
         self.acd = acd or Acd(Plan.center_for(center, scenario), seed=seed)
         self.asked = center
         self.seed = seed
@@ -71,15 +83,16 @@ class Day:
         self._own_wrap_up = {agent.name for agent in center.agents if agent.wrap_up is not None}
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._callers: dict[str, _Caller] = {}
+        self._callers: dict[str, Caller] = {}
         self._present: dict[str, bool] = {}
         self._wrap_up: dict[str, int] = {}
-        self._ending: _Caller | None = None
+        self._ending: Caller | None = None
+        self._arriving: Caller | None = None
         self.listeners: list[Callable[[dict[str, Any] | None, list[dict[str, Any]]], None]] = []
+        self.turned_away: list[Callable[[Caller], None]] = []
         self._events: list[dict[str, Any]] = []
         self._effects: list[dict[str, Any]] = []
         self._draws: dict[tuple[int, str], Draws] = {}
-        self._brought = 0
         for at, agent, presence in zip(*shift_plan(center, scenario), strict=True):
             name = center.agents[int(agent)].name
             self.at(int(at) / 1e6, lambda n=name, p=int(presence): self._presence(n, p))  # type: ignore[misc]
@@ -104,13 +117,38 @@ class Day:
             self._step(due)
         yield self._moment(max(self.now, tick - every))
 
-    def call(self, name: str, queue: str, at: float, *, service: Law | float, patience: float = math.inf) -> None:
-        """Bring a caller from outside into ``queue`` at second ``at``; ``patience`` in seconds."""
-        law = Deterministic(float(service)) if isinstance(service, int | float) else service
-        self._brought += 1
-        talk = float(law.draw(1, self._seed(-self._brought, "given"))[0])
-        caller = _Caller(name, Source(queue, Trace(()), law), talk, patience, given=True)
+    def call(
+        self,
+        name: str,
+        queue: str,
+        at: float,
+        *,
+        service: float,
+        patience: float = math.inf,
+        wrap_up: float | None = None,
+    ) -> None:
+        """Bring a caller from outside into ``queue`` at second ``at``; the times are in seconds.
+
+        ``wrap_up`` None: the center's. One that is given counts only in a day whose scenario draws wrap-ups.
+        """
+        source = Source(queue, Trace(()), Deterministic(float(service)))
+        caller = Caller(name, source, float(service), patience, given=True, wrap_up=wrap_up)
         self.at(max(at, self.now), lambda: self._come(caller))
+
+    def caller(self, name: str) -> Caller:
+        """Who is in the center under this name, or has just come and was turned away."""
+        arriving = self._arriving
+        return arriving if arriving is not None and arriving.name == name else self._callers[name]
+
+    def touched(self, event: dict[str, Any] | None, effects: list[dict[str, Any]]) -> list[str]:
+        """The agents whose state an event or its effects may have changed."""
+        names = {effect["agent"]: None for effect in effects if "agent" in effect}
+        if event is not None:
+            if "agent" in event:
+                names[event["agent"]] = None
+            elif event["event"] == "contact_ended" and self._ending is not None and self._ending.agent is not None:
+                names[self._ending.agent] = None
+        return list(names)
 
     # ---- time
 
@@ -125,7 +163,9 @@ class Day:
 
     def _step(self, due: float) -> None:
         self.now = due
-        self._take(self.acd.advance(due))  # what is due by itself comes first, and may make an appointment stale
+        timer = self.acd.next_timer()
+        if timer is not None and timer <= due:
+            self._take(self.acd.advance(due))  # what is due by itself comes first, and may make an appointment stale
         if self._agenda and self._agenda[0][0] <= due:
             heapq.heappop(self._agenda)[2]()
 
@@ -147,7 +187,7 @@ class Day:
         key = [source & 0xFFFFFFFF, *purpose.encode()]
         return int(np.random.SeedSequence(self.seed, spawn_key=key).generate_state(1, np.uint64)[0])
 
-    def _draw(self, source: int, purpose: str, law: Law, index: int) -> float:
+    def draw(self, source: int, purpose: str, law: Law, index: int) -> float:
         drawn = self._draws.get((source, purpose))
         if drawn is None or len(drawn) <= index:
             drawn = law.draw(max(256, 2 * (index + 1)), self._seed(source, purpose))  # a longer draw begins the same
@@ -155,7 +195,7 @@ class Day:
         return float(drawn[index])
 
     def _chance(self, source: int, purpose: str, index: int) -> float:
-        return self._draw(source, purpose, Uniform(0.0, 1.0), index)
+        return self.draw(source, purpose, Uniform(0.0, 1.0), index)
 
     def _arrivals(self, number: int, source: Source) -> None:
         times = self._times(number, source)
@@ -165,7 +205,7 @@ class Day:
         label = source.name or source.queue
         for index, time in enumerate(times):
             name = names[index] if names else f"{label}-{index + 1}"
-            caller = _Caller(name, source, float(index), 0.0, number=number)
+            caller = Caller(name, source, float(index), 0.0, number=number)
             self.at(float(time), lambda c=caller: self._come(c))  # type: ignore[misc]
 
     def _times(self, number: int, source: Source) -> Draws:
@@ -196,12 +236,17 @@ class Day:
 
     # ---- callers
 
-    def _index(self, caller: _Caller) -> int:
-        return int(caller.service)
-
-    def _come(self, caller: _Caller) -> None:
+    def lines_free(self) -> int:
+        """Trunk lines that neither a contact nor an outbound call holds."""
+        if not self.scenario.lines:
+            return 1 << 30
         counts = self.acd.counts()
-        if self.scenario.lines and counts["waiting"] + counts["offered"] + counts["connected"] >= self.scenario.lines:
+        return self.scenario.lines - self.dialing - counts["waiting"] - counts["offered"] - counts["connected"]
+
+    def _come(self, caller: Caller) -> None:
+        if not caller.given and self.lines_free() <= 0:
+            for told in self.turned_away:
+                told(caller)
             return self._again(caller)
         source, name = caller.source, caller.name
         wishes: dict[str, Any] = {}
@@ -209,38 +254,38 @@ class Day:
             wishes["priority"] = source.priority
         if source.requires is not None:
             wishes["requires"] = dict(source.requires)
-        self._callers[name] = caller
+        self._callers[name] = self._arriving = caller
         self._apply("contact_queued", contact=name, queue=source.queue, **wishes)
         if self._callers.get(name) is not caller or caller.agent is not None:
             return None
         patience = caller.patience
         if not caller.given:
-            patience = self._draw(caller.number, f"patience{caller.attempt}", source.patience, self._index(caller))
+            patience = self.draw(caller.number, f"patience{caller.attempt}", source.patience, caller.index)
         if math.isfinite(patience):
             self.at(self.now + patience, lambda: self._leave(caller))
         return None
 
-    def _leave(self, caller: _Caller) -> None:
+    def _leave(self, caller: Caller) -> None:
         if self._callers.get(caller.name) is caller and caller.agent is None:
             del self._callers[caller.name]
             self._apply("contact_left", contact=caller.name)
             self._again(caller)
 
-    def _again(self, caller: _Caller) -> None:
+    def _again(self, caller: Caller) -> None:
         retry = caller.source.retry
         if caller.given or retry is None or caller.attempt >= retry.attempts:
             return
-        index = self._index(caller)
+        index = caller.index
         if self._chance(caller.number, f"again{caller.attempt}", index) > retry.probability:
             return
-        delay = self._draw(caller.number, f"delay{caller.attempt}", retry.delay, index)
+        delay = self.draw(caller.number, f"delay{caller.attempt}", retry.delay, index)
         base = caller.name.split("/")[0]
-        later = _Caller(f"{base}/{caller.attempt + 2}", caller.source, caller.service, 0.0, number=caller.number)
+        later = Caller(f"{base}/{caller.attempt + 2}", caller.source, caller.service, 0.0, number=caller.number)
         later.attempt = caller.attempt + 1
         self.at(self.now + delay, lambda: self._come(later))
 
-    def _accept(self, caller: _Caller, agent: str) -> None:
-        if agent not in caller.offers or self._callers.get(caller.name) is not caller:
+    def _accept(self, caller: Caller, agent: str, offer: int) -> None:
+        if caller.offers.get(agent) != offer or self._callers.get(caller.name) is not caller:
             return
         caller.offers.clear()
         caller.agent = agent
@@ -251,15 +296,15 @@ class Day:
             which, law = next(
                 ((f"service{i}", r.service) for i, r in rules if agent in r.agents), ("service", caller.source.service)
             )
-            talk = self._draw(caller.number, which, law, self._index(caller))
+            talk = self.draw(caller.number, which, law, caller.index)
         self.at(self.now + talk, lambda: self._end(caller))
 
-    def _decline(self, caller: _Caller, agent: str) -> None:
-        if agent in caller.offers and self._callers.get(caller.name) is caller:
-            caller.offers.discard(agent)
+    def _decline(self, caller: Caller, agent: str, offer: int) -> None:
+        if caller.offers.get(agent) == offer and self._callers.get(caller.name) is caller:
+            del caller.offers[agent]
             self._apply("offer_declined", contact=caller.name, agent=agent)
 
-    def _end(self, caller: _Caller) -> None:
+    def _end(self, caller: Caller) -> None:
         del self._callers[caller.name]
         self._ending = caller
         self._apply("contact_ended", contact=caller.name)
@@ -279,7 +324,7 @@ class Day:
             elif kind in ("offer_withdrawn", "offer_expired"):
                 caller = self._callers.get(effect["contact"])
                 if caller is not None:
-                    caller.offers.discard(effect["agent"])
+                    caller.offers.pop(effect["agent"], None)
             elif kind == "wrap_up_started":
                 self._start_wrap_up(effect["agent"])
             elif kind == "wrap_up_ended":
@@ -295,16 +340,16 @@ class Day:
     def _offered(self, effect: dict[str, Any]) -> None:
         """The agent answers after its ring time: by the agenda, so that nothing happens within an effect."""
         caller, agent = self._callers[effect["contact"]], effect["agent"]
-        caller.offers.add(agent)
-        number, index = caller.number, 0 if caller.given else self._index(caller)
+        offer = caller.offers[agent] = next(self._order)
+        number, index = caller.number, caller.index
         source = caller.source
-        ring = 0.0 if caller.given else self._draw(number, f"ring-{agent}", source.ring, index)
+        ring = 0.0 if caller.given else self.draw(number, f"ring-{agent}", source.ring, index)
         if source.no_answer and self._chance(number, f"no answer-{agent}", index) <= source.no_answer:
             queue = next(q for q in self.asked.queues if q.name == source.queue)
             if queue.offer_timeout == 0:
-                self.at(self.now + ring, lambda: self._decline(caller, agent))
+                self.at(self.now + ring, lambda: self._decline(caller, agent, offer))
             return
-        self.at(self.now + ring, lambda: self._accept(caller, agent))
+        self.at(self.now + ring, lambda: self._accept(caller, agent, offer))
 
     def _start_wrap_up(self, agent: str) -> None:
         caller = self._ending
@@ -312,10 +357,11 @@ class Day:
         self._wrap_up[agent] = number
         if not self.drawn_wrap_up or agent in self._own_wrap_up or caller is None:
             return
-        queue = next(q for q in self.asked.queues if q.name == caller.source.queue)
-        law = caller.source.wrap_up or Deterministic(queue.wrap_up)
-        index = 0 if caller.given else self._index(caller)
-        length = self._draw(caller.number, f"wrap-up {queue.name}", law, index)
+        length = caller.wrap_up
+        if length is None:
+            queue = next(q for q in self.asked.queues if q.name == caller.source.queue)
+            law = caller.source.wrap_up or Deterministic(queue.wrap_up)
+            length = self.draw(caller.number, f"wrap-up {queue.name}", law, caller.index)
         self.at(self.now + length, lambda: self._wrapped(agent, number))
 
 

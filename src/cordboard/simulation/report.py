@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cordboard import plots, words
+from cordboard.simulation.campaign_result import CAMPAIGN_IDS, CAMPAIGN_PERCENT, CampaignResult
 from cordboard.simulation.compare import OUTCOMES, Comparison, Difference
 from cordboard.simulation.intervals import Estimate
 from cordboard.simulation.result import (
@@ -27,16 +28,17 @@ from cordboard.simulation.scenario import Scenario
 
 PERCENT = {
     "SL_OFFERED", "ABANDON_RATE", "ANSWER_RATE", "DELAYED", "BLOCKED", "MISSED_OFFERS", "OCC_AVAILABLE", "OCC_LOGIN",
-    "OCC_TALK",
+    "OCC_TALK", *CAMPAIGN_PERCENT,
 }  # fmt: skip
 ROWS_MAX = 40  # queues or groups in a table; the rest is in --json
 
 
-def shown(id: str, estimate: Estimate, *, signed: bool = False) -> str:
+def shown(id: str, estimate: Estimate, *, signed: bool = False, digits: int | None = None) -> str:
     """An estimate for people: percent where the figure is a share."""
     if math.isnan(estimate.mean):
         return "-"
-    scale, unit, digits = (100.0, " %", 1) if id in PERCENT else (1.0, "", 2)
+    scale, unit, usual = (100.0, " %", 1) if id in PERCENT else (1.0, "", 2)
+    digits = usual if digits is None else digits
     sign = "+" if signed else ""
     text = f"{estimate.mean * scale:{sign}.{digits}f}"
     return text + ("" if math.isnan(estimate.half_width) else f" ±{estimate.half_width * scale:.{digits}f}") + unit
@@ -76,7 +78,29 @@ def tables(result: SimulationResult, lang: words.Lang) -> RenderableType:
         f"{result.replications} 次重复（或分段）共 {result.contacts:,} 个联系，"
         f"每线程每秒 {rate:,.0f} 个；种子 {result.seed}",
     )
-    return Group(queues, agents, definitions(lang, [*QUEUE_IDS, *GROUP_IDS]), Text(footer))
+    campaigns = [campaign_table(list(result.campaigns.values()), lang)] if result.campaigns else []
+    return Group(queues, agents, *campaigns, definitions(lang, result.ids), Text(footer))
+
+
+def campaign_table(some: Sequence[CampaignResult], lang: words.Lang) -> RenderableType:
+    """Campaigns side by side; below, the worst window of each rule, and what the pacers' time went to."""
+    pick = words.pick
+    table = Table(title=pick(lang, "Campaigns", "外呼活动"))
+    table.add_column(pick(lang, "figure", "指标"))
+    for one in some[:ROWS_MAX]:
+        table.add_column(f"{one.name} ({pick(lang, 'target', '目标')} {100 * one.target:g} %)", justify="right")
+    for id in CAMPAIGN_IDS:
+        digits = 2 if id in ("DROP_RATE", "DROP_WORST_HOUR") else None
+        table.add_row(label(id, lang), *(shown(id, one[id], digits=digits) for one in some[:ROWS_MAX]))
+    rules = {rule: None for one in some for rule in one.windows}
+    for rule in rules:
+        cells = [f"{100 * one.windows[rule]:.2f} %" if rule in one.windows else "-" for one in some[:ROWS_MAX]]
+        table.add_row(pick(lang, f"Worst full window, {rule}", f"最差完整窗口 {rule}"), *cells)
+    reasons = {reason: None for one in some for reason in one.reasons}
+    for reason in reasons:
+        cells = [f"{100 * one.reasons.get(reason, 0.0):.1f} %" for one in some[:ROWS_MAX]]
+        table.add_row(pick(lang, f"Time under {reason}", f"{reason} 所占时间"), *cells)
+    return table
 
 
 def _queue_name(one: QueueResult, result: SimulationResult, lang: words.Lang) -> str:
@@ -107,6 +131,12 @@ def comparison_tables(one: Comparison, scenario: Scenario, lang: words.Lang) -> 
     _difference_columns(agents, lang)
     for id, difference in one.occupancy.items():
         _difference_row(agents, id, difference, lang)
+    for name, ids in one.campaigns.items():
+        table = Table(title=pick(lang, f"Campaign {name}", f"外呼活动 {name}"))
+        _difference_columns(table, lang)
+        for id, difference in ids.items():
+            _difference_row(table, id, difference, lang)
+        parts.append(table)
     return Group(*parts, agents, _moves(one, lang), _most_changed(one, scenario, lang))
 
 

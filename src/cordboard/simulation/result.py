@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from cordboard.errors import DataError, Where
 from cordboard.kpi import KPIS, SHORT_ABANDON_S, Tally
+from cordboard.simulation.campaign_result import CAMPAIGN_FORMULAS, CAMPAIGN_IDS, CampaignResult
 from cordboard.simulation.intervals import Estimate, interval, jackknife
 
 Ints = npt.NDArray[np.int64]
@@ -124,6 +125,7 @@ FIGURES: Mapping[str, Figure] = {
     "OFFERED_HOUR": lambda tally, row, seconds: _ratio(3600.0 * tally.offered, seconds),
 }
 FORMULAS: Mapping[str, tuple[str, str, str]] = {  # English, Chinese, formula
+    **CAMPAIGN_FORMULAS,
     **{id: (kpi.en, kpi.zh, kpi.formula) for id, kpi in KPIS.items()},
     _DELAYED: ("Share delayed", "需等待比例", "offered that did not get an agent at once / offered"),
     "AHT_TALK": ("Mean conversation, s", "平均通话时长（秒）", "talk / answered, without wrap-up"),
@@ -244,10 +246,16 @@ class SimulationResult:
     events: int
     kernel_seconds: float  # spent in the kernel, summed over threads
     records: tuple[npt.NDArray[Any], ...] = field(repr=False, default=())
+    campaigns: Mapping[str, CampaignResult] = field(default_factory=dict)
 
     def queue(self, name: str) -> QueueResult:
         """The result of one queue; ``total`` holds all queues together."""
         return _known(self.queues, name)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The figures that this result has."""
+        return (*QUEUE_IDS, *GROUP_IDS, *(CAMPAIGN_IDS if self.campaigns else ()))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON. NaN (nothing observed) becomes None."""
@@ -255,16 +263,20 @@ class SimulationResult:
             "replications": self.replications,
             "seed": self.seed,
             "contacts": self.contacts,
-            "definitions": {id: FORMULAS[id][2] for id in (*QUEUE_IDS, *GROUP_IDS)},
+            "definitions": {id: FORMULAS[id][2] for id in self.ids},
             "queues": {name: _queue_dict(one) for name, one in (*self.queues.items(), ("total", self.total))},
             "groups": [_group_dict(group) for group in self.groups],
-        }
+        } | ({} if not self.campaigns else {"campaigns": {n: _campaign_dict(c) for n, c in self.campaigns.items()}})
 
 
 def _queue_dict(one: QueueResult) -> dict[str, Any]:
     return {"threshold_s": one.threshold_s, "counts": {name: one.count(name) for name in COUNTERS[:9]}} | {
         id: plain(one[id]) for id in QUEUE_IDS
     }
+
+
+def _campaign_dict(one: CampaignResult) -> dict[str, Any]:
+    return one.as_dict() | {id: plain(one[id]) for id in CAMPAIGN_IDS}
 
 
 def _group_dict(one: GroupResult) -> dict[str, Any]:

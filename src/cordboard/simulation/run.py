@@ -47,6 +47,9 @@ def simulate(
     ``threads``: None or 0 for all cores. ``records`` keeps what became of every contact. ``progress`` is called with
     the replications done.
 
+    A scenario with campaigns goes through live days instead of the kernel: ``cordboard.Acd`` and ``cordboard.Pacer``,
+    event by event, replications in processes of their own (``threads`` at once), and no ``batches``.
+
     Raises DataError where the scenario names what the center does not have, LimitError when more contacts are
     alive than the scenario's ``max_alive``.
     """
@@ -61,9 +64,11 @@ def simulate(
             Where(key="replications"),
             f"Give 1 to {REPLICATIONS_MAX} replications, or 2 to {REPLICATIONS_MAX} batches.",
         )
+    if scenario.campaigns:
+        return _with_campaigns(center, scenario, replications, batches, seed, threads, records, progress)
     plan = Plan(center, scenario, batches or 1, records)
     runs = 1 if batches else replications
-    done: list[_Run] = []
+    done: list[Run] = []
     with ThreadPoolExecutor(max_workers=min(threads or os.cpu_count() or 1, runs)) as pool:
         try:
             for one in pool.map(lambda r: plan.run(seed, r), range(runs)):
@@ -74,6 +79,41 @@ def simulate(
             plan.halt()
             raise
     return plan.result(done, seed)
+
+
+def _with_campaigns(
+    center: Center,
+    scenario: Scenario,
+    replications: int,
+    batches: int | None,
+    seed: int,
+    threads: int | None,
+    records: bool,
+    progress: Progress | None,
+) -> SimulationResult:
+    from cordboard.simulation import live_runs
+    from cordboard.simulation.campaign_result import campaign_result
+    from cordboard.simulation.campaigns import teams
+
+    if batches:
+        hint = "Leave batches out and give replications."
+        raise DataError("batches are not for scenarios with campaigns", Where(key="batches"), hint)
+    job = live_runs.Job(center, scenario, seed, records, tuple(range(replications)))
+    done = live_runs.runs(job, min(threads or os.cpu_count() or 1, replications), progress or (lambda n: None))
+    plan = Plan(center, scenario, 1, records)
+    result = plan.result([run for run, _ in done], seed)
+    at = {agent.name: i for i, agent in enumerate(center.agents)}
+    states = np.stack([run.agents[0, :, : len(STATES)] for run, _ in done])
+    seconds = np.full(len(done), scenario.duration - scenario.warm_up)
+    crews = teams(center, scenario.campaigns)
+    members = {one.label: [at[name] for name in names] for names, some in crews for one in some}
+    campaigns = {
+        one.label: campaign_result(
+            one.label, one.queue, one.target, members[one.label], [runs[i] for _, runs in done], states, seconds
+        )
+        for i, one in enumerate(scenario.campaigns)
+    }
+    return replace(result, campaigns=campaigns)
 
 
 def sweep(
@@ -101,7 +141,9 @@ def sweep(
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
+    """One replication: counters, bins of waits and agents' rows by batch; ``work``: contacts, events, last us."""
+
     counters: npt.NDArray[np.int64]
     bins: npt.NDArray[np.uint32]
     agents: npt.NDArray[np.int64]
@@ -119,7 +161,7 @@ class Plan:
         self.records = records
         self.halted = False
         self.worlds: set[Any] = set()  # that run now
-        self.drawn_wrap_up = any(source.wrap_up is not None for source in scenario.sources)
+        self.drawn_wrap_up = draws_wrap_up(scenario)
         self.center = self.center_for(center, scenario)
         self.laws = LawTable()
         self.queue_at = {queue.name: i for i, queue in enumerate(center.queues)}
@@ -134,7 +176,7 @@ class Plan:
     @staticmethod
     def center_for(center: Center, scenario: Scenario) -> Center:
         """The center as its engine gets it: where the scenario draws wrap-ups, the world ends them, not the timer."""
-        if all(source.wrap_up is None for source in scenario.sources):
+        if not draws_wrap_up(scenario):
             return center
         return replace(center, queues=tuple(replace(q, wrap_up=_WRAP_UP_FOREVER_S) for q in center.queues))
 
@@ -171,7 +213,7 @@ class Plan:
             "attempts": retry.attempts if retry else 0,
         }
 
-    def run(self, seed: int, replication: int) -> _Run:
+    def run(self, seed: int, replication: int) -> Run:
         """One replication; all but the set-up without the GIL."""
         from cordboard._core.acd import Router
         from cordboard._core.simkernel import World
@@ -214,7 +256,7 @@ class Plan:
         self.worlds.discard(world)
         if code != 0:
             raise _refused(code, scenario.max_alive)
-        return _Run(*world.results(), world.work(), seconds, world.records())
+        return Run(*world.results(), world.work(), seconds, world.records())
 
     def halt(self) -> None:
         """End every run, those that have not begun included; what they counted is lost."""
@@ -222,7 +264,7 @@ class Plan:
         for world in list(self.worlds):
             world.halt()
 
-    def result(self, runs: Sequence[_Run], seed: int) -> SimulationResult:
+    def result(self, runs: Sequence[Run], seed: int) -> SimulationResult:
         """Replications (or the batches of one) stacked, by queue and by group of agents."""
         counters = np.concatenate([run.counters[:-1] for run in runs])
         bins = np.concatenate([run.bins[:-1] for run in runs]).astype(np.int64)
@@ -255,6 +297,12 @@ class Plan:
 
 
 _LONGEST = 12
+
+
+def draws_wrap_up(scenario: Scenario) -> bool:
+    """Whether the world ends some wrap-ups, and so has to end all of them."""
+    drawn = [one.wrap_up for one in scenario.sources] + [one.wrap_up for one in scenario.campaigns]
+    return any(law is not None for law in drawn)
 
 
 def _refused(code: int, max_alive: int) -> CordboardError | MemoryError:

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from cordboard.center import Center
 from cordboard.errors import DataError, Where
+from cordboard.simulation.campaigns import Campaign, check_campaigns
 from cordboard.simulation.laws import Deterministic, Law, Never
 
 ALIVE_MAX = 1_000_000  # contacts alive at once, if a scenario says nothing
@@ -190,7 +191,7 @@ class Scenario:
     ``drain`` seconds. ``warm_up``: contacts that arrive, and agents' time, before it are not counted. ``lines``:
     trunk lines, 0 without limit; a contact that finds all taken by waiting and connected ones hears busy.
     ``max_alive``: a run with more contacts alive at once (waiting, connected, or about to try again) ends with a
-    LimitError. Agents without a shift work all the time.
+    LimitError. Agents without a shift work all the time. ``campaigns``: outbound ones.
     """
 
     sources: tuple[Source, ...]
@@ -201,9 +202,15 @@ class Scenario:
     lines: int = 0
     waiting_places: int = 0
     max_alive: int = ALIVE_MAX
+    campaigns: tuple[Campaign, ...] = ()
 
     def __post_init__(self) -> None:
-        _require(len(self.sources) > 0, "a scenario without arrivals", "arrivals", "Give at least one source.")
+        _require(
+            len(self.sources) + len(self.campaigns) > 0,
+            "a scenario without arrivals",
+            "arrivals",
+            "Give at least one source, or a campaign.",
+        )
         _number(self.duration, "duration", 1e-6, DURATION_MAX_S)
         _number(self.warm_up, "warm_up", 0, self.duration)
         _number(self.drain, "drain", 0, DURATION_MAX_S)
@@ -246,6 +253,7 @@ def check_names(scenario: Scenario, center: Center) -> None:
         for skill, level in source.requires or ():
             _require(skill in skills, f"no agent has the skill {skill!r}", "arrivals.requires", "Check the name.")
             _require(1 <= level <= 10, f"{skill} at level {level!r}", "arrivals.requires", "Levels are 1 to 10.")
+    check_campaigns(scenario.campaigns, center, scenario.duration)
     seen: set[str] = set()
     for shift in scenario.shifts:
         _known(shift.agents, agents, "shifts.agents")

@@ -7,22 +7,32 @@ import re
 import sys
 import tomllib
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from cordboard.errors import DataError, Where
+from cordboard.errors import DataError, InputError, Where
+from cordboard.pacing.modes import Limits
+from cordboard.pacing.rules import rule
+from cordboard.simulation.campaigns import Campaign, LeadGroup, Redial
 from cordboard.simulation.laws import Deterministic, Law, Never, parse_law
 from cordboard.simulation.scenario import Rates, Retry, Scenario, ServiceBy, Shift, Source, Trace
 
 SCENARIO_BYTES_MAX = 64 * 1024 * 1024
 
-_TOP = {"scenario", "arrivals", "shifts"}
+_TOP = {"scenario", "arrivals", "shifts", "campaigns"}
 _SCENARIO = {"duration", "warm_up", "drain", "lines", "waiting_places", "max_alive"}
 _ARRIVALS = {
     "queue", "name", "per_hour", "rates", "period", "day_scv", "interval_scv", "trace", "service", "service_by",
     "patience", "priority", "requires", "ring", "no_answer", "wrap_up", "retry",
 }  # fmt: skip
 _SHIFT = {"agents", "work", "period"}
+_CAMPAIGN = {
+    "queue", "name", "leads", "service", "mode", "target", "rules", "limits", "from", "to", "wrap_up", "connect_within",
+    "post_dial", "answer_after", "ring_until", "fails", "fails_after", "machine_missed", "false_positives", "redial",
+    "weight", "inbound", "choose",
+}  # fmt: skip
+_LEADS = {"count", "answer", "machine", "told", "valid"}
 
 
 def load_scenario(path: str | Path) -> Scenario:
@@ -54,8 +64,8 @@ def parse_scenario(text: str, file: str = "<string>") -> Scenario:
         ) from None
     except RecursionError:
         raise DataError("brackets are nested too deeply", Where(file), "Take some of them out.") from None
-    except DataError as error:
-        raise error.at(Where(file, key=error.where.key)) from None
+    except InputError as error:  # of the scenario, or of a campaign's rules and limits
+        raise DataError(error.what, Where(file, key=error.where.key), error.hint) from None
 
 
 class _Reader:
@@ -77,6 +87,7 @@ class _Reader:
             lines=self._int(top.get("lines", 0), "scenario.lines"),
             waiting_places=self._int(top.get("waiting_places", 0), "scenario.waiting_places"),
             max_alive=self._int(top.get("max_alive", 1_000_000), "scenario.max_alive"),
+            campaigns=tuple(self._campaign(t, k) for t, k in self._tables("campaigns")),
         )
 
     def _source(self, table: Mapping[str, Any], key: str) -> Source:
@@ -147,6 +158,68 @@ class _Reader:
             period=self._float(table["period"], f"{key}.period") if "period" in table else None,
         )
 
+    def _campaign(self, table: Mapping[str, Any], key: str) -> Campaign:
+        self._keys(table, _CAMPAIGN, key)
+        for wanted in ("queue", "service", "leads"):
+            if wanted not in table:
+                raise DataError(f"no {wanted}", Where(key=f"{key}.{wanted}"), "Every campaign needs it.")
+        given: dict[str, Any] = {}
+        for name in ("target", "connect_within", "ring_until", "fails", "fails_after", "machine_missed",
+                     "false_positives", "weight"):  # fmt: skip
+            if name in table:
+                given[name] = self._float(table[name], f"{key}.{name}")
+        for name in ("post_dial", "answer_after", "wrap_up"):
+            if name in table:
+                given[name] = parse_law(table[name], Where(key=f"{key}.{name}"))
+        for name, field in (("from", "start"), ("to", "end")):
+            if name in table:
+                given[field] = self._float(table[name], f"{key}.{name}")
+        for name in ("name", "mode"):
+            if name in table:
+                given[name] = self._text(table[name], f"{key}.{name}")
+        if "inbound" in table:
+            given["inbound"] = self._pair(table["inbound"], f"{key}.inbound")
+        if "choose" in table:
+            given["choose"] = self._flag(table["choose"], f"{key}.choose")
+        if "redial" in table:
+            redial = self._table(table["redial"], f"{key}.redial")
+            self._keys(redial, {"after", "attempts"}, f"{key}.redial")
+            after = parse_law(redial.get("after"), Where(key=f"{key}.redial.after"))
+            given["redial"] = Redial(after, self._int(redial.get("attempts", 1), f"{key}.redial.attempts"))
+        if "rules" in table:
+            names = self._list(table["rules"], f"{key}.rules")
+            given["rules"] = tuple(rule(self._text(name, f"{key}.rules")) for name in names)
+        return Campaign(
+            queue=self._text(table["queue"], f"{key}.queue"),
+            service=parse_law(table["service"], Where(key=f"{key}.service")),
+            leads=tuple(self._leads(t, f"{key}.leads") for t in self._list(table["leads"], f"{key}.leads")),
+            limits=self._limits(table.get("limits", {}), f"{key}.limits"),
+            **given,
+        )
+
+    def _leads(self, value: Any, key: str) -> LeadGroup:
+        table = self._table(value, key)
+        self._keys(table, _LEADS, key)
+        answer = table.get("answer")
+        return LeadGroup(
+            count=self._int(table.get("count"), f"{key}.count"),
+            answer=tuple(self._pair(pair, f"{key}.answer") for pair in answer)
+            if isinstance(answer, list)
+            else self._float(answer, f"{key}.answer"),
+            machine=self._float(table.get("machine", 0), f"{key}.machine"),
+            told=self._flag(table.get("told", False), f"{key}.told"),
+            valid=self._float(table.get("valid", 1), f"{key}.valid"),
+        )
+
+    def _limits(self, value: Any, key: str) -> Limits:
+        table = self._table(value, key)
+        whole = {one.name for one in fields(Limits) if "int" in str(one.type)}
+        self._keys(table, {one.name for one in fields(Limits)}, key)
+        given: dict[str, Any] = {}
+        for name, v in table.items():
+            given[name] = (self._int if name in whole else self._float)(v, f"{key}.{name}")
+        return Limits(**given)
+
     def _requires(self, value: Any, key: str) -> tuple[tuple[str, int], ...]:
         return tuple((skill, self._int(level, key)) for skill, level in self._table(value, key).items())
 
@@ -186,6 +259,12 @@ class _Reader:
     def _int(value: Any, key: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise DataError(f"{value!r} is no whole number", Where(key=key), "Write a whole number.")
+        return value
+
+    @staticmethod
+    def _flag(value: Any, key: str) -> bool:
+        if not isinstance(value, bool):
+            raise DataError(f"{value!r} is neither true nor false", Where(key=key), "Write true or false.")
         return value
 
     @staticmethod
