@@ -264,8 +264,7 @@ class Acd:
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             if isinstance(error, CordboardError):
                 raise
-            what = f"the dump does not make sense: {type(error).__name__}: {error}"
-            raise SnapshotError(what, hint="Take an earlier one") from error
+            raise SnapshotError(f"the dump does not make sense: {error}", hint="Take an earlier one") from error
         return acd
 
     def with_center(self, center: Center, t: float) -> tuple[Acd, list[Effect]]:

@@ -23,6 +23,7 @@ from cordboard.acd_snapshot import (
     sets_of,
 )
 from cordboard.center import Agent, Center, Queue
+from cordboard.center_diff import overflow_of
 from cordboard.errors import LimitError
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ class Change:
 
     def _queues(self) -> None:
         center, said = self.center, {queue["name"]: queue for queue in self.snapshot.queues}
+        overflows = {name: queue["overflow"] for name, queue in said.items()}
         known = {queue.name: i for i, queue in enumerate(center.queues)}
         self.queues_gone = [name for name in said if name not in known]
         self.queues_new = [queue.name for queue in center.queues if queue.name not in said]
@@ -172,7 +174,7 @@ class Change:
         self.queues: list[Queue] = []
         for needed, (name, queue) in zip(used, said.items(), strict=True):
             if needed and name not in known:
-                to = overflow_of(name, said, known)
+                to = overflow_of(name, overflows, known)
                 self.queues.append(Queue(name, queue["channel"], wrap_up=queue["wrap_up"], overflow=to))
         known |= {queue.name: len(center.queues) + i for i, queue in enumerate(self.queues)}
         self.queue_places = np.array([known.get(name, -1) for name in said], dtype=np.int32)
@@ -184,18 +186,6 @@ class Change:
             return self.center
         agents, queues = (*self.center.agents, *beside), (*self.center.queues, *self.queues)
         return Center(queues, agents, self.center.order, self.center.time_zone, self.center.reserves)
-
-
-def overflow_of(name: str, said: Mapping[str, Mapping[str, Any]], known: Mapping[str, int]) -> str | None:
-    """Where the contacts of a queue that is gone go: along the overflows that the queues had, to one that exists."""
-    seen: set[str] = set()
-    while name not in known:
-        seen.add(name)
-        to = said.get(name, {}).get("overflow")
-        if to is None or to in seen:
-            return None
-        name = to
-    return name
 
 
 def fill(acd: Acd, change: Change) -> Loaded:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cordboard import words
 from cordboard.center import Center, load_center, serves
+from cordboard.center_diff import diff_centers
 from cordboard.errors import CenterError, sentence
 
 HELP = ("check a center file", "检查中心配置文件")
@@ -17,12 +18,16 @@ HELP = ("check a center file", "检查中心配置文件")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     lang = parser.get_default("lang")
     parser.add_argument("center", metavar="CENTER.toml", help=words.pick(lang, "the center file", "中心配置文件"))
+    parser.add_argument(
+        "--against", metavar="OLD.toml", help=words.pick(lang, "say what differs from this one", "列出与旧配置的差异")
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Status 0: usable; 2: not. All errors go to standard error, or with --json into the record."""
     try:
         center = load_center(options.center)
+        changes = None if options.against is None else diff_centers(load_center(options.against), center)
     except CenterError as error:
         errors = error.errors or (error,)
         if options.json:
@@ -35,11 +40,19 @@ def run(options: argparse.Namespace) -> int:
         print(words.pick(options.lang, f"{count} to mend", f"共 {count} 处错误"), file=sys.stderr)
         return 2
     if options.json:
-        print(json.dumps(center_record(center, options.lang), ensure_ascii=False))
+        record = center_record(center, options.lang)
+        if changes is not None:
+            record["changes"] = [change.record() | {"text": change.text(options.lang)} for change in changes]
+        print(json.dumps(record, ensure_ascii=False))
         return 0
     for warning in center.warnings:
         print(warning.text(options.lang), file=sys.stderr)
     print(summary(center, options.lang))
+    if changes is not None:
+        n, old = len(changes), options.against
+        print(words.pick(options.lang, f"{n} changes since {old}", f"与 {old} 相比有 {n} 处变化"))
+        for change in changes:
+            print(f"  {change.text(options.lang)}")
     return 0
 
 
