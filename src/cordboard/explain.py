@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from cordboard.center import Center
-from cordboard.errors import UnknownNameError, Where
+from cordboard.errors import InputError, UnknownNameError, Where
 from cordboard.floor import Block, Desk, Effect, Floor, Visit, asked
 from cordboard.journal import Event
 from cordboard.replay import Engine, replay
@@ -100,6 +100,10 @@ class _Witness:
         effects = self.engine.apply(event)
         self._watch(float(event["t"]), event, effects)
         return effects
+
+    def with_center(self, center: Center, t: float) -> tuple[Engine, list[Effect]]:
+        what = "an explanation can't go on over a change of the center"
+        raise InputError(what, hint="Use --until with a time before it")
 
     def finish(self) -> None:
         """Close the spell that is still open."""

@@ -11,13 +11,13 @@ engine's to say.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, NoReturn
 
 from cordboard.center import LEVEL_MAX, STEPS_MAX, TIER_MAX, UNFIT
 from cordboard.errors import JournalError, Where
 
-LINE_BYTES_MAX = 1024 * 1024
+LINE_BYTES_MAX = 8 * 1024 * 1024  # the center of 50,000 agents fits in a line
 NAME_CHARACTERS_MAX = 255
 PRIORITY_MAX = 1_000_000_000_000  # counted in microseconds it fits the engine's clock
 TIME_MAX_S = 9e9  # until here a float64 of seconds holds microseconds exactly
@@ -119,6 +119,11 @@ def _tier_rules(key: str, value: Any) -> None:
     _records(key, value, TIER_RULES_MAX, {"after": _time, "max_tier": _tier, "min_tier": _tier}, "after")
 
 
+def _text(key: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise _Wrong(key, f"{_shown(value)} is not the text of a center file")
+
+
 Check = Callable[[str, Any], None]
 
 _AGENT: dict[str, Check] = {"agent": _name}
@@ -153,8 +158,11 @@ EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "clock": ({}, {}),
 }
 
+# What only a journal has, beside those: the replay takes it, and not the engine.
+JOURNAL_EVENTS = EVENTS | {"center_changed": ({"center": _text}, {})}
 
-def check_event(event: Any) -> Event:
+
+def check_event(event: Any, events: Mapping[str, tuple[dict[str, Check], dict[str, Check]]] = EVENTS) -> Event:
     """The event, if it has the fields that its kind needs and nothing else. Raises JournalError with the key.
 
     Its ``t`` and ``queued_at`` come back in whole microseconds, as the engine counts: what happens at a time that is
@@ -163,7 +171,7 @@ def check_event(event: Any) -> Event:
     if not isinstance(event, dict):
         raise JournalError(f"{_shown(event)} is not an event", hint='Write {"t": 0, "event": "clock"}')
     try:
-        _check_fields(event)
+        _check_fields(event, events)
     except _Wrong as wrong:
         raise JournalError(wrong.what, Where(key=wrong.key), wrong.hint) from None
     found: Event = event
@@ -174,13 +182,13 @@ def check_event(event: Any) -> Event:
     return found
 
 
-def _check_fields(event: Event) -> None:
+def _check_fields(event: Event, events: Mapping[str, tuple[dict[str, Check], dict[str, Check]]]) -> None:
     kind = event.get("event")
-    fields = EVENTS.get(kind) if isinstance(kind, str) else None
+    fields = events.get(kind) if isinstance(kind, str) else None
     if fields is None:
         if "event" not in event:
             raise _Wrong("event", "the line has no event", 'Write "event": "clock" or another one')
-        raise _Wrong("event", f"unknown event {_shown(kind)}", nearest(kind, EVENTS))
+        raise _Wrong("event", f"unknown event {_shown(kind)}", nearest(kind, events))
     required, optional = fields
     if "t" not in event:
         raise _Wrong("t", "the line has no time", 'Write "t": seconds')
@@ -246,7 +254,7 @@ def parse_event(line: bytes | str) -> Event:
         raise JournalError("nested too deeply", hint="An event needs four levels at most") from None
     except ValueError as error:  # an integer of more digits than Python converts
         raise JournalError(f"not valid JSON: {error}", hint="Write shorter numbers") from None
-    return check_event(event)
+    return check_event(event, JOURNAL_EVENTS)
 
 
 def read_journal(stream: BinaryIO, file: str = "<journal>") -> Iterator[tuple[int, Event | JournalError]]:

@@ -150,8 +150,16 @@ class QueueTallies:
     """
 
     def __init__(self, thresholds: Mapping[str, float], short_s: float = SHORT_ABANDON_S) -> None:
-        self.by_queue = {name: Tally(threshold_s=within, short_s=short_s) for name, within in thresholds.items()}
+        self._short_s = short_s
+        self.by_queue: dict[str, Tally] = {}
         self._waiting: dict[str, tuple[str, float]] = {}  # contact -> queue, entered
+        self.add_queues(thresholds)
+
+    def add_queues(self, thresholds: Mapping[str, float]) -> None:
+        """Queues that come with a change of the center; those that are there stay as they are."""
+        for name, within in thresholds.items():
+            if name not in self.by_queue:
+                self.by_queue[name] = Tally(threshold_s=within, short_s=self._short_s)
 
     def observe(self, event: Mapping[str, Any] | None, effects: Iterable[Mapping[str, Any]]) -> None:
         """Take one event (None where only timers fired) and what came of it, timers included."""

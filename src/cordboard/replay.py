@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
-from cordboard.center import Center
+from cordboard.center import Center, parse_center
 from cordboard.errors import CordboardError, EventError, InputError, JournalError, UnknownNameError, Where
 from cordboard.journal import Event, nearest, read_journal, tick
 from cordboard.kpi import QueueTallies
@@ -30,6 +30,8 @@ class Engine(Protocol):
     def advance(self, t: float) -> list[Effect]: ...
 
     def next_timer(self) -> float | None: ...
+
+    def with_center(self, center: Center, t: float) -> tuple[Engine, list[Effect]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,7 @@ def replay(
     With ``until`` (seconds), lines later than that are not taken, and at the end the timers up to and at ``until``
     fire; without it, nothing happens after the last line.
     """
-    agents = frozenset(agent.name for agent in center.agents)
-    queues = frozenset(queue.name for queue in center.queues)
+    agents, queues = _names(center)
     number = 0
     for number, item in read_journal(stream, file):
         if isinstance(item, JournalError):
@@ -70,13 +71,24 @@ def replay(
                 what = f"the time goes back: {item['t']} after {engine.now}"
                 raise EventError(what, Where(key="t"), "Sort the journal by time")
             fired = fire_timers(engine, item["t"])
-            yield Answer(number, item, fired, engine.apply(item))
+            if item["event"] == "center_changed":
+                changed = parse_center(item["center"], f"{file}:{number}")
+                engine, effects = engine.with_center(changed, item["t"])
+                agents, queues = _names(changed)
+            else:
+                effects = engine.apply(item)
+            yield Answer(number, item, fired, effects)
         except InputError as error:
             yield Answer(number, item, fired, [], error.at(Where(file, number)))
         except CordboardError as error:  # a bound was reached
             yield Answer(number, item, fired, [], error)
     if until is not None and tick(until) >= tick(engine.now):
         yield Answer(number, None, engine.advance(until), [])
+
+
+def _names(center: Center) -> tuple[frozenset[str], frozenset[str]]:
+    """The names of its agents and queues."""
+    return frozenset(agent.name for agent in center.agents), frozenset(queue.name for queue in center.queues)
 
 
 def fire_timers(engine: Engine, t: float) -> list[Effect]:
@@ -124,6 +136,9 @@ class Summary:
         self.skipped += answer.error is not None
         self.tallies.observe(None, answer.fired)
         if answer.event is not None and answer.error is None:
+            if answer.event["event"] == "center_changed":
+                queues = parse_center(answer.event["center"]).queues
+                self.tallies.add_queues({queue.name: queue.target_within for queue in queues})
             self.tallies.observe(answer.event, answer.effects)
             self.ended_at = answer.event["t"]
         self._count(answer.fired)

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pace": ("study the pacing of a campaign", "研究外呼节奏"),
     "learn": ("train and judge an answer model", "训练并评估接听模型"),
     "import": ("make a center and a journal of other systems' records", "从其他系统的记录生成中心和日志"),
+    "journal": ("show and export the journal of a live center", "查看、导出运行中心的日志"),
     "audit": ("check the audit log, and read it", "校验并查看审计日志"),
     "certs": ("certificates for TLS, of an authority of one's own", "自建机构的 TLS 证书"),
     "privacy": ("export and erase persons, care for their keys", "导出、删除个人资料，管理密钥"),

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from cordboard import __version__
 from cordboard.center import Center
+from cordboard.center_writer import center_toml
 from cordboard.errors import SnapshotError, StoreError
 from cordboard.live.center_json import center_record, encode, etag_of, record_center
 from cordboard.live.core import Core, CoreError, CoreOptions, Event, center_changed, event_of
@@ -36,16 +37,22 @@ class Archive:
     def begin(self, center: Center) -> None:
         """Open the store; an empty one becomes the journal of this center."""
         self.store.open()
-        made = self.store.fact("made")
-        if made is None:
+        if self.store.fact("made") is None:
             own = self._settings
             made = encode({"seed": own.seed, "max_contacts": own.max_contacts, "max_customers": own.max_customers})
             text = encode(center_record(center))
             self.store.set_facts({"center": text, "given": etag_of(center), "skipped": "{}", "made": made})
+        self.look()
+        self.kept = max((revision for revision, _ in self.store.snapshots()), default=0)
+
+    def look(self) -> None:
+        """Read what is known about the journal of a store that is open. StoreError if it is nobody's journal yet."""
+        made = self.store.fact("made")
+        if made is None:
+            raise StoreError("unusable", "the journal was never begun")
         self._made: dict[str, int] = json.loads(made)
         self._first_center = self.store.fact("center") or ""
         self._read_skipped()
-        self.kept = max((revision for revision, _ in self.store.snapshots()), default=0)
 
     def adopt(self, center: Center, core: Core, hub: Hub, ticks: int) -> None:
         """Take over the center that an engine was opened with, if it is another one than at the last opening."""
@@ -110,10 +117,19 @@ class Archive:
                 yield entry
 
     def export(self) -> Iterator[Event]:
-        """The events of the journal, without those that every replay leaves out."""
+        """The events of the journal, one a revision, as ``cordboard replay`` takes them for ``first_center``. In the
+        place of one that every replay leaves out stands its time."""
         for row in self.store.rows():
-            if row.revision not in self._options.skipped:
-                yield event_of(row)
+            event = event_of(row)
+            if row.revision in self._options.skipped:
+                event = {"t": event["t"], "event": "clock"}
+            elif event["event"] == "center_changed":
+                event["center"] = center_toml(record_center(event["center"]))
+            yield event
+
+    def first_center(self) -> Center:
+        """The center with which the journal begins."""
+        return record_center(json.loads(self._first_center))
 
     def _latest(self, revision: int) -> Core:
         """The core of the latest snapshot that is not after a revision and can be used, or of an empty journal."""
@@ -123,7 +139,7 @@ class Archive:
                     return Core.load(self.store.snapshot(found), self._options)
                 except SnapshotError as error:
                     _log.error("the snapshot of revision %d can't be used: %s", found, error)
-        return Core.new(record_center(json.loads(self._first_center)), self._options)
+        return Core.new(self.first_center(), self._options)
 
     # ---- snapshots
 

@@ -192,8 +192,13 @@ class Engine:
         self._aside.submit(find)
 
     def export(self) -> Iterator[dict[str, Any]]:
-        """The events of the journal with their times, as ``cordboard replay`` takes them."""
+        """The events of the journal with their times, one for each revision, as ``cordboard replay`` takes them for the
+        center with which the journal began (``first_center``)."""
         return self._archive.export()
+
+    def first_center(self) -> Center:
+        """The center with which the journal began."""
+        return self._archive.first_center()
 
     # ---- snapshots
 
