@@ -320,6 +320,16 @@ def test_likely_leads_go_first_when_there_is_one_line_an_agent() -> None:
     assert pacer.plan(0.0, [Leads(0.1), Leads(0.5)], ahead=[0, 1, 0, 1]).dial == (2, 1)
 
 
+def test_a_plan_never_has_more_dials_than_there_are_leads_in_their_order_or_chosen() -> None:
+    for choose in (True, False):
+        pacer = Pacer(limits=Limits(least_outcomes=0, least_agents=0), choose=choose)
+        for agent in range(12):
+            pacer.agent(agent, "idle", 0.0)
+        assert pacer.plan(0.0, [Leads(0.3, 4)]).dial == (4,)
+        dial = pacer.plan(1.0, [Leads(0.3, 2), Leads(0.2, 3), Leads(0.1, 1)]).dial
+        assert dial == (2, 3, 1)
+
+
 def test_reserved_agents_and_waiting_callers_hold_outbound_back() -> None:
     pacer = Pacer(mode="progressive", limits=Limits(reserve=2))
     for agent in range(3):

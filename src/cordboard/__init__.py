@@ -20,6 +20,8 @@ _HOMES: dict[str, str] = {
     "parse_center": "cordboard.center",
     "AnswerModel": "cordboard.learning.model",
     "Pacer": "cordboard.pacing.pacer",
+    "PacerGroup": "cordboard.pacing.group",
+    "Blend": "cordboard.pacing.blend",
 }
 
 # modules that are used by their own name: cordboard.queueing.erlang_c(...)
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from cordboard.center import parse_center as parse_center
     from cordboard.errors import CordboardError as CordboardError
     from cordboard.learning.model import AnswerModel as AnswerModel
+    from cordboard.pacing.blend import Blend as Blend
+    from cordboard.pacing.group import PacerGroup as PacerGroup
     from cordboard.pacing.pacer import Pacer as Pacer
     from cordboard.simulation import simulate as simulate
 

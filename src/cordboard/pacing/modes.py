@@ -221,7 +221,7 @@ def capacity_bound(choice: Choice, wanted: int, allowed: int, what_en: str, what
 
 def inbound_reserve(choice: Choice, free: int, waiting: int, reserve: int, blend: Blend | None) -> Choice:
     """The same mode, said to be held by the free agents that are left to inbound callers."""
-    en = f"Nothing new is dialed: {free} agents are free, {reserve} are kept for inbound callers and {waiting} wait"
+    en = f"Nothing new is dialed: free agents {free}, kept for inbound {reserve}, inbound callers waiting {waiting}"
     zh = f"暂不新拨：空闲座席 {free} 人，为呼入客户保留 {reserve} 人，等待中 {waiting} 位"
     if blend is not None:
         en, zh = f"{en}; {blend.text('en')}", f"{zh}；{blend.text('zh')}"
