@@ -91,25 +91,30 @@ class WaitEstimator:
 
         Times in seconds that never fall (EventError). UnknownNameError if it names what was never seen.
         """
-        if not _time(event) >= self._core.now:  # NaN too
-            t = event["t"]
-            what = f"the time goes back: {t} after {self._core.now}"
+        t = _time(event)
+        if not t >= self._core.now:  # NaN too
+            what = f"the time goes back: {event['t']} after {self._core.now}"
             raise EventError(what, Where(key="t"), "Feed the events in order of time")
-        asked, effects = effects is not None, effects or ()
-        held = any(effect["effect"] == "wrap_up_started" for effect in effects)
-        refused = False
-        for effect in effects:  # timers fire before the event that lets them be seen ...
-            if effect["effect"] == "contact_rejected" and effect["contact"] not in self._waiting:
+        held = refused = False
+        for effect in effects or ():  # timers fire before the event that lets them be seen ...
+            name = effect["effect"]
+            if name == "wrap_up_started":
+                held = True
+            elif name == "contact_rejected" and effect["contact"] not in self._waiting:
                 refused = True
             else:
-                self._effect(effect)
-        self._event(event, held)
-        if refused:  # ... and a contact must have come to be turned away
-            self._gone(_time(event), event["contact"], abandoned=False)
-        elif asked and event["event"] == "contact_queued":
+                self._effect(name, effect)
+        name = event["event"]
+        if name == "contact_queued":
             contact = event["contact"]
-            offered = any(effect["effect"] == "offer" and effect["contact"] == contact for effect in effects)
-            self._core.refused(self._slot(contact), not offered)
+            slot = self._queued(t, contact, event)
+            if refused:  # ... and a contact must have come to be turned away
+                self._gone(t, contact, abandoned=False)
+            elif effects is not None:
+                offered = any(effect["effect"] == "offer" and effect["contact"] == contact for effect in effects)
+                self._core.refused(slot, not offered)
+        else:
+            self._event(t, name, event, held)
 
     def predict(self, contact: object, now: float = 0.0) -> WaitEstimate:
         """The wait still ahead of a waiting contact, at ``now`` (seconds) or the last event, whichever is later.
@@ -141,11 +146,8 @@ class WaitEstimator:
 
     # ---- events and effects
 
-    def _event(self, event: Mapping[str, Any], held: bool) -> None:
-        t, name = _time(event), event["event"]
-        if name == "contact_queued":
-            self._queued(t, event)
-        elif name == "offer_accepted":
+    def _event(self, t: float, name: str, event: Mapping[str, Any], held: bool) -> None:
+        if name == "offer_accepted":
             slot = self._slot(event["contact"])
             agent = -1 if event["agent"] is None else _known(self._agents, event["agent"], "agent")
             self._core.connected(t, slot, agent)
@@ -166,14 +168,16 @@ class WaitEstimator:
             queue, kind, _ = self._waiting[event["contact"]]
             self._move(t, event["contact"], (queue, kind, float(event["priority"])), PRIORITY_CHANGED)
 
-    def _effect(self, effect: Mapping[str, Any]) -> None:
-        t, name = _time(effect), effect["effect"]
+    def _effect(self, name: str, effect: Mapping[str, Any]) -> None:
+        if name in ("offer", "offer_expired", "offer_withdrawn"):
+            if effect["contact"] in self._waiting:
+                self._core.refused(self._slots[effect["contact"]], name != "offer")
+            return
+        t = _time(effect)
         if name == "agent_away":
             self._core.agent_staffed(t, _known(self._agents, effect["agent"], "agent"), False)
         elif name == "wrap_up_ended":
             self._core.wrap_up_ended(t, _known(self._agents, effect["agent"], "agent"))
-        elif name in ("offer", "offer_expired", "offer_withdrawn") and effect["contact"] in self._waiting:
-            self._core.refused(self._slot(effect["contact"]), name != "offer")
         elif name == "contact_rejected":
             self._gone(t, effect["contact"], abandoned=False)
         elif name == "contact_expired":
@@ -185,14 +189,18 @@ class WaitEstimator:
                 own = kind >= len(self._queues)  # it brought its own requirements and keeps them
                 self._move(t, effect["contact"], (queue, kind if own else queue, priority), before)
 
-    def _queued(self, t: float, event: Mapping[str, Any]) -> None:
+    def _queued(self, t: float, contact: object, event: Mapping[str, Any]) -> int:
         queue = _known(self._queues, event["queue"], "queue")
-        priority = float(event.get("priority") or 0.0)
-        kind = self._kind_of(queue, event.get("requires"), event.get("steps"))
-        since = event.get("queued_at")
-        line = self._line(queue, kind, priority, NEW if since is None else CALL_BACK)
-        self._slots[event["contact"]] = self._core.queued(t, line, t if since is None else float(since))
-        self._waiting[event["contact"]] = (queue, kind, priority)
+        priority, kind, since, origin = 0.0, queue, t, NEW
+        if len(event) > 4:
+            priority = float(event.get("priority") or 0.0)
+            kind = self._kind_of(queue, event.get("requires"), event.get("steps"))
+            if event.get("queued_at") is not None:
+                since, origin = float(event["queued_at"]), CALL_BACK
+        slot = self._core.queued(t, self._line(queue, kind, priority, origin), since)
+        self._slots[contact] = slot
+        self._waiting[contact] = (queue, kind, priority)
+        return slot
 
     def _gone(self, t: float, contact: object, abandoned: bool) -> None:
         self._core.left(t, self._slot(contact), abandoned)
@@ -257,8 +265,8 @@ class WaitEstimator:
 
 def _time(line: Mapping[str, Any]) -> float:
     """Seconds to the microsecond, as the engine counts: an effect's time is rounded, its event's may not be."""
-    t = float(line["t"])
-    return round(t * 1e6) / 1e6 if math.isfinite(t) else math.nan
+    t = line["t"] * 1e6
+    return round(t) / 1e6 if -math.inf < t < math.inf else math.nan
 
 
 def _profile(agent: Agent) -> object:
