@@ -22,6 +22,7 @@ from cordboard.live.webhooks import Endpoint, Webhooks, load_endpoints
 
 if TYPE_CHECKING:
     from cordboard.live.metrics_server import MetricsServer
+    from cordboard.live.traces import Traces
     from cordboard.records import Follower
 
 METRICS = "127.0.0.1:9464"
@@ -39,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser, lang: words.Lang) -> None:
     parser.add_argument("--records", metavar="PLACE", default="", help=words.pick(lang, *text))
     text = "a file of endpoints to which entries are posted", "Webhook 端点配置文件"
     parser.add_argument("--webhooks", metavar="ENDPOINTS.toml", help=words.pick(lang, *text))
+    text = "OTLP collector that gets a trace of every contact (http://HOST:4318)", "接收联系跟踪的 OTLP 收集器"
+    parser.add_argument("--traces", metavar="URL", help=words.pick(lang, *text))
 
 
 def records_place(settings: Settings, tenant: str) -> tuple[str, str]:
@@ -61,6 +64,12 @@ class Beside:
         self._server: MetricsServer | None = None
         self._followers: list[Follower] = []
         self._webhooks: list[Webhooks] = []
+        self._traces: list[Traces] = []
+        self._provider = None
+        if options.traces:
+            from cordboard.live.traces import exporting
+
+            self._provider = exporting(options.traces)
 
     @property
     def metrics(self) -> str | None:
@@ -102,6 +111,10 @@ class Beside:
                 engine, endpoints, folder / "webhooks.db", source=tenant, context=self._context
             ).start()
             self._webhooks.append(webhooks)
+        if self._provider is not None:
+            from cordboard.live.traces import Traces
+
+            self._traces.append(Traces(engine, tenant, self._provider).start())
         self._metrics.watch(tenant, engine, follower, webhooks)
 
     def _listen(self) -> None:
@@ -125,6 +138,10 @@ class Beside:
             webhooks.close()
         for follower in self._followers:
             follower.close(LAST_S)
+        for traces in self._traces:
+            traces.close()
+        if self._provider is not None:
+            self._provider.shutdown()
         self._metrics.close()
 
 

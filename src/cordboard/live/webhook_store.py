@@ -6,9 +6,10 @@ An SQLite file beside the journal. The server's threads and the command ``cordbo
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,30 +41,47 @@ class DeadLetter:
 
 
 class WebhookStore:
-    """See above. Each call is one transaction on a connection of its own: any thread, any process."""
+    """See above. Each call is one transaction: any thread, any process."""
 
     def __init__(self, path: str | Path, *, make: bool = True) -> None:
         self.path = Path(path)
         if not make and not self.path.exists():
             raise InputError("there are no webhooks", Where(str(self.path)), "Is it the file beside the journal?")
+        self._lock = threading.Lock()
+        self._db: sqlite3.Connection | None = None
         with self._open() as db:
             for statement in _TABLES:
                 db.execute(statement)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        try:
-            db = sqlite3.connect(self.path, timeout=10, isolation_level=None)
+        with self._lock:
             try:
-                db.execute("PRAGMA journal_mode=WAL")
-                db.execute("PRAGMA synchronous=NORMAL")  # what a power failure takes is sent again: at least once
-                db.execute("BEGIN IMMEDIATE")
-                yield db
-                db.execute("COMMIT")
-            finally:
-                db.close()
-        except sqlite3.Error as error:
-            raise StoreError("i/o error", f"{self.path}: {error}") from error
+                if self._db is None:
+                    self._db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+                    self._db.execute("PRAGMA journal_mode=WAL")
+                    # What a power failure takes is sent again: at least once.
+                    self._db.execute("PRAGMA synchronous=NORMAL")
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                self._let_go()
+                if isinstance(error, sqlite3.Error):
+                    raise StoreError("i/o error", f"{self.path}: {error}") from error
+                raise
+
+    def _let_go(self) -> None:
+        """Close the connection; what it had begun is undone. The next call opens another one."""
+        if self._db is not None:
+            with suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
+
+    def close(self) -> None:
+        """Let go of the file; may be used again."""
+        with self._lock:
+            self._let_go()
 
     def begin(self, endpoint: str, cursor: int) -> int:
         """The revision up to which an endpoint has everything; ``cursor`` for one that is new."""

@@ -217,6 +217,7 @@ class Webhooks:
         for worker in self._workers:
             worker.thread.join(max(0.0, until - time.monotonic()))
             worker.break_off()
+        self.store.close()
 
     def states(self) -> list[EndpointState]:
         """How each endpoint is."""

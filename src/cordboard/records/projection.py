@@ -7,7 +7,7 @@ everything that it holds can be read back from the rows that are still open: so 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -99,12 +99,20 @@ class _Agent:
 
 
 class Projection:
-    """See the module. ``open_rows``: what is not over; ``counts``: offers, and missed ones, of each open contact."""
+    """See the module. ``open_rows``: what is not over; ``counts``: offers, and missed ones, of each open contact.
+
+    ``lenient``: begin anywhere, and pass over what is about contacts that came before.
+    """
 
     def __init__(
-        self, open_rows: Iterable[Row] = (), counts: Mapping[int, tuple[int, int]] | None = None, revision: int = 0
+        self,
+        open_rows: Iterable[Row] = (),
+        counts: Mapping[int, tuple[int, int]] | None = None,
+        revision: int = 0,
+        *,
+        lenient: bool = False,
     ) -> None:
-        self.revision = revision
+        self.revision, self._lenient = revision, lenient
         self.t = 0.0
         self._contacts: dict[str, _Contact] = {}
         self._offers: dict[tuple[str, str], Row] = {}
@@ -122,11 +130,18 @@ class Projection:
             raise DataError(f"revision {step.revision} after {self.revision}", hint="Revisions only go up")
         self.revision, self.t, self._ordinal, self._ended = step.revision, float(step.t), 0, None
         for effect in step.fired:
-            self._effect(effect)
+            self._book(self._effect, effect)
         if step.event is not None:
-            self._event(step.event, float(step.t))
+            self._book(self._event, step.event)
         for effect in step.effects:
-            self._effect(effect)
+            self._book(self._effect, effect)
+
+    def _book(self, book: Callable[[Mapping[str, Any]], None], what: Mapping[str, Any]) -> None:
+        try:
+            book(what)
+        except DataError:
+            if not self._lenient:
+                raise
 
     # ---- out
 
@@ -139,8 +154,8 @@ class Projection:
 
     # ---- events and effects
 
-    def _event(self, event: Mapping[str, Any], t: float) -> None:
-        kind = event["event"]
+    def _event(self, event: Mapping[str, Any]) -> None:
+        kind, t = event["event"], self.t
         if kind == "contact_queued":
             self._arrive(event, t)
         elif kind == "contact_left":
