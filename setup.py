@@ -85,7 +85,11 @@ def generate() -> None:
     package.mkdir(parents=True)
     (package / "__init__.py").write_text('"""Messages and stubs of the gRPC services, made of services/proto."""\n')
     shared = [Path(str(importlib.metadata.distribution("googleapis-common-protos").locate_file("")))]
-    shared.append(Path(protoc.__file__).with_name("_proto"))
+    # Python's package of this file has it under another name than all other languages have, and than its own code says.
+    operations = GENERATED / "include" / "google" / "longrunning" / "operations.proto"
+    operations.parent.mkdir(parents=True)
+    shutil.copy(shared[0] / "google" / "longrunning" / "operations_proto.proto", operations)
+    shared += [GENERATED / "include", Path(protoc.__file__).with_name("_proto")]
     arguments = [f"-I{folder}" for folder in (PROTO, *shared)]
     arguments += [f"--python_out={GENERATED}", f"--grpc_python_out={GENERATED}"]
     for name, function in (("mypy", "main"), ("mypy_grpc", "grpc")):

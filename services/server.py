@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import grpc
+from google.longrunning import operations_pb2
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -22,10 +23,13 @@ from cordboard.services.servicers.admin import AdminServicer
 from cordboard.services.servicers.agents import AgentServicer
 from cordboard.services.servicers.center import CenterServicer
 from cordboard.services.servicers.events import EventServicer
+from cordboard.services.servicers.pacing import PacingServicer
+from cordboard.services.servicers.predictions import PredictionServicer
 from cordboard.services.servicers.privacy import PrivacyServicer
 from cordboard.services.servicers.queues import QueueServicer
 from cordboard.services.servicers.reports import ReportServicer
 from cordboard.services.servicers.routing import RoutingServicer
+from cordboard.services.servicers.simulations import Jobs, OperationsServicer, SimulationServicer
 from cordboard.services.tenants import Tenants
 from cordboard.services.wiring import handlers
 from cordboard.v1 import (
@@ -33,10 +37,13 @@ from cordboard.v1 import (
     agent_service_pb2,
     center_service_pb2,
     event_service_pb2,
+    pacing_service_pb2,
+    prediction_service_pb2,
     privacy_service_pb2,
     queue_service_pb2,
     report_service_pb2,
     routing_service_pb2,
+    simulation_service_pb2,
 )
 
 MESSAGE_BYTES_MAX = 32 * 1024 * 1024  # columns of 100,000 events, or a center file of 16 MiB
@@ -80,6 +87,7 @@ class Server:
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
         self.tenants = tenants
+        self._jobs = Jobs()
         merged = {**dict(OPTIONS), **dict(options)}
         self._server = grpc.aio.server(interceptors=tuple(interceptors), options=tuple(merged.items()))
         servicers: list[tuple[ServiceDescriptor, object]] = [
@@ -91,6 +99,10 @@ class Server:
             (service_of(report_service_pb2.DESCRIPTOR), ReportServicer(tenants)),
             (service_of(admin_service_pb2.DESCRIPTOR), AdminServicer(tenants)),
             (service_of(privacy_service_pb2.DESCRIPTOR), PrivacyServicer(tenants)),
+            (service_of(prediction_service_pb2.DESCRIPTOR), PredictionServicer(tenants)),
+            (service_of(pacing_service_pb2.DESCRIPTOR), PacingServicer()),
+            (service_of(simulation_service_pb2.DESCRIPTOR), SimulationServicer(tenants, self._jobs)),
+            (service_of(operations_pb2.DESCRIPTOR), OperationsServicer(tenants, self._jobs)),
         ]
         self._server.add_generic_rpc_handlers(tuple(handlers(servicers, local)))
         self.servicers = {service.full_name: servicer for service, servicer in servicers}
@@ -135,4 +147,5 @@ class Server:
     async def stop(self, grace: float) -> None:
         """Take no more calls, give those that run ``grace`` seconds, and let go of the tenants."""
         await self._server.stop(grace)
+        await self._jobs.stop()
         await self.tenants.close()

@@ -12,6 +12,7 @@ from cordboard.acd import Acd
 from cordboard.errors import CordboardError, DeniedError
 from cordboard.live import Engine, Entry, Outcome
 from cordboard.live.access import Caller, checked_name
+from cordboard.live.models import Models
 from cordboard.live.privacy import KeyStore
 from cordboard.services.board import Board
 from cordboard.services.calling import caller_of
@@ -34,6 +35,7 @@ class Tenant:
         self.draining = False
         self.lines = Lines(self)
         self.board = Board(self)
+        self.models = Models(engine.settings.tenant_folder(name) / "models")
         self._encoded: OrderedDict[int, bytes] = OrderedDict()
 
     def submit(self, event: dict[str, Any], request_id: str, actor: str) -> asyncio.Future[Outcome]:
@@ -83,6 +85,7 @@ class Tenant:
         self.draining = True
         self.bell.close()
         await self.lines.stop()
+        await asyncio.to_thread(self.models.close)
 
 
 class Tenants:

@@ -27,7 +27,7 @@ def workspace(folder: Path, proto: Path) -> Path:
     shutil.copytree(proto, folder / "contract", ignore=shutil.ignore_patterns("buf.yaml"))
     for part in ("rpc", "longrunning", "api"):
         for file in (SHARED / "google" / part).glob("*.proto"):
-            target = folder / "shared" / "google" / part / file.name
+            target = folder / "shared" / "google" / part / file.name.replace("operations_proto.", "operations.")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, target)
     rules = (PROTO / "buf.yaml").read_text().replace("  - path: .\n", "  - path: contract\n  - path: shared\n    lint:\n      ignore: [shared]\n    breaking:\n      ignore: [shared]\n")

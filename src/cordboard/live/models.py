@@ -1,0 +1,111 @@
+"""The answer models of a server: read when they are first asked for, learning, and written back now and then.
+
+Each is a registry of its own (docs/reference/answer-model.md): ``DATA/TENANT/models/NAME``. Thread-safe.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cordboard.errors import CordboardError, LimitError, UnknownNameError, Where
+from cordboard.journal import nearest
+from cordboard.learning.model import AnswerModel, Prediction, Result
+from cordboard.learning.registry import Registry
+
+WRITE_EVERY = 1_000  # outcomes
+MODELS_MAX = 100
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+_log = logging.getLogger("cordboard.live")
+
+
+class ServedModel:
+    """One model at work."""
+
+    def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
+        self._registry, self._clock = registry, clock
+        self._lock = threading.Lock()
+        self._model: AnswerModel = registry.load()
+        self.learned = self._written = 0
+        self.written_at: float | None = None
+
+    @property
+    def version(self) -> str:
+        """The version of the file that it began with, or was last written as."""
+        return self._model.version
+
+    def predict(self, row: Mapping[str, Any]) -> Prediction:
+        """See AnswerModel.predict."""
+        with self._lock:
+            return self._model.predict(row)
+
+    def predict_many(self, table: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+        """See AnswerModel.predict_many."""
+        with self._lock:
+            return self._model.predict_many(table)
+
+    def expect(self, call: str, row: Mapping[str, Any]) -> Prediction:
+        """See AnswerModel.expect."""
+        with self._lock:
+            return self._model.expect(call, row, self._clock())
+
+    def learn(self, call: str, result: Result) -> None:
+        """See AnswerModel.learn; writes the model when it has learned enough since the last time."""
+        with self._lock:
+            self._model.learn(call, result, self._clock())
+            self.learned += 1
+            if self.learned - self._written >= WRITE_EVERY:
+                self._write()
+
+    def _write(self) -> None:
+        now = self._clock()
+        self._model.version = self._registry.add(self._model, now, "cordboard serve", {"learned": self.learned})
+        self._written, self.written_at = self.learned, now
+
+    def close(self) -> None:
+        """Write what was learned."""
+        with self._lock:
+            if self.learned > self._written:
+                self._write()
+
+
+class Models:
+    """The models of one tenant, in a folder."""
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self._folder, self._clock = folder, clock
+        self._lock = threading.Lock()
+        self._served: dict[str, ServedModel] = {}
+
+    def get(self, name: str) -> ServedModel:
+        """A model by its name. UnknownNameError if there is none, ModelFileError if it can't be read."""
+        with self._lock:
+            found = self._served.get(name)
+            if found is None:
+                folder = self._folder / name
+                if not _NAME.fullmatch(name) or not folder.is_dir():
+                    known = sorted(path.name for path in self._folder.glob("*") if path.is_dir())
+                    raise UnknownNameError(f'there is no model "{name}"', Where(key="model"), nearest(name, known))
+                if len(self._served) >= MODELS_MAX:
+                    raise LimitError("too many models are served", MODELS_MAX, "Use fewer")
+                found = self._served[name] = ServedModel(Registry(folder), self._clock)
+            return found
+
+    def close(self) -> None:
+        """Write what the models have learned."""
+        with self._lock:
+            for name, model in self._served.items():
+                try:
+                    model.close()
+                except (CordboardError, OSError):
+                    _log.exception("the model %s could not be written; what it learned since is lost", name)
+            self._served.clear()
