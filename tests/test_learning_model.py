@@ -289,3 +289,36 @@ def test_predicting_changes_nothing(learned_once, i, head):
 @pytest.fixture(scope="module")
 def learned_once(learned, calls):
     return learned[0], calls
+
+
+@pytest.mark.parametrize("now", [math.nan, math.inf, None, "3", True])
+def test_a_time_that_is_none_is_refused_and_changes_nothing(now):
+    model = AnswerModel(synthetic.schema())
+    row = {name: values[0] for name, values in synthetic.attempts(1, 1).table.items()}
+    for wrong in (
+        lambda: model.expect("c", row, now),
+        lambda: model.learn("c", Result(), now),
+        lambda: model.pending.expire(now, 1.0),
+        lambda: model.pending.expire(1.0, now),
+    ):
+        with pytest.raises(EventError, match="is no time"):
+            wrong()
+    assert len(model.pending) == 0 and model.pending.account.made == 0
+
+
+def test_what_is_no_row_no_table_no_call_and_no_result_is_refused():
+    model = AnswerModel(synthetic.schema())
+    row = {name: values[0] for name, values in synthetic.attempts(1, 1).table.items()}
+    for wrong, match in (
+        (lambda: model.predict(None), "None is no record"),
+        (lambda: model.predict(7), "7 is no record"),
+        (lambda: model.expect("c", None, 1.0), "None is no record"),
+        (lambda: model.predict_many(None), "None is no table"),
+        (lambda: model.expect(None, row, 1.0), "None is no id of a call"),
+        (lambda: model.expect(["c"], row, 1.0), "is no id of a call"),
+        (lambda: model.learn(["c"], Result(), 1.0), "no prediction waits"),
+        (lambda: model.learn("c", None, 1.0), "None is no Result"),
+    ):
+        with pytest.raises((DataError, EventError), match=match):
+            wrong()
+    assert len(model.pending) == 0

@@ -10,6 +10,7 @@ import pytest
 
 from cordboard import AnswerModel
 from cordboard.errors import ModelFileError
+from cordboard.learning import registry
 from cordboard.learning.model import Result
 from cordboard.learning.registry import AUDIT, MAGIC, POINTER, Registry, from_bytes, to_bytes
 from cordboard.learning.schema import Schema
@@ -109,3 +110,10 @@ def test_a_header_of_values_that_make_no_sense_is_refused_whatever_they_are(chan
 def test_a_header_nested_too_deeply_is_refused():
     with pytest.raises(ModelFileError, match="header"):
         from_bytes(sealed(b"[" * 100_000, b""))
+
+
+def test_a_system_without_file_locks_is_told_so_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "fcntl", None)
+    with pytest.raises(ModelFileError, match="no locks"):
+        Registry(tmp_path / "models").add(model_of(2), 1.0)
+    assert not list(tmp_path.iterdir())

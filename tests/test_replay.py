@@ -16,7 +16,7 @@ from cordboard.center import load_center, parse_center
 from cordboard.cli import main
 from cordboard.errors import CordboardError
 from cordboard.journal import read_journal
-from cordboard.replay import Summary, fire_timers, replay
+from cordboard.replay import Answer, Summary, fire_timers, replay
 from tests.oracle.worlds import Journalist, Seeded, random_center
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
@@ -257,3 +257,25 @@ def test_times_within_the_same_microsecond_are_the_same_instant() -> None:
     # when / expect
     stream = io.BytesIO("".join(json.dumps(line) + "\n" for line in lines).encode())
     assert [answer.error for answer in replay(Acd(center), center, stream)] == [None] * 3
+
+
+def test_a_line_of_the_far_future_moves_the_clock_only_if_the_state_had_to_be_asked() -> None:
+    center = parse_center("[queues.q]\noffer_timeout = 5\n[agents.a]\n")
+    before = [
+        {"t": 0, "event": "agent_ready", "agent": "a"},
+        {"t": 1, "event": "contact_queued", "contact": "c", "queue": "q"},
+    ]
+    after = {"t": 3, "event": "offer_accepted", "contact": "c", "agent": "a"}
+    nobody = {"t": 1e9, "event": "agent_away", "agent": "nobody"}  # refused whatever the state
+    too_late = {"t": 1e9, "event": "offer_accepted", "contact": "c", "agent": "a"}  # refused: the offer expires at 6
+
+    def answers(line: dict[str, object]) -> list[Answer]:
+        journal = "\n".join(map(json.dumps, [*before, line, after]))
+        return list(replay(Acd(center), center, io.BytesIO(journal.encode())))
+
+    *_, refused, accepted = answers(nobody)
+    assert refused.error is not None and refused.fired == [] and accepted.error is None
+    *_, refused, accepted = answers(too_late)
+    assert [effect["effect"] for effect in refused.fired] == ["offer_expired"]
+    assert refused.error is not None and "not offered" in refused.error.what
+    assert accepted.error is not None and "the time goes back" in accepted.error.what

@@ -119,7 +119,11 @@ class Encoder:
 
     def encode_one(self, row: Mapping[str, Any]) -> Encoded:
         """Encode one record, a mapping of feature names to values."""
-        missing = [f.name for f in self.schema.features if f.name not in row]
+        try:
+            missing = [f.name for f in self.schema.features if f.name not in row]
+        except TypeError:  # None, a number
+            hint = "Give a mapping of feature names to values."
+            raise DataError(f"{row!r} is no record", Where(key="row"), hint) from None
         if missing:
             raise DataError(f"no value for {missing[0]!r}", Where(key=missing[0]), "Give every feature of the schema.")
         return self.encode({f.name: [row[f.name]] for f in self.schema.features}, first_line=1)
@@ -137,6 +141,8 @@ class _Place:
 
 def table_length(table: Table, names: Sequence[str], file: str | None = None) -> int:
     """The number of rows. DataError if a column is missing or the columns differ in length."""
+    if not hasattr(table, "__contains__"):
+        raise DataError(f"{table!r} is no table", Where(file), "Give a mapping of column names to values.")
     for name in names:
         if name not in table:
             raise DataError(

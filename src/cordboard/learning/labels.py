@@ -3,8 +3,10 @@ delay."""
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
+from numbers import Real
 from typing import Generic, TypeVar
 
 from cordboard.errors import EventError, LimitError, StaleEventError, Where
@@ -28,6 +30,11 @@ class DelayAccount:
         return self.seconds / self.learned if self.learned else 0.0
 
 
+def _check_time(key: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise EventError(f"{value!r} is no time", Where(key=key), "Use seconds.")
+
+
 class LabelQueue(Generic[T]):
     """Pending predictions by call, oldest first. ``limit``: how many may wait; LimitError beyond, and nothing is
     changed."""
@@ -44,7 +51,10 @@ class LabelQueue(Generic[T]):
         return call in self._pending
 
     def put(self, call: str, item: T, now: float) -> None:
-        """Start to wait for the outcome of ``call``. ``now``: seconds."""
+        """Start to wait for the outcome of ``call``. ``now``: seconds; EventError for another time or no name."""
+        _check_time("now", now)
+        if not isinstance(call, str) or not call:
+            raise EventError(f"{call!r} is no id of a call", Where(key="call"), "Give a text.")
         if call in self._pending:
             raise EventError(
                 f"call {call!r} waits for its outcome already", Where(key=call), "Give every call its own id."
@@ -60,7 +70,8 @@ class LabelQueue(Generic[T]):
 
     def take(self, call: str, now: float) -> T:
         """The prediction of ``call``, whose outcome has come. StaleEventError if none waits."""
-        found = self._pending.pop(call, None)
+        _check_time("now", now)
+        found = self._pending.pop(call, None) if isinstance(call, str) else None
         if found is None:
             raise StaleEventError(
                 f"no prediction waits for call {call!r}",
@@ -75,6 +86,8 @@ class LabelQueue(Generic[T]):
 
     def expire(self, now: float, older: float) -> int:
         """Forget predictions made ``older`` seconds ago or more; how many."""
+        _check_time("now", now)
+        _check_time("older", older)
         count = 0
         while self._pending:
             call, (then, _) = next(iter(self._pending.items()))

@@ -179,6 +179,8 @@ class AnswerModel:
         """Each head's labels (n,): 0, 1, or NaN where its question did not come up."""
         labels = {name: np.full(len(results), np.nan) for name in self.heads}
         for i, result in enumerate(results):
+            if not isinstance(result, Result):
+                raise DataError(f"{result!r} is no Result", Where(file, i + 2), "Use cordboard.learning.model.Result.")
             if result.outcome is not None and result.outcome not in OUTCOMES:
                 raise DataError(
                     f"unknown outcome {result.outcome!r}",

@@ -7,12 +7,12 @@ models make equal bytes. Reading runs no code from the file, and checks every le
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,6 +24,11 @@ from cordboard.learning.compiled import Compiled, CompiledLinear, CompiledTrees
 from cordboard.learning.head import Settings
 from cordboard.learning.model import AnswerModel
 from cordboard.learning.schema import Schema
+
+try:
+    import fcntl
+except ImportError:  # a system without POSIX: models can be read and written there, a registry can't be shared
+    fcntl = None  # type: ignore[assignment]
 
 MAGIC = b"cordboard answer model 1\n"
 DTYPES = ("<f8", "<i8", "<i4", "|u1")
@@ -171,13 +176,11 @@ class Registry:
         for the log."""
         data = to_bytes(model, notes)
         version = hashlib.sha256(data).hexdigest()[:16]
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{version}.model"
-        if not path.exists():
-            _write_whole(path, data)
-            path.chmod(0o444)
-        with open(self.folder / AUDIT, "a", encoding="utf-8") as log:
-            fcntl.flock(log, fcntl.LOCK_EX)
+        with self._locked_log() as log:
+            if not path.exists():
+                _write_whole(path, data)
+                path.chmod(0o444)
             _append(log, {"t": now, "action": "add", "version": version, "who": who, "notes": dict(notes or {})})
         if publish:
             self.publish(version, now, who)
@@ -240,11 +243,21 @@ class Registry:
 
     def _point_at(self, version: str, now: float, who: str, action: str) -> None:
         self.load(version)
-        with open(self.folder / AUDIT, "a", encoding="utf-8") as log:
-            fcntl.flock(log, fcntl.LOCK_EX)  # so that pointer and log tell the same story
+        with self._locked_log() as log:  # so that pointer and log tell the same story
             notes = {"before": self.current()}
             _write_whole(self.folder / POINTER, f"{version}\n".encode())
             _append(log, {"t": now, "action": action, "version": version, "who": who, "notes": notes})
+
+    @contextmanager
+    def _locked_log(self) -> Iterator[TextIO]:
+        """The audit log, for this process alone."""
+        if fcntl is None:
+            what = "this system has no locks for the registry's files"
+            raise ModelFileError(what, Where(str(self.folder)), "Keep registries on Linux or macOS.")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / AUDIT, "a", encoding="utf-8") as log:
+            fcntl.flock(log, fcntl.LOCK_EX)
+            yield log
 
     def _path(self, version: str) -> Path:
         if len(version) != 16 or not set(version) <= set("0123456789abcdef"):
