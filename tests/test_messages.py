@@ -116,7 +116,7 @@ class Reader:
             if sets:
                 return go(*(a.value for a in sets))
         for function in inside if isinstance(node, ast.Name) else ():
-            assigned = [a.value for a in ast.walk(function) if isinstance(a, ast.Assign) and self._binds(a, node.id)]
+            assigned = [v for a in ast.walk(function) if isinstance(a, ast.Assign) for v in self._bound(a, node.id)]
             if assigned:
                 return go(*assigned)
             if node.id in CARRIED and node.id in {a.arg for a in function.args.args}:
@@ -124,8 +124,13 @@ class Reader:
         raise AssertionError(f"{where}: this test can't follow the sentence {ast.unparse(node)}; write it in the call")
 
     @staticmethod
-    def _binds(assign: ast.Assign, name: str) -> bool:
-        return any(isinstance(n, ast.Name) and n.id == name for target in assign.targets for n in ast.walk(target))
+    def _bound(assign: ast.Assign, name: str) -> Iterator[ast.expr]:
+        """What an assignment gives to a name: its value, or the part of it that stands at the name's place."""
+        for target in assign.targets:
+            names = [getattr(t, "id", "") for t in (target.elts if isinstance(target, ast.Tuple) else [target])]
+            if name in names:
+                whole = not isinstance(target, ast.Tuple) or not isinstance(assign.value, ast.Tuple)
+                yield assign.value if whole else assign.value.elts[names.index(name)]
 
     def _table(self, name: str) -> list[ast.expr]:
         """The sentences in a dict of the module."""
