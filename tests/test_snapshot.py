@@ -202,3 +202,19 @@ def test_a_dump_with_more_contacts_than_are_allowed_is_a_limit_error() -> None:
     center, acd = busy()
     with pytest.raises(LimitError):
         Acd.load(center, acd.dump(), max_contacts=1)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_bytes_that_are_made_later_are_those_of_the_instant_of_the_call(waits: bool) -> None:
+    for seed in range(8):
+        center = random_center(Seeded(seed))
+        acd = Acd(center, seed=seed)
+        if waits:
+            acd.learn_waits()
+        events = events_of(center, seed, 160)
+        for event in events[:80]:
+            answer(acd, event)
+        dump, later = acd.dump(), acd.dump_later()
+        for event in events[80:]:
+            answer(acd, event)
+        assert later() == dump

@@ -437,8 +437,8 @@ cdef class Router:
         return out
 
     def contact_rows(self):
-        """(dtype CONTACT_ROW, slots int32), one a contact, in the order in which they came. ``excluded`` names a set of
-        :meth:`exclusion`, ``wish`` is -1."""
+        """(dtype CONTACT_ROW, slots int32), one a contact, in no order. ``excluded`` names one of
+        :meth:`exclusion_sets`, ``wish`` is -1."""
         cdef Engine* e = self.engine
         cdef int32_t slot
         cdef int32_t n = 0
@@ -451,8 +451,7 @@ cdef class Router:
                 contact_row(e, slot, &rows[n])
                 slots[n] = slot
                 n += 1
-        order = np.argsort(found["seq"])
-        return found[order], where[order]
+        return found, where
 
     def link_rows(self):
         """dtype LINK_ROW, one for each contact that an agent holds; ``contact`` is its slot."""
@@ -470,16 +469,22 @@ cdef class Router:
                 n += contact_links(e, slot, &rows[n])
         return out[:n]
 
-    def exclusion(self, int id):
-        """The agents of an interned set."""
-        cdef const Interned* found = &self.engine.exclusions.items[id]
-        return [found.data[i] for i in range(found.n)]
+    def exclusion_sets(self):
+        """Which agents are in which set: {id: [agent, ...]}."""
+        cdef const InternTable* table = &self.engine.exclusions
+        return {
+            i: [table.items[i].data[k] for k in range(table.items[i].n)]
+            for i in range(table.n) if table.items[i].refs > 0
+        }
 
     def served_last(self):
         """int32: for every customer the agent who had them last, or -1."""
         cdef Engine* e = self.engine
-        cdef int32_t i
-        return np.array([e.last_served[i] for i in range(e.customers_room)], dtype=np.int32)
+        out = np.empty(e.customers_room + 1, dtype=np.int32)  # one more, so that there is a first
+        cdef int32_t[::1] target = out
+        if e.customers_room > 0:
+            memcpy(&target[0], e.last_served, e.customers_room * sizeof(int32_t))
+        return out[:e.customers_room]
 
     def offered_last(self):
         """int32: for every queue the agent to whom it offered last, or -1."""

@@ -46,7 +46,7 @@ from cordboard._core.acd import AGENTS_MAX, CODES, EFFECT, EVENT, Router
 from cordboard._core.front import Front
 from cordboard.acd_eligibility import eligibility
 from cordboard.acd_snapshot import decode, encode
-from cordboard.acd_state import Change, Loaded, fill, snapshot_of
+from cordboard.acd_state import Capture, Change, Loaded, fill
 from cordboard.acd_wishes import Customers, Wish, Wishes
 from cordboard.center import Center
 from cordboard.errors import (
@@ -234,8 +234,15 @@ class Acd:
     # ---- the whole state
 
     def dump(self) -> bytes:
-        """The state as bytes, for :meth:`load`. Between two events only. See ``cordboard.acd_snapshot``."""
-        return encode(snapshot_of(self))
+        """The state as bytes, for :meth:`load`. See ``cordboard.acd_snapshot``."""
+        return self.dump_later()()
+
+    def dump_later(self) -> Callable[[], bytes]:
+        """The state as it is now, but its bytes later: what is returned may be called once, by any thread, while this
+        Acd goes on. The copy for it takes a fifth of the time of a dump.
+        """
+        capture = Capture(self)
+        return lambda: encode(capture.snapshot())
 
     @classmethod
     def load(

@@ -29,6 +29,7 @@ from cordboard.errors import LimitError
 if TYPE_CHECKING:
     from cordboard.acd import Acd
     from cordboard.acd_wishes import Wish
+    from cordboard.waits_state import WaitsCapture
 
 Effect = dict[str, Any]
 
@@ -57,74 +58,79 @@ class Loaded:
 # ---- out
 
 
-def snapshot_of(acd: Acd) -> Snapshot:
-    """The present state of an Acd."""
-    router = acd._router
-    contacts, slots = router.contact_rows()
-    place = np.full(int(slots.max()) + 1 if len(slots) else 0, -1, dtype=np.int32)
-    place[slots] = np.arange(len(slots), dtype=np.int32)
-    links = router.link_rows()
-    links["contact"] = renumbered(links["contact"], place)
-    links = links[np.lexsort((links["agent"], links["contact"]))]
-    listed = slots.tolist()
-    contacts["wish"], wishes = _wishes_of(acd, listed)
-    own = contacts["excluded"] > 0
-    contacts["excluded"][own], sets = _sets_numbered(contacts["excluded"][own])
-    members = [router.exclusion(number) for number in sets]
-    _, here = numbered_by_first(contacts["customer"][contacts["customer"] >= 0])
-    customers, numbers = acd._customers.listed(here)
-    served = router.served_last()
-    rank = np.full(len(served), -1, dtype=np.int32)
-    rank[numbers] = np.arange(len(numbers), dtype=np.int32)
-    contacts["customer"] = renumbered(contacts["customer"], rank)
-    agents, agent_places = _needed(len(acd.center.agents), len(acd._agent_names), links["agent"])
-    queues, queue_places = _needed(len(acd.center.queues), len(acd._queue_names), contacts["queue"])
-    links["agent"] = renumbered(links["agent"], agent_places)
-    contacts["queue"] = renumbered(contacts["queue"], queue_places)
-    rows = {
-        "agents": router.agent_rows()[agents],
-        "contacts": contacts,
-        "links": links,
-        "set_sizes": np.array([0, *map(len, members)]),
-        "set_members": np.array([agent for one in members for agent in one], dtype=np.int32),
-        "served_last": served[numbers],
-        "offered_last": router.offered_last()[: len(acd.center.queues)],
-    }
-    names = [*acd._front.names, *[None] * len(place)]  # those known by their number may have none
-    texts = {
-        "names": [name for name in (names[slot] for slot in listed) if name is not None],
-        "gone": list(acd._front.gone),
-        "customers": customers,
-        "wishes": wishes,
-    }
-    said = [acd._floor.queues[i] for i in queues]
-    told = [{"name": q.name, "channel": q.channel, "wrap_up": q.wrap_up, "overflow": q.overflow} for q in said]
-    named = [acd._agent_names[i] for i in agents]
-    snapshot = Snapshot(center_digest(acd.center), router.clock(), named, told, rows, texts)
-    if acd._waits is not None:
-        from cordboard.waits_state import pack  # late: routing alone does not need it
+class Capture:
+    """The state of an Acd at one instant: copies, made quickly. :meth:`snapshot` makes sense of them at any time later,
+    in any thread, while the Acd goes on."""
 
-        snapshot.waits, snapshot.waits_data = pack(acd._waits)
-    return snapshot
+    def __init__(self, acd: Acd) -> None:
+        router, front, customers = acd._router, acd._front, acd._customers
+        self.center, self.floor = acd.center, acd._floor
+        self.clock = router.clock()
+        self.contacts, self.slots = router.contact_rows()
+        self.links, self.agents, self.sets = router.link_rows(), router.agent_rows(), router.exclusion_sets()
+        self.served_last, self.offered_last = router.served_last(), router.offered_last()
+        self.names, self.brought, self.gone = front.names.copy(), front.brought.copy(), list(front.gone)
+        self.customers, self.customers_away = customers.names(), customers.away()
+        self.waits: WaitsCapture | None = None
+        if acd._waits is not None:
+            from cordboard.waits_state import WaitsCapture  # late: routing alone does not need it
 
+            self.waits = WaitsCapture(acd._waits)
 
-def _wishes_of(acd: Acd, slots: list[int]) -> tuple[list[int], list[str]]:
-    """For each contact the number of what it asked for, or -1; and what was asked for, in the order of the contacts."""
-    brought, nothing = acd._front.brought, (None, -1)
-    asked: list[Wish] = []
-    found = []
-    for slot in slots:
-        wish: Wish | None = brought.get(slot, nothing)[0]
-        if wish is None:
-            found.append(-1)
-            continue
-        if wish.place < 0:
-            wish.place = len(asked)
-            asked.append(wish)
-        found.append(wish.place)
-    for wish in asked:
-        wish.place = -1
-    return found, [wish.text for wish in asked]
+    def snapshot(self) -> Snapshot:
+        """Once only: the copies are used up."""
+        order = np.argsort(self.contacts["seq"])
+        contacts, slots = self.contacts[order], self.slots[order]
+        place = np.full(int(slots.max()) + 1 if len(slots) else 0, -1, dtype=np.int32)
+        place[slots] = np.arange(len(slots), dtype=np.int32)
+        links = self.links
+        links["contact"] = renumbered(links["contact"], place)
+        links = links[np.lexsort((links["agent"], links["contact"]))]
+        listed = slots.tolist()
+        contacts["wish"], wishes = self._wishes(listed)
+        own = contacts["excluded"] > 0
+        contacts["excluded"][own], numbers = _sets_numbered(contacts["excluded"][own])
+        members = [self.sets[number] for number in numbers]
+        _, here = numbered_by_first(contacts["customer"][contacts["customer"] >= 0])
+        known = np.array([*self.customers_away, *here], dtype=np.int32)
+        rank = np.full(len(self.served_last), -1, dtype=np.int32)
+        rank[known] = np.arange(len(known), dtype=np.int32)
+        contacts["customer"] = renumbered(contacts["customer"], rank)
+        agents, agent_places = _needed(len(self.center.agents), len(self.floor.agents), links["agent"])
+        queues, queue_places = _needed(len(self.center.queues), len(self.floor.queues), contacts["queue"])
+        links["agent"] = renumbered(links["agent"], agent_places)
+        contacts["queue"] = renumbered(contacts["queue"], queue_places)
+        rows = {
+            "agents": self.agents[agents],
+            "contacts": contacts,
+            "links": links,
+            "set_sizes": np.array([0, *map(len, members)]),
+            "set_members": np.array([agent for one in members for agent in one], dtype=np.int32),
+            "served_last": self.served_last[known],
+            "offered_last": self.offered_last[: len(self.center.queues)],
+        }
+        names = [*self.names, *[None] * len(place)]  # those known by their number may have none
+        texts = {
+            "names": [name for name in map(names.__getitem__, listed) if name is not None],
+            "gone": self.gone,
+            "customers": [self.customers[number] for number in known.tolist()],
+            "wishes": wishes,
+        }
+        said = [self.floor.queues[i] for i in queues]
+        told = [{"name": q.name, "channel": q.channel, "wrap_up": q.wrap_up, "overflow": q.overflow} for q in said]
+        named = [self.floor.agents[i].name for i in agents]
+        snapshot = Snapshot(center_digest(self.center), self.clock, named, told, rows, texts)
+        if self.waits is not None:
+            snapshot.waits, snapshot.waits_data = self.waits.pack()
+        return snapshot
+
+    def _wishes(self, slots: list[int]) -> tuple[list[int], list[str]]:
+        """For each contact the number of what it asked for, or -1; and what was asked for, numbered in that order."""
+        brought, nothing = self.brought, (None, -1)
+        numbers: dict[Wish | None, int] = {None: -1}
+        asked = [brought.get(slot, nothing)[0] for slot in slots] if brought else [None] * len(slots)
+        found = [numbers.setdefault(wish, len(numbers) - 1) for wish in asked]
+        return found, [wish.text for wish in numbers if wish is not None]
 
 
 def _sets_numbered(ids: Rows) -> tuple[Rows, list[int]]:

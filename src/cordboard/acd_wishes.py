@@ -11,9 +11,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from cordboard._core.acd import Router
 
 _KEYS = ("requires", "steps", "min_tier", "max_tier", "tier_rules", "values")
@@ -22,12 +19,12 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 
 class Wish:
     """Fields of contact_queued that decide who may get a contact, as JSON. ``ids``: the router's; ``count``: contacts
-    that have it; ``place``: for whoever numbers wishes, -1 for the next one."""
+    that have it."""
 
-    __slots__ = ("count", "ids", "place", "text")
+    __slots__ = ("count", "ids", "text")
 
     def __init__(self, text: str, ids: tuple[int, int, int]) -> None:
-        self.text, self.ids, self.count, self.place = text, ids, 0, -1
+        self.text, self.ids, self.count = text, ids, 0
 
     def fields(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.text)
@@ -132,14 +129,16 @@ class Customers:
             if self._here[number] == 0:
                 self._away[number] = None
 
-    def listed(self, here: list[int]) -> tuple[list[str], npt.NDArray[np.int32]]:
-        """Everyone remembered, and their numbers: those who are here in the order given, and before them the others,
-        the one seen longest ago first."""
-        numbers = [*self._away, *here]
-        return [self._names[number] for number in numbers], np.array(numbers, dtype=np.int32)
+    def names(self) -> list[str]:
+        """By number; some are nobody's."""
+        return self._names.copy()
+
+    def away(self) -> list[int]:
+        """The numbers of those who are remembered without a contact, the one seen longest ago first."""
+        return list(self._away)
 
     def restore(self, names: list[str], here: list[int]) -> None:
-        """``names`` as of :meth:`listed`, numbered anew from 0 on; ``here``: how many contacts of each are here."""
+        """``names``: the one seen longest ago first, numbered anew from 0 on; ``here``: how many contacts each has."""
         self._numbers = {name: number for number, name in enumerate(names)}
         self._names, self._here = list(names), list(here)
         self._away = OrderedDict.fromkeys(number for number, count in enumerate(here) if count == 0)

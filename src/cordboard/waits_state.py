@@ -23,22 +23,31 @@ Meta = dict[str, Any]
 FAULTS = (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError, OSError, zipfile.BadZipFile)
 
 
-def pack(estimator: WaitEstimator) -> tuple[Meta, bytes]:
-    """What JSON can hold, and the rest. For an estimator whose contacts have names without line breaks."""
-    learned, arrays = dump(estimator._core)
-    waiting = [estimator._waiting.get(name, (-1, -1, 0.0)) for name in estimator._slots]
-    arrays["slots"] = np.array(list(estimator._slots.values()), dtype=np.int32)
-    arrays["places"] = np.array([place[:2] for place in waiting], dtype=np.int32).reshape(-1, 2)
-    arrays["priorities"] = np.array([place[2] for place in waiting], dtype=np.float64)
-    names = "\n".join(str(name) for name in estimator._slots).encode()
-    arrays["names"] = np.frombuffer(names, dtype=np.uint8)
-    lines = [[kind, *known, line] for kind, found in estimator._lines.items() for known, line in found.items()]
-    kinds = [[key, kind] for key, kind in estimator._kinds.items()]
-    meta = {"learned": learned, "lines": lines, "kinds": kinds, "apart": sorted(map(str, estimator._apart))}
-    stream = io.BytesIO()
-    parts: dict[str, Any] = {**arrays}
-    np.savez(stream, **parts)
-    return meta, stream.getvalue()
+class WaitsCapture:
+    """The state of an estimator at one instant: copies. Its contacts have names without line breaks."""
+
+    def __init__(self, estimator: WaitEstimator) -> None:
+        self.learned, self.arrays = dump(estimator._core)
+        self.slots, self.waiting = estimator._slots.copy(), estimator._waiting.copy()
+        self.lines = [[kind, *known, line] for kind, found in estimator._lines.items() for known, line in found.items()]
+        self.kinds = [[key, kind] for key, kind in estimator._kinds.items()]
+        self.apart = sorted(map(str, estimator._apart))
+
+    def pack(self) -> tuple[Meta, bytes]:
+        """What JSON can hold, and the rest."""
+        nowhere = (-1, -1, 0.0)
+        waiting = [self.waiting.get(name, nowhere) for name in self.slots]
+        parts: dict[str, Any] = {
+            **self.arrays,
+            "slots": np.array(list(self.slots.values()), dtype=np.int32),
+            "places": np.array([place[:2] for place in waiting], dtype=np.int32).reshape(-1, 2),
+            "priorities": np.array([place[2] for place in waiting], dtype=np.float64),
+            "names": np.frombuffer("\n".join(map(str, self.slots)).encode(), dtype=np.uint8),
+        }
+        stream = io.BytesIO()
+        np.savez(stream, **parts)
+        meta = {"learned": self.learned, "lines": self.lines, "kinds": self.kinds, "apart": self.apart}
+        return meta, stream.getvalue()
 
 
 def unpack(center: Center, meta: Meta, data: bytes) -> WaitEstimator:
@@ -67,8 +76,8 @@ def begin(acd: Acd, meta: Meta | None = None, data: bytes = b"", queues: list[st
     for index in range(len(center.agents)):
         if acd._router.agent(index)["presence"] == "ready":
             core.agent_staffed(now, index, True)
-    _, slots = acd._router.contact_rows()
-    for slot in slots.tolist():
+    rows, slots = acd._router.contact_rows()
+    for slot in slots[np.argsort(rows["seq"])].tolist():
         name = acd._name(slot)
         contact = acd._router.contact(slot)
         queue = contact["queue"]
