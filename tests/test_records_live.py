@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 pytest.importorskip("sqlalchemy")
 
 from cordboard.center import parse_center
+from cordboard.cli import main
 from cordboard.live import Engine, Settings
+from cordboard.live.beside import records_place
 from cordboard.records import Follower, Records
 
 CENTER = parse_center("""
@@ -124,6 +127,83 @@ def test_a_database_that_fails_stops_them_and_not_the_engine_and_they_catch_up(t
         # then
         with Records(place) as records:
             assert records.counts()["contacts"] == 2
+
+
+SMALLER = parse_center("""
+[queues.other]
+[queues.billing]
+offer_timeout = 2
+max_waiting = 2
+[agents.wu]
+skills = {}
+[agents.new]
+skills = {}
+""")
+
+
+def test_they_follow_through_a_change_of_the_center(tmp_path):
+    # given a conversation with an agent and contacts in a queue that will both be gone, and one that stays
+    center = parse_center("""
+[queues.gone]
+overflow = "billing"
+[queues.billing]
+offer_timeout = 2
+[agents.li]
+skills = {}
+[agents.wu]
+skills = {}
+""")
+    wall = Wall()
+    with Engine.open(center, Settings(data=tmp_path), clock=wall) as engine:
+        follower = Follower(engine, tmp_path / "records.db").start()
+        ready(engine)
+        for name, queue in (("c1", "gone"), ("c2", "billing"), ("c3", "gone"), ("c4", "gone"), ("c5", "billing")):
+            wall.t += 0.5
+            engine.submit({"event": "contact_queued", "contact": name, "queue": queue}).result(10)
+        engine.submit({"event": "offer_accepted", "contact": "c1", "agent": "li"}).result(10)
+        # when the center changes, and life goes on
+        wall.t += 0.25
+        assert engine.change_center(SMALLER).result(10).entry.error is None
+        wall.t += 3
+        engine.submit({"event": "agent_ready", "agent": "new"}).result(10)
+        engine.submit({"event": "contact_ended", "contact": "c1"}).result(10)
+        wall.t += 3
+        engine.submit({"event": "agent_ready", "agent": "wu"}).result(10)
+        follower.close()
+        # then the records are those of a rebuild, and what they say is what the engine says
+        with Records(tmp_path / "records.db") as records:
+            assert list(records.dump()) == rebuilt(engine, tmp_path / "rebuilt.db")
+            rows = {table: list(records.rows(table)) for table in ("contacts", "legs", "offers", "outcomes", "agent_states")}
+        state = engine.read(lambda acd: acd.state()).result(10)
+        counts = state["counts"]
+        assert (len(rows["contacts"]), len(rows["outcomes"])) == (counts["entered"], counts["ended"])
+        assert sum(row["ended_revision"] is None for row in rows["offers"]) == counts["offered"]
+        waiting = {row["contact"]: row["queue"] for row in rows["legs"] if row["ended_revision"] is None and not row["agent"]}
+        assert len(waiting) == counts["waiting"] + counts["offered"] and set(waiting.values()) <= {"billing", "other"}
+        latest = {row["agent"]: row for row in rows["agent_states"]}
+        for name, agent in state["agents"].items():
+            row = latest[name]
+            assert agent["state"] == (row["presence"] if row["activity"] == "idle" else row["activity"]), name
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_the_command_rebuilds_those_of_a_server_that_is_stopped(tmp_path, database, request, capsys):
+    url = "" if database == "sqlite" else request.getfixturevalue("postgres_url")
+    settings, wall = Settings(data=tmp_path, database=url), Wall()
+    with Engine.open(CENTER, settings, clock=wall) as engine:
+        follower = Follower(engine, *records_place(settings, "default")).start()
+        ready(engine)
+        some_calls(engine, wall, ["c1", "c2", "c3"])
+        follower.close()
+    with Records(*records_place(settings, "default")) as records:
+        before = records.digest()
+        records.drop()
+    assert main(["records", "rebuild", "--data", str(tmp_path), "--database", url, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"]["contacts"] == 3
+    with Records(*records_place(settings, "default")) as records:
+        assert records.digest() == before
+    assert main(["records", "rebuild", "--data", str(tmp_path / "none")]) == 2
+    assert not (tmp_path / "none").exists()
 
 
 def test_they_end_with_the_engine_after_its_last_entry(tmp_path):

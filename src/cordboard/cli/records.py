@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import sys
@@ -33,9 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     place = words.pick(lang, "an SQLite file or postgresql://...", "SQLite 文件或 postgresql://...")
     rebuild = part("rebuild", "drop the records and make them of a journal anew", "删除记录并由日志重建")
-    rebuild.add_argument("center", metavar="CENTER.toml", help=words.pick(lang, "the center file", "中心配置文件"))
-    rebuild.add_argument("journal", metavar="JOURNAL.jsonl", help=words.pick(lang, "the journal", "日志文件"))
-    rebuild.add_argument("--to", required=True, metavar="RECORDS", help=place)
+    center = words.pick(lang, "the center file of a journal file", "日志文件的中心配置文件")
+    rebuild.add_argument("center", nargs="?", metavar="CENTER.toml", help=center)
+    journal = words.pick(lang, "the journal file", "日志文件")
+    rebuild.add_argument("journal", nargs="?", metavar="JOURNAL.jsonl", help=journal)
+    data = words.pick(lang, "or the data folder of a server that is stopped", "或已停止的服务器的数据目录")
+    rebuild.add_argument("--data", metavar="DIR", help=data)
+    database = words.pick(lang, "the PostgreSQL that has its journal", "其日志所在的 PostgreSQL")
+    rebuild.add_argument("--database", metavar="URL", default="", help=database)
+    tenant = words.pick(lang, "whose journal (default)", "租户（default）")
+    rebuild.add_argument("--tenant", metavar="NAME", default="default", help=tenant)
+    rebuild.add_argument("--to", metavar="RECORDS", help=place)
     rebuild.add_argument("--seed", type=int, default=0, help=words.pick(lang, "of the strategy random (0)", "随机种子"))
 
     show = part("show", "how many records there are, and what became of the contacts", "显示记录数量和联系结果")
@@ -53,6 +62,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def rebuild(options: argparse.Namespace) -> int:
+    if options.data is not None:
+        return rebuild_data(options)
+    if options.journal is None or options.to is None:
+        hint = "Give CENTER.toml, JOURNAL.jsonl and --to; or --data of a server"
+        raise InputError("it is not said what to rebuild the records of", Where(key="JOURNAL.jsonl"), hint)
     from cordboard.center import load_center
     from cordboard.cli.replay import open_journal
     from cordboard.records import Records, steps_of_journal
@@ -61,6 +75,22 @@ def rebuild(options: argparse.Namespace) -> int:
     with open_journal(options.journal) as stream, Records(options.to) as records:
         steps = steps_of_journal(center, stream, options.journal, options.seed)
         count = records.rebuild(with_progress(steps, stream, options))
+        summary(records, options, {"booked": count})
+    return 0
+
+
+def rebuild_data(options: argparse.Namespace) -> int:
+    """The records of a server's journal, where the server keeps them unless ``--to`` says otherwise."""
+    from cordboard.live import Settings
+    from cordboard.live.beside import records_place
+    from cordboard.records import Records, steps_of_data
+
+    settings = Settings(data=options.data, database=options.database)
+    place, schema = (options.to, "") if options.to else records_place(settings, options.tenant)
+    steps = steps_of_data(settings, options.tenant)
+    first = next(steps, None)  # a journal that is not there is told before anything is dropped
+    with Records(place, schema) as records:
+        count = records.rebuild(itertools.chain([] if first is None else [first], steps))
         summary(records, options, {"booked": count})
     return 0
 

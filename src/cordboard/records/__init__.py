@@ -8,6 +8,6 @@ journal at any time, and come out equal to the byte. Needs the extra ``serve``.
 from cordboard.records.database import Records, database_url
 from cordboard.records.follow import Follower
 from cordboard.records.projection import Projection, Step
-from cordboard.records.source import steps_of_journal
+from cordboard.records.source import steps_of_data, steps_of_journal
 
-__all__ = ["Follower", "Projection", "Records", "Step", "database_url", "steps_of_journal"]
+__all__ = ["Follower", "Projection", "Records", "Step", "database_url", "steps_of_data", "steps_of_journal"]

@@ -1,13 +1,17 @@
-"""Where a projection's steps come from: a journal file, replayed by an engine."""
+"""Where a projection's steps come from: a journal file, or a live engine's journal, replayed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from contextlib import closing
+from typing import TYPE_CHECKING, BinaryIO
 
 from cordboard.center import Center
 from cordboard.records.projection import Step
 from cordboard.replay import Engine, replay
+
+if TYPE_CHECKING:
+    from cordboard.live import Settings
 
 
 def steps_of_journal(center: Center, stream: BinaryIO, file: str = "<journal>", seed: int = 0) -> Iterator[Step]:
@@ -20,3 +24,15 @@ def steps_of_journal(center: Center, stream: BinaryIO, file: str = "<journal>", 
         if event is not None or answer.fired:
             t = engine.now if event is None else event["t"]
             yield Step(answer.line, t, answer.fired, event, answer.effects)
+
+
+def steps_of_data(settings: Settings, tenant: str = "default") -> Iterator[Step]:
+    """Every entry of a live engine's journal, whether the engine is at work or not. StoreError if there is none."""
+    from cordboard.live.archive import Archive  # late: the live engine needs more libraries
+    from cordboard.live.store import make_store
+
+    archive = Archive(make_store(settings, tenant, read_only=True), settings)
+    with closing(archive.store):
+        archive.begin(Center((), ()))
+        for entry in archive.entries(0, archive.store.last()):
+            yield Step.of(entry)
