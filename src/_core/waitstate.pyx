@@ -51,6 +51,15 @@ cdef int set_learned(WaitCore core, list fields) except -1:
     return 0
 
 
+cdef object copied(const int32_t* numbers, int n):
+    cdef int i
+    out = np.empty(n, dtype=np.int32)
+    cdef int32_t[::1] target = out
+    for i in range(n):
+        target[i] = numbers[i]
+    return out
+
+
 def dump(WaitCore core):
     """(numbers that JSON can hold, arrays by name)."""
     cdef int i, j
@@ -61,14 +70,16 @@ def dump(WaitCore core):
         n += core.line[i].used
     sizes = np.array([[core.line[i].used, core.line[i].capacity] for i in range(core.lines)], dtype=np.int32).reshape(-1, 2)
     arrival, owner = np.empty(n), np.empty(n, dtype=np.int32)
+    cdef double[::1] arrivals = arrival
+    cdef int32_t[::1] owners = owner
     n = 0
     for i in range(core.lines):
         for j in range(core.line[i].used):
-            arrival[n + j] = core.line[i].arrival[j]
-            owner[n + j] = core.line[i].owner[j]
+            arrivals[n + j] = core.line[i].arrival[j]
+            owners[n + j] = core.line[i].owner[j]
         n += core.line[i].used
-    unused = np.array([core.unused[i] for i in range(core.unused_count)], dtype=np.int32)
-    unused_samples = np.array([core.unused_samples[i] for i in range(core.unused_sample_count)], dtype=np.int32)
+    unused = copied(core.unused, core.unused_count)
+    unused_samples = copied(core.unused_samples, core.unused_sample_count)
     contacts = np.zeros(0)
     if core.contact_capacity > 0:
         view = contact_view(core)
@@ -108,12 +119,13 @@ def restore(WaitCore core, list learned, dict arrays):
         raise ValueError(f"room for {n} contacts")
     if n > 0:
         contact_view(core)[...] = arrays["contacts"]
-    core.unused_count = len(arrays["unused"])
+    cdef int32_t[::1] unused = arrays["unused"]
+    cdef int32_t[::1] unused_samples = arrays["unused_samples"]
+    core.unused_count, core.unused_sample_count = len(unused), len(unused_samples)
     for i in range(core.unused_count):
-        core.unused[i] = arrays["unused"][i]
-    core.unused_sample_count = len(arrays["unused_samples"])
+        core.unused[i] = unused[i]
     for i in range(core.unused_sample_count):
-        core.unused_samples[i] = arrays["unused_samples"][i]
+        core.unused_samples[i] = unused_samples[i]
     np.asarray(<double[:SAMPLES_MAX * SAMPLE]>core.samples).reshape(SAMPLES_MAX, SAMPLE)[arrays["used_samples"]] = arrays["samples"]
     cdef double[::1] arrival = arrays["line_arrival"]
     cdef int32_t[::1] owner = arrays["line_owner"]

@@ -7,7 +7,7 @@ nothing else: no clock, no chance. So an event that the core refuses is refused 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,8 +76,17 @@ class Core:
 
     def dump(self) -> bytes:
         """A snapshot: a line of JSON with the center and the revision, and then the dump of the Acd."""
-        meta = {"revision": self.revision, "ticks": self.ticks, "center": center_record(self.acd.center)}
-        return encode(meta).encode() + b"\n" + self.acd.dump()
+        return self.dump_later()()
+
+    def dump_later(self) -> Callable[[], bytes]:
+        """A snapshot of now, whose bytes another thread may ask for while the core goes on."""
+        revision, ticks, center, dump = self.revision, self.ticks, self.acd.center, self.acd.dump_later()
+
+        def later() -> bytes:
+            meta = {"revision": revision, "ticks": ticks, "center": center_record(center)}
+            return encode(meta).encode() + b"\n" + dump()
+
+        return later
 
     def apply(self, row: Row, event: Event) -> Entry:
         """Take the next row; ``event`` is what it says, with its ``t``. CoreError if the core is broken by it."""

@@ -204,14 +204,14 @@ class Engine:
 
     def snapshot(self) -> int:
         """Write a snapshot of how things are, and give its revision. The engine writes some by itself, too."""
-        revision, dump = self._put(Look(lambda core: (core.revision, core.dump()), Future())).result()
-        self._archive.keep(revision, dump)
+        revision, dump = self._put(Look(lambda core: (core.revision, core.dump_later()), Future())).result()
+        self._archive.keep(revision, dump())
         return int(revision)
 
     def _after_round(self, core: Core) -> None:
         if core.revision - self._snapshot_at >= self.settings.snapshot_events:
-            self._snapshot_at = core.revision
-            self._aside.submit(self._archive.keep, core.revision, core.dump())
+            self._snapshot_at, dump = core.revision, core.dump_later()
+            self._aside.submit(lambda revision: self._archive.keep(revision, dump()), core.revision)
 
     # ---- how it is, and its end
 
