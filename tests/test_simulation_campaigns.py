@@ -163,6 +163,23 @@ def test_inbound_keeps_its_target_beside_a_campaign_and_fills_its_agents_time() 
     assert set(found.windows) == {"campaign", "rolling_day"}
 
 
+def test_a_strict_target_for_inbound_is_met_by_keeping_agents_back() -> None:
+    # given inbound of a quarter of the team, whose callers should not wait five seconds
+    center = team(20, Queue("calls", weight=10, wrap_up=30.0, target_within=5.0, offer_timeout=0))
+    source = Source("calls", poisson(120.0), Exponential(120.0), Exponential(180.0))
+
+    def level(*target: float) -> tuple[float, float]:
+        scenario = Scenario((source,), 9000.0, warm_up=3600.0, campaigns=(campaign(inbound=target),))
+        result = simulate(center, scenario, replications=3, seed=1)
+        return result.queue("calls")["SL_OFFERED"].mean, result.campaigns["out"].reasons.get("inbound_reserve", 0.0)
+
+    # when 97 % of them are to be answered so soon, then they are; when that is not asked for, they are not
+    strict, kept = level(0.97, 5.0)
+    lax, _ = level(0.5, 60.0)
+    assert strict >= 0.955 > lax
+    assert kept > 0.05
+
+
 def test_a_progressive_campaign_drops_nobody_and_two_on_one_team_share_it_by_weight() -> None:
     two = tuple(
         campaign(name=name, mode="progressive", weight=weight) for name, weight in (("red", 2.0), ("blue", 1.0))
