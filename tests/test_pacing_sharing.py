@@ -46,7 +46,7 @@ def share(days: Sequence[Day], part: str, whole: str, start: float = 0.0, end: f
 def spike(blended: bool) -> tuple[list[Day], list[Driver]]:
     world = World(20, 0.3, 2.75, inbound_rate=BASE, changes=((SPIKE, "inbound_rate", 3 * BASE), (OVER, "inbound_rate", BASE)))
     days, drivers = [], []
-    for seed in SEEDS if blended else SEEDS[:6]:
+    for seed in SEEDS:
         pacer = Pacer(rules=rules(0.03, 1300), closes=9900.0, blend=Blend(0.8, 20.0) if blended else None)
         drivers.append(Driver(pacer, keep=seed == 0))
         days.append(run(world, drivers[-1], seed))
