@@ -9,14 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cordboard.acd import Acd
 from cordboard.center import Center
-from cordboard.errors import ConflictError, CordboardError, LimitError, SlowReaderError, UnavailableError
+from cordboard.errors import (
+    ConflictError,
+    CordboardError,
+    LimitError,
+    SlowReaderError,
+    UnavailableError,
+    UnknownNameError,
+)
 from cordboard.live import Entry
 from cordboard.services import names
+from cordboard.services.presence import Presence
 from cordboard.services.translate import duration, effect_message, timestamp
 from cordboard.v1 import agent_service_pb2 as pb
 
@@ -94,7 +102,11 @@ class Lines:
         self._lines: dict[str, Line] = {}
         self._talking: dict[str, str] = {}  # connected contact -> agent
         self._loop = asyncio.get_running_loop()
+        settings = tenant.engine.settings
+        self._presence = Presence(settings.tenant_folder(tenant.name) / "lines.txt")
         self._tasks = {self._loop.create_task(self._dispatch())}
+        for agent, lease in self._presence.left.items():
+            self._keep(self._network(agent, lease))
 
     def connected(self, agent: str) -> bool:
         """Whether the agent's line is open."""
@@ -116,6 +128,7 @@ class Lines:
         state, queues = await self._tenant.read(lambda acd: _offers(acd, agent))
         older = self._lines.get(agent)
         self._lines[agent] = line
+        self._presence.came(agent, lease)
         if older is not None:
             older.end(ConflictError("the agent has opened another line", "Close the one that is not used"))
         line.shown = state["state"]
@@ -130,19 +143,31 @@ class Lines:
         if self._lines.get(line.agent) is not line:
             return
         del self._lines[line.agent]
-        if not line.said_goodbye and not draining:
-            task = self._loop.create_task(self._network(line.agent))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if line.said_goodbye:
+            self._presence.went(line.agent)
+        elif not draining:
+            self._keep(self._network(line.agent, 0.0))
 
-    async def _network(self, agent: str) -> None:
-        """Set an agent away whose connection died, as soon as the journal can be written, unless it is back."""
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside; a task that nobody holds may be forgotten before it is done."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _network(self, agent: str, grace: float) -> None:
+        """Set an agent away whose connection died, as soon as the journal can be written, unless it is back within
+        ``grace`` seconds."""
+        await asyncio.sleep(grace)
         while agent not in self._lines:
             try:
                 state = await self._tenant.read(lambda acd: acd.agent_state(agent))
                 if state["presence"] == "ready":
                     away = {"event": "agent_away", "agent": agent, "reason": "network"}
                     await self._tenant.submit(away, "", "cordboard")
+                self._presence.went(agent)
+                return
+            except UnknownNameError:  # the center has no such agent any more
+                self._presence.went(agent)
                 return
             except CordboardError as error:
                 if self._tenant.engine.state.status == "closed":
@@ -160,6 +185,7 @@ class Lines:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._presence.close()
 
     # ---- what the agents are told
 

@@ -9,6 +9,7 @@ import time
 import grpc
 import pytest
 
+from cordboard.services.presence import Presence
 from cordboard.v1 import agent_service_pb2 as pb
 from cordboard.v1 import agent_service_pb2_grpc, routing_service_pb2_grpc
 from cordboard.v1 import routing_service_pb2 as routing
@@ -253,3 +254,14 @@ def test_a_line_that_does_not_begin_with_hello_ends(live):
     with pytest.raises(grpc.RpcError) as raised:
         next(call)
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_what_stands_damaged_in_the_file_of_lines_is_left_out(tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_bytes(b"+15 ana\n+3 ben\n-ana\nrubbish\n+x cy\n\xff\xfe\n+2 d e\n+7")
+    presence = Presence(path)
+    assert presence.left == {"ben": 3.0, "d e": 2.0, "": 7.0}
+    presence.went("ben")
+    presence.came("ana", 5.0)
+    presence.close()
+    assert Presence(path).left == {"d e": 2.0, "": 7.0, "ana": 5.0}

@@ -12,6 +12,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from cordboard.client import Client
 from cordboard.v1 import agent_service_pb2 as agents
 from cordboard.v1 import agent_service_pb2_grpc, event_service_pb2, event_service_pb2_grpc, routing_service_pb2_grpc
 from cordboard.v1 import journal_pb2 as journal
@@ -179,3 +180,20 @@ def session(stub, *events):
 def test_without_certificates_it_listens_on_loopback_alone(folder):
     done = check(folder, "center.toml", "--listen", "0.0.0.0:0")
     assert done.returncode == 2 and "cordboard certs" in done.stderr
+
+
+def test_an_agent_who_does_not_come_back_after_a_crash_is_set_away_and_its_offer_goes_on(folder):
+    with serve_command("center.toml", "--data", "data", cwd=folder) as (process, address), Client(address) as client:
+        line = client.connect("ana", lease=3.0)
+        line.ready()
+        next(message for message in line if message.WhichOneof("message") == "state")
+        client.set_state("ben", "ready")  # by another program, without a line
+        assert client.enqueue("sales", "c1").applied.effects[0].offer.agent == "ana"
+        process.kill()
+        process.wait(30)
+    with serve_command("center.toml", "--data", "data", cwd=folder) as (process, address), Client(address) as client:
+        entry = next(client.watch(1, kinds=["agent_away"]))
+        assert (entry.event.agent_away.agent, entry.event.agent_away.reason) == ("ana", "network")
+        assert [effect.WhichOneof("kind") for effect in entry.effects] == ["offer_withdrawn", "offer"]
+        assert entry.effects[1].offer.agent == "ben"
+        assert stop(process) == 0
