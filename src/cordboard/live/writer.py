@@ -12,6 +12,7 @@ anew from the journal in the same way, and that event is marked to be left out b
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -29,6 +30,7 @@ from cordboard.live.requests import KEPT_TICKS, Requests
 from cordboard.live.store import Row
 
 RETRY_S = 1.0
+HANDED_OUT = 100  # entries that are applied before they are handed out
 LOOK_UP_S = 0.25  # the clock is looked at so often at least
 CORE_FAILED = "the core failed"
 
@@ -45,6 +47,7 @@ class _Round:
         self.plans: dict[int, Plan] = {}  # place among the items -> its plan
         self.first = core.revision + 1
         self.etag = core.etag
+        self.clock = False  # whether the first row is a timer's
 
     def add(self, event: Event, text: str, actor: str, request_id: str) -> Row:
         row = Row(self.first + len(self.rows), self.now, text, actor, request_id)
@@ -125,6 +128,7 @@ class Writer:
         due = self.core.acd.next_timer()
         if due is not None and tick(due) <= now:
             turn.add({"event": "clock"}, CLOCK, "", "")
+            turn.clock = True
         try:
             self._plan(turn, items)
             if turn.rows:
@@ -183,49 +187,56 @@ class Writer:
     # ---- after the commit
 
     def _perform(self, turn: _Round, items: list[Item]) -> None:
-        """Apply what is in the journal now, publish, resolve. A look sees what stood before it in the inbox."""
+        """Apply what is in the journal now, and hand it out by the hundred. A look sees what stood before it."""
         entries: list[Entry] = []
-        looked: list[Callable[[], None]] = []
-        applied = 0
+        answers: list[Callable[[list[Entry]], None]] = []
+        if turn.clock:
+            entries.append(self._apply_one(turn.rows[0], turn.events[0]))
         for place, item in enumerate(items):
             if isinstance(item, Look):
-                upto = _first_after(turn, place, applied)
-                entries += self._apply(turn, applied, upto)
-                applied = upto
-                looked.append(self._look(item))
-        entries += self._apply(turn, applied, len(turn.rows))
+                answers.append(self._look(item))
+                continue
+            plan = turn.plans[place]
+            for mark in plan:
+                if type(mark) is int:
+                    at = mark - turn.first
+                    entries.append(self._apply_one(turn.rows[at], turn.events[at]))
+            answers.append(functools.partial(self._answer, item, plan, turn.now))
+            if len(entries) >= HANDED_OUT:
+                self._hand_out(entries, answers)
+                entries, answers = [], []
+        self._hand_out(entries, answers)
+
+    def _hand_out(self, entries: list[Entry], answers: list[Callable[[list[Entry]], None]]) -> None:
         if entries:
             self.hub.publish(entries)
-        for answer in looked:
-            answer()
-        for place, plan in turn.plans.items():
-            item = items[place]
-            assert isinstance(item, Submission)
-            if not item.many and type(plan[0]) is int:  # most of them, in the shortest way
-                item.future.set_result(Outcome(entries[plan[0] - turn.first], False))
-                continue
-            Answer(item, plan).give(entries, turn.first, turn.now / 1e6, self._entry_of)
+        for answer in answers:
+            answer(entries)
 
-    def _apply(self, turn: _Round, start: int, stop: int) -> list[Entry]:
-        return [self._apply_one(turn.rows[i], turn.events[i]) for i in range(start, stop)]
+    def _answer(self, item: Submission, plan: Plan, now: int, entries: list[Entry]) -> None:
+        first = entries[0].revision if entries else self.core.revision + 1
+        if not item.many and type(plan[0]) is int:  # most of them, in the shortest way
+            item.future.set_result(Outcome(entries[plan[0] - first], False))
+        else:
+            Answer(item, plan).give(entries, first, now / 1e6, self._entry_of)
 
     def _apply_one(self, row: Row, event: Event) -> Entry:
         if row.request_id:
             self._requests.add(row.request_id, row.revision, row.ticks)
         return self.core.apply(row, event)
 
-    def _look(self, item: Look) -> Callable[[], None]:
+    def _look(self, item: Look) -> Callable[[list[Entry]], None]:
         """Call it now; the answer is to be given later."""
         future = item.future
         if self._core_error is not None:
             error: BaseException = UnavailableError("the center is being made anew from its journal", CORE_FAILED)
-            return lambda: future.set_exception(error)
+            return lambda _: future.set_exception(error)
         try:
             value = item.look(self.core)
         except Exception as raised:  # the caller's own; it goes back to the caller
             error = raised
-            return lambda: future.set_exception(error)
-        return lambda: future.set_result(value)
+            return lambda _: future.set_exception(error)
+        return lambda _: future.set_result(value)
 
     def _entry_of(self, row: Row, done: Callable[[Entry], None], failed: Callable[[BaseException], None]) -> None:
         """The entry of a row of before, at once if it is held."""
@@ -247,7 +258,7 @@ class Writer:
             if item.future.done():
                 continue
             if isinstance(item, Look):
-                self._look(item)()
+                self._look(item)([])
             else:
                 item.future.set_exception(UnavailableError("the journal can't be written", f"read-only: {self.fault}"))
 
@@ -283,9 +294,3 @@ class Writer:
         for row in self._store.rows(after=self.core.revision):
             self.hub.publish([self._apply_one(row, event_of(row))])
         return self.hub.revision - published
-
-
-def _first_after(turn: _Round, place: int, applied: int) -> int:
-    """How many rows come from submissions before a place among the items (or fired before all of them)."""
-    later = [mark for at, plan in turn.plans.items() if at > place for mark in plan if isinstance(mark, int)]
-    return max(min(later) - turn.first if later else len(turn.rows), applied)
