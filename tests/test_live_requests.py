@@ -62,3 +62,14 @@ def test_no_more_are_kept_than_the_bound_says_but_for_one_map(monkeypatch: pytes
         index.add(str(revision), revision, revision)
     assert len(index) <= 600
     assert len(index.find([str(n) for n in range(4_700, 5_001)])) == 301
+
+
+def test_pages_of_a_journal_are_remembered_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "MAP_MAX", 700)
+    rows = [(revision, revision * MAP_TICKS // 900, f"id {revision % 4_000}") for revision in range(1, 6_001)]
+    one, many = Requests(most=1_000_000), Requests(most=1_000_000)
+    for revision, ticks, request_id in rows:
+        one.add(request_id, revision, ticks)
+    many.add_all(rows[start : start + 250] for start in range(0, 6_000, 250))
+    asked = [f"id {number}" for number in range(4_100)]
+    assert many.find(asked) == one.find(asked) and len(many.find(asked)) == 4_000

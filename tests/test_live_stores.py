@@ -84,9 +84,17 @@ def test_a_group_is_written_whole_or_not_at_all(store: Store) -> None:
 def test_request_ids_are_listed_from_a_time_on(store: Store) -> None:
     store.append([row(1, "a", 100), row(2, "b", 200), row(3, "", 300), row(4, "a", 400), row(5, "c", 400)])
 
-    assert list(store.requests(since=100)) == [(2, 200, "b"), (4, 400, "a"), (5, 400, "c")]
-    assert next(iter(store.requests(since=0))) == (1, 100, "a")
+    assert list(store.requests(since=100)) == [[(2, 200, "b"), (4, 400, "a"), (5, 400, "c")]]
+    assert next(iter(store.requests(since=0)))[0] == (1, 100, "a")
     assert list(store.requests(since=400)) == []
+
+
+def test_request_ids_of_many_rows_come_by_the_page(store: Store) -> None:
+    store.append([row(revision, f"r{revision}") for revision in range(1, 12_001)])
+
+    pages = list(store.requests(since=0))
+
+    assert len(pages) > 1 and [one[0] for page in pages for one in page] == list(range(1, 12_001))
 
 
 def test_rows_are_found_by_revision(store: Store) -> None:

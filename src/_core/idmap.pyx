@@ -43,6 +43,11 @@ cdef class IdMap:
         slot.key = key
         slot.value = value
 
+    def add_rows(self, list rows):
+        """``add`` for each (value, anything, text): the key is the text's ``hash``."""
+        for row in rows:
+            self.add(hash(row[2]), row[0])
+
     def find(self, int64_t key):
         """The value of a key, 0 for none."""
         return self._place(key).value

@@ -42,10 +42,13 @@ class Requests:
             self._begin(ticks)
         self._add(hash(request_id), revision)
 
-    def add_all(self, requests: Iterable[tuple[int, int, str]]) -> None:
-        """Remember many: (revision, ticks, request id)."""
-        for revision, ticks, request_id in requests:
-            self.add(request_id, revision, ticks)
+    def add_all(self, pages: Iterable[list[tuple[int, int, str]]]) -> None:
+        """Remember many, by the page: (revision, ticks, request id)."""
+        for page in pages:
+            last = self._hours[-1]
+            if page[-1][1] - last.began > MAP_TICKS or len(last.map) >= MAP_MAX:
+                self._begin(page[0][1])
+            self._hours[-1].map.add_rows(page)
 
     def find(self, request_ids: Sequence[str]) -> dict[str, int]:
         """The last revision that each of these may have been journaled at. Those that were not are left out, but for

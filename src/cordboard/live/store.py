@@ -52,8 +52,9 @@ class Store(Protocol):
     def get(self, revisions: Sequence[int]) -> dict[int, Row]:
         """These rows, by revision, as far as they are there."""
 
-    def requests(self, since: int) -> Iterator[tuple[int, int, str]]:
-        """(revision, ticks, request id) of the rows with ``ticks`` > ``since`` that have a request id, in order."""
+    def requests(self, since: int) -> Iterator[list[tuple[int, int, str]]]:
+        """(revision, ticks, request id) of the rows with ``ticks`` > ``since`` that have a request id, in order, by the
+        page."""
 
     def fact(self, key: str) -> str | None:
         """A fact about the journal."""

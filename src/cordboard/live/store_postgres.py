@@ -139,7 +139,7 @@ class PostgresStore:
         rows = self._run("SELECT * FROM {schema}.journal WHERE revision = ANY(%s)", [list(revisions)])
         return {row[0]: Row._make(row) for row in rows}
 
-    def requests(self, since: int) -> Iterator[tuple[int, int, str]]:
+    def requests(self, since: int) -> Iterator[list[tuple[int, int, str]]]:
         db = self._reader()
         try:
             ticks = "SELECT ticks FROM {schema}.journal WHERE revision = %s"
@@ -150,7 +150,7 @@ class PostgresStore:
                 " WHERE revision >= %s AND request_id <> '' ORDER BY revision LIMIT %s"
             )
             while rows := self._asked(db, query, [first, ROWS_AT_ONCE]):
-                yield from rows
+                yield rows
                 first = rows[-1][0] + 1
         finally:
             db.close()

@@ -164,14 +164,14 @@ class SqliteStore:
             found |= {row[0]: Row._make(row) for row in self._opened().execute(query, some)}
         return found
 
-    def requests(self, since: int) -> Iterator[tuple[int, int, str]]:
+    def requests(self, since: int) -> Iterator[list[tuple[int, int, str]]]:
         with closing(self._reader()) as db:
             query = "SELECT ticks FROM journal WHERE revision = ?"
             last = self._fetch(db, "SELECT coalesce(max(revision), 0) FROM journal", ())[0][0]
             first = first_after(lambda revision: int(self._fetch(db, query, (revision,))[0][0]), last, since)
             query = "SELECT revision, ticks, request_id FROM journal WHERE revision >= ? AND request_id <> '' LIMIT ?"
             while rows := self._fetch(db, query, (first, ROWS_AT_ONCE)):
-                yield from rows
+                yield rows
                 first = rows[-1][0] + 1
 
     @_told
