@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,3 +136,9 @@ def test_a_masked_number_shows_two_digits_at_most_and_keeps_its_form(number):
 
 def test_a_number_of_four_digits_or_less_shows_none():
     assert masked("1234") == "****" and masked("+86 138-0013-8000") == "+** ***-****-**00"
+
+
+def test_the_table_of_roles_in_the_guide_is_the_table_of_the_code():
+    guide = Path(__file__).resolve().parents[1] / "docs" / "guides" / "security.md"
+    rows = [f"| `{p}`: {what} | " + " | ".join("yes" if p in ROLES[role] else "" for role in Role) + " |" for p, what in PERMISSIONS.items()]
+    assert "\n".join(rows) in guide.read_text("utf-8")

@@ -138,15 +138,15 @@ def test_keys_of_personal_data_and_records_stay_out_and_audit_and_webhooks_are_i
         (tenant / name).write_bytes(b"secret")
     (tmp_path / "data" / "master.key").write_bytes(b"secret")
     (tenant / "audit").mkdir()
-    (tenant / "audit" / "00000001.jsonl").write_bytes(b'{"n":1}\n{"n":2}\n{"n":')
+    (tenant / "audit" / "audit-00000001.log").write_bytes(b'{"n":1}\n{"n":2}\n{"n":')
     WebhookStore(tenant / "webhooks.db").begin("crm", 3)
     # when
     backup.take(settings, tmp_path / "b", PLAIN)
     backup.restore(tmp_path / "b", OPEN, tmp_path / "restored")
     # then
     found = {path.relative_to(tmp_path / "restored").as_posix() for path in (tmp_path / "restored").rglob("*") if path.is_file()}
-    assert found == {"default/journal.db", "default/webhooks.db", "default/audit/00000001.jsonl"}
-    assert (tmp_path / "restored" / "default" / "audit" / "00000001.jsonl").read_bytes() == b'{"n":1}\n{"n":2}\n'
+    assert found == {"default/journal.db", "default/webhooks.db", "default/audit/audit-00000001.log"}
+    assert (tmp_path / "restored" / "default" / "audit" / "audit-00000001.log").read_bytes() == b'{"n":1}\n{"n":2}\n'
     assert WebhookStore(tmp_path / "restored" / "default" / "webhooks.db").endpoints() == [("crm", 3, "", 0)]
 
 

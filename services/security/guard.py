@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from grpc_status import rpc_status
 
-from cordboard.errors import AccessError, CordboardError, DeniedError, LimitError, UnauthenticatedError
+from cordboard.errors import AccessError, CordboardError, DeniedError, InputError, LimitError, UnauthenticatedError
 from cordboard.live.access import Caller
 from cordboard.services.calling import CALLER
 from cordboard.services.errors import status_of
@@ -104,7 +105,7 @@ class Guard(grpc.aio.ServerInterceptor):
             )
             inner = handler.stream_stream or handler.unary_stream
             call = self._streaming(method, inner, handler.request_streaming)
-        return make(call, handler.request_deserializer, handler.response_serializer)
+        return make(call, readable(handler.request_deserializer), handler.response_serializer)
 
     # ---- letting in
 
@@ -204,12 +205,16 @@ class Guard(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> Any:
             try:
                 caller = self._admit(method, context)
+                if request is UNREADABLE:
+                    raise Refused(caller, unreadable())
                 if grave:
                     await self._begin(method, context, caller, request)
             except CordboardError as error:
                 return await self._refuse(method, context, error)
             if caller is not None:
                 CALLER.set(caller)
+            if streams_in:
+                request = self._messages(request, None)
             if not audited:
                 return await inner(request, context)
             try:
@@ -228,6 +233,8 @@ class Guard(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> None:
             try:
                 caller = self._admit(method, context)
+                if request is UNREADABLE:
+                    raise Refused(caller, unreadable())
                 key = (caller.tenant, caller.name) if caller is not None else ("", host_of(context.peer()))
                 if self._open[key] >= self.limits.streams:
                     raise Refused(caller, LimitError("too many streams are open", self.limits.streams, "Close some"))
@@ -241,8 +248,8 @@ class Guard(grpc.aio.ServerInterceptor):
             assert task is not None
             stream = Stream(caller, task)
             self._enter(key, stream)
-            if streams_in and caller is not None and caller.by != "local":
-                request = self._paced(key, request)
+            if streams_in:
+                request = self._messages(request, None if caller is None or caller.by == "local" else key)
             try:
                 if generates:
                     async for response in inner(request, context):
@@ -263,10 +270,15 @@ class Guard(grpc.aio.ServerInterceptor):
 
         return call
 
-    async def _paced(self, key: tuple[str, str], requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """The messages of a stream, taken no faster than the caller may send; gRPC then holds the sender back."""
+    async def _messages(self, requests: AsyncIterator[Any], key: tuple[str, str] | None) -> AsyncIterator[Any]:
+        """The messages of a stream, taken no faster than the caller may send; gRPC then holds the sender back.
+
+        InputError, in the method that reads them, for what is no message of it. ``key`` None: as fast as they come.
+        """
         async for request in requests:
-            while wait := self._requests.take(key, self._clock()):
+            if request is UNREADABLE:
+                raise unreadable()
+            while key is not None and (wait := self._requests.take(key, self._clock())):
                 await asyncio.sleep(wait)
             yield request
 
@@ -310,6 +322,27 @@ def routine(needed: str, caller: Caller) -> bool:
     """Whether something is not worth a record: work by whoever is on this machine, where nobody is known by a name. The
     journal has what they did."""
     return caller.by == "local" and not needed.startswith(("admin.", "audit.", "subjects.", "center."))
+
+
+UNREADABLE = object()  # in the place of a request whose bytes are no message of its type
+
+
+def readable(read: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """A deserializer that never raises: gRPC would call what a caller has done wrong an error of ours."""
+    if read is None:
+        return None
+
+    def attempt(content: bytes) -> Any:
+        try:
+            return read(content)
+        except DecodeError:
+            return UNREADABLE
+
+    return attempt
+
+
+def unreadable() -> InputError:
+    return InputError("the bytes of the request are no message of this rpc", hint="See the .proto files")
 
 
 CODES = {code.value[0]: code.name for code in grpc.StatusCode}

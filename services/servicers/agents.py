@@ -82,25 +82,33 @@ class AgentServicer:
 
 async def _listen(held: Tenant, who: Caller, line: Line, requests: AsyncIterator[pb.ConnectRequest]) -> None:
     """Do what the agent asks for, message by message; the line ends when they do."""
+    broken: CordboardError | None = None
     with contextlib.suppress(asyncio.CancelledError):
-        async for request in requests:
-            line.heard()
-            if request.WhichOneof("message") == "heartbeat":
-                line.put(pb.ConnectResponse(pulse=pb.Pulse()))
-                continue
-            answer = pb.Answer(request_id=request.request_id)
-            try:
-                event = _asked(line, request)
-                if event["event"] == "contact_ended":
-                    await _check_own(held, line.agent, event["contact"])
-                outcome = await held.submit(event, request.request_id, who.name)
-                answer.applied.CopyFrom(applied(outcome))
-            except CordboardError as error:
-                answer.error.CopyFrom(status_of(error))
-            line.put(pb.ConnectResponse(revision=answer.applied.revision, answer=answer))
-            if line.said_goodbye:
-                break
-    line.end()
+        try:
+            await _obey(held, who, line, requests)
+        except CordboardError as error:  # bytes that are no message
+            broken = error
+    line.end(broken)
+
+
+async def _obey(held: Tenant, who: Caller, line: Line, requests: AsyncIterator[pb.ConnectRequest]) -> None:
+    async for request in requests:
+        line.heard()
+        if request.WhichOneof("message") == "heartbeat":
+            line.put(pb.ConnectResponse(pulse=pb.Pulse()))
+            continue
+        answer = pb.Answer(request_id=request.request_id)
+        try:
+            event = _asked(line, request)
+            if event["event"] == "contact_ended":
+                await _check_own(held, line.agent, event["contact"])
+            outcome = await held.submit(event, request.request_id, who.name)
+            answer.applied.CopyFrom(applied(outcome))
+        except CordboardError as error:
+            answer.error.CopyFrom(status_of(error))
+        line.put(pb.ConnectResponse(revision=answer.applied.revision, answer=answer))
+        if line.said_goodbye:
+            return
 
 
 async def _check_own(held: Tenant, agent: str, contact: str) -> None:

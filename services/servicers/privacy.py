@@ -10,6 +10,7 @@ from cordboard.errors import EventError, InputError, UnknownNameError, Where
 from cordboard.journal import NAME_CHARACTERS_MAX
 from cordboard.live import Entry
 from cordboard.live.access import Caller, masked
+from cordboard.live.core import event_of
 from cordboard.live.privacy import KeyStore, about_subject
 from cordboard.services import names
 from cordboard.services.tenants import Tenant, Tenants
@@ -86,5 +87,6 @@ def subject_message(held: Tenant, store: KeyStore, subject: str, who: Caller | N
 
 def kept_about(held: Tenant, subject: str) -> list[Entry]:
     """The rows of the journal about a subject's contacts, without their effects."""
-    rows = ({**entry.event, "entry": entry} for entry in held.engine.entries())
-    return [event["entry"] for event in about_subject(rows, subject)]
+    events = ({**event_of(row), "row": row} for row in held.engine.rows())
+    found = ((event.pop("row"), event) for event in about_subject(events, subject))
+    return [Entry(row.revision, event["t"], event, (), None, row.actor, row.request_id) for row, event in found]

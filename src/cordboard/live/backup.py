@@ -117,11 +117,11 @@ def _copies(settings: Settings, tenant: str, folder: Path) -> dict[str, Path]:
     if (beside / "webhooks.db").exists():
         _vacuum(beside / "webhooks.db", here / "webhooks.db")
         files[f"{tenant}/webhooks.db"] = here / "webhooks.db"
-    for path in sorted((beside / "audit").glob("*.jsonl")):
-        copy = here / "audit" / path.name
+    for path in sorted(beside.glob("audit*/audit-*.log")):
+        copy = here / path.parent.name / path.name
         copy.parent.mkdir(exist_ok=True)
         _whole_lines(path, copy)
-        files[f"{tenant}/audit/{path.name}"] = copy
+        files[f"{tenant}/{path.parent.name}/{path.name}"] = copy
     return files
 
 

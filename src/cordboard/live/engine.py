@@ -200,6 +200,10 @@ class Engine:
         """The center with which the journal began."""
         return self._archive.first_center()
 
+    def rows(self) -> Iterator[Row]:
+        """The rows of the journal as they were written, up to the last that was applied."""
+        return self._archive.store.rows(0, self._hub.revision)
+
     # ---- snapshots
 
     def snapshot(self) -> int:
