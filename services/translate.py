@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from cordboard.errors import CordboardError, InputError, Where
+from cordboard.errors import InputError, Where
 from cordboard.journal import TIME_MAX_S
 from cordboard.live.center_json import etag_of, record_center
 from cordboard.live.entry import Entry, Outcome
@@ -260,8 +260,3 @@ def applied(outcome: Outcome) -> pb.Applied:
         effects=effect_messages(entry.effects),
         repeated_request=outcome.repeated,
     )
-
-
-def refused(outcome: Outcome) -> CordboardError | None:
-    """Why the core refused it, or None."""
-    return outcome.entry.error

@@ -67,6 +67,7 @@ def test_what_would_change_is_told_key_by_key(centers):
     }
     changed = next(change for change in reply.changes if change.key == "queues.sales.offer_timeout")
     assert (json.loads(changed.old_json), json.loads(changed.new_json)) == (20, 30)
+    assert all(change.english_text and change.chinese_text != change.english_text for change in reply.changes)
 
 
 def test_the_order_of_the_file_counts_as_a_difference():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cordboard.center import Center, parse_center
+from cordboard.center_diff import CenterChange, diff_centers
 from cordboard.errors import CenterError
 from cordboard.live.center_json import center_record, encode, etag_of
 from cordboard.services import names
@@ -17,8 +18,6 @@ from cordboard.v1 import center_service_pb2 as pb
 
 FINDINGS_MAX = 1000
 FILE = "center_toml"
-
-Change = pb.CenterChange
 
 
 class CenterServicer:
@@ -56,37 +55,22 @@ def _finding(error: CenterError) -> pb.CenterFinding:
 
 
 def differences(old: Center, new: Center) -> list[pb.CenterChange]:
-    """What turns one center into the other: whole queues and agents that come and go, fields of those that stay."""
-    before, after = center_record(old), center_record(new)
-    found: list[pb.CenterChange] = []
-    for kind in ("queues", "agents"):
-        olds, news = ({one["name"]: one for one in record.pop(kind)} for record in (before, after))
-        found += [_removed(f"{kind}.{name}", olds[name]) for name in olds if name not in news]
-        for name in olds:
-            if name in news:
-                found += _changed(f"{kind}.{name}.", olds[name], news[name])
-        found += [_added(f"{kind}.{name}", news[name]) for name in news if name not in olds]
-        common = [name for name in olds if name in news]
-        if common != [name for name in news if name in olds]:  # the order of the file decides ties
-            found.append(Change(kind=Change.KIND_CHANGED, key=f"{kind}.order", new_json=_json(list(news))))
-    return found + list(_changed("", before, after))
+    """What turns one center into the other."""
+    return [_change(one) for one in diff_centers(old, new)]
+
+
+def _change(one: CenterChange) -> pb.CenterChange:
+    changed = one.kind == "changed"
+    place = "" if one.what == "center" else f"{one.what}s"
+    return pb.CenterChange(
+        kind=pb.CenterChange.Kind.Value(f"KIND_{one.kind.upper()}"),
+        key=".".join(part for part in (place, one.name, one.field) if part),
+        old_json=_json(one.old) if changed else "",
+        new_json=_json(one.new) if changed else "",
+        english_text=one.text("en"),
+        chinese_text=one.text("zh"),
+    )
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _removed(key: str, value: Any) -> pb.CenterChange:
-    return Change(kind=Change.KIND_REMOVED, key=key, old_json=_json(value))
-
-
-def _added(key: str, value: Any) -> pb.CenterChange:
-    return Change(kind=Change.KIND_ADDED, key=key, new_json=_json(value))
-
-
-def _changed(prefix: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[pb.CenterChange]:
-    for field, value in old.items():
-        if new[field] != value:
-            yield Change(
-                kind=Change.KIND_CHANGED, key=prefix + field, old_json=_json(value), new_json=_json(new[field])
-            )
+    return json.dumps(value, ensure_ascii=False, default=dataclasses.asdict)
