@@ -206,6 +206,25 @@ def test_the_command_rebuilds_those_of_a_server_that_is_stopped(tmp_path, databa
     assert not (tmp_path / "none").exists()
 
 
+def test_a_database_server_that_cuts_the_connection_loses_them_nothing(tmp_path, postgres_url, monkeypatch):
+    import psycopg
+
+    monkeypatch.setattr("cordboard.records.follow.PATIENCE_S", (0.05,))
+    wall = Wall()
+    with opened(tmp_path, wall) as engine, psycopg.connect(postgres_url, autocommit=True) as other:
+        follower = Follower(engine, postgres_url).start()
+        ready(engine)
+        for round in range(5):
+            some_calls(engine, wall, [f"c{round}-{i}" for i in range(6)])
+            cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            other.execute(cut)
+        some_calls(engine, wall, ["last"])
+        until(lambda: follower.fault == "" and follower.behind == 0)
+        follower.close()
+        with Records(postgres_url) as records:
+            assert list(records.dump()) == rebuilt(engine, tmp_path / "rebuilt.db")
+
+
 def test_they_end_with_the_engine_after_its_last_entry(tmp_path):
     wall = Wall()
     engine = opened(tmp_path, wall)

@@ -101,6 +101,7 @@ def test_a_served_contact_is_in_the_metrics_the_webhook_and_after_the_end_in_the
         (["--metrics", "nowhere"], "is no address"),
         (["--webhooks", "none.toml"], "can't be read"),
         (["--webhooks", "hooks.toml"], 'there is no tenant "other"'),
+        (["--settings", "two.toml", "--records", "one.db"], "can't hold the records of several tenants"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_opened(tmp_path, monkeypatch, capsys, more, expected):
@@ -109,6 +110,8 @@ def test_mistakes_are_told_before_anything_is_opened(tmp_path, monkeypatch, caps
     Path("hooks.toml").write_text(
         f'[webhooks.crm]\nurl = "https://crm.example"\nsecret = "{SECRET}"\ntenant = "other"\n', "utf-8"
     )
-    assert main(["serve", "center.toml", "--check", *more]) == 2
+    Path("two.toml").write_text('[tenants.a]\ncenter = "center.toml"\n[tenants.b]\ncenter = "center.toml"\n', "utf-8")
+    center = [] if "--settings" in more else ["center.toml"]
+    assert main(["serve", *center, "--check", *more]) == 2
     assert expected in capsys.readouterr().err
     assert not Path("cordboard-data").exists()

@@ -81,7 +81,11 @@ class Beside:
         return self._metrics.timed(tenant, make_store(settings, tenant))
 
     def check(self, tenants: Collection[str]) -> None:
-        """InputError if a webhook is of a tenant that is not served."""
+        """InputError if a webhook is of a tenant that is not served, or tenants would share a file of records."""
+        own = self._options.records
+        if len(tenants) > 1 and own not in ("", OFF) and not own.startswith("postgres"):
+            hint = "Leave it out: each tenant has its own beside its journal"
+            raise InputError("one file can't hold the records of several tenants", Where(key="--records"), hint)
         for endpoint in self._endpoints:
             if endpoint.tenant not in tenants:
                 what, where = f'there is no tenant "{endpoint.tenant}"', f"webhooks.{endpoint.name}.tenant"
