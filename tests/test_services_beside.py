@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
 import os
@@ -20,6 +21,8 @@ pytest.importorskip("sqlalchemy")
 pytest.importorskip("prometheus_client")
 
 from cordboard.cli import main
+from cordboard.errors import InputError
+from cordboard.live.beside import Beside
 from cordboard.records import Records
 from tests.test_live_webhooks import SECRET, Receiver
 
@@ -101,7 +104,6 @@ def test_a_served_contact_is_in_the_metrics_the_webhook_and_after_the_end_in_the
         (["--metrics", "nowhere"], "is no address"),
         (["--webhooks", "none.toml"], "can't be read"),
         (["--webhooks", "hooks.toml"], 'there is no tenant "other"'),
-        (["--settings", "two.toml", "--records", "one.db"], "can't hold the records of several tenants"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_opened(tmp_path, monkeypatch, capsys, more, expected):
@@ -110,8 +112,15 @@ def test_mistakes_are_told_before_anything_is_opened(tmp_path, monkeypatch, caps
     Path("hooks.toml").write_text(
         f'[webhooks.crm]\nurl = "https://crm.example"\nsecret = "{SECRET}"\ntenant = "other"\n', "utf-8"
     )
-    Path("two.toml").write_text('[tenants.a]\ncenter = "center.toml"\n[tenants.b]\ncenter = "center.toml"\n', "utf-8")
-    center = [] if "--settings" in more else ["center.toml"]
-    assert main(["serve", *center, "--check", *more]) == 2
+    assert main(["serve", "center.toml", "--check", *more]) == 2
     assert expected in capsys.readouterr().err
     assert not Path("cordboard-data").exists()
+
+
+def test_tenants_do_not_share_a_file_of_records():
+    options = argparse.Namespace(metrics="off", records="one.db", webhooks=None, traces=None)
+    Beside(options).check(["a"])
+    with pytest.raises(InputError, match="several tenants"):
+        Beside(options).check(["a", "b"])
+    options.records = "postgresql://db.example/records"  # a schema for each
+    Beside(options).check(["a", "b"])
