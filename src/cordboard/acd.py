@@ -36,6 +36,7 @@ line and then their agent, agents in file order. Where the contract leaves somet
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -263,15 +264,20 @@ class Acd:
 
         SnapshotError if the bytes are no dump, or damaged; LimitError if the bounds are too small for it.
         """
-        change = Change(center, decode(dump))
-        acd = cls.__new__(cls)
-        acd._open(center, change.floor(), 0, explain, max_contacts, max_customers)
+        collects = gc.isenabled()
+        gc.disable()  # a million objects that stay would be gone through a dozen times
         try:
+            change = Change(center, decode(dump))
+            acd = cls.__new__(cls)
+            acd._open(center, change.floor(), 0, explain, max_contacts, max_customers)
             acd.loaded = fill(acd, change)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             if isinstance(error, CordboardError):
                 raise
             raise SnapshotError(f"the dump does not make sense: {error}", hint="Take an earlier one") from error
+        finally:
+            if collects:
+                gc.enable()
         return acd
 
     def with_center(self, center: Center, t: float) -> tuple[Acd, list[Effect]]:
