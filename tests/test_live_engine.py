@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,29 @@ def test_who_waits_for_entries_is_called_once_and_again_after_an_empty_poll(engi
         pass
     done(engine, queued("c3"))
     assert len(calls) == 2
+
+
+def test_one_who_watches_and_raises_harms_nobody(engine: Engine) -> None:
+    watch = engine.subscribe()
+    watch.on_ready = lambda: [][0]
+    assert done(engine, queued("c1")).entry.revision == 1
+    assert done(engine, queued("c2")).entry.revision == 2
+    assert len(watch.poll()) == 2
+
+
+def test_too_many_repeated_requests_of_long_ago_are_refused(
+    tmp_path: Path, wall: Wall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cordboard.live.engine.OLD_MAX", 3)
+    with opened(tmp_path, wall, history=1) as engine:
+        for number in range(10):
+            done(engine, queued(f"c{number}"), f"r{number}")
+        gate = threading.Event()
+        engine._aside.submit(gate.wait)  # the lookups queue up behind it
+        futures = [engine.submit(queued(f"c{number}"), request_id=f"r{number}") for number in range(5)]
+        assert [type(future.exception(10)) for future in futures[3:]] == [LimitError, LimitError]
+        gate.set()
+        assert all(future.result(10).repeated for future in futures[:3])
 
 
 def test_after_a_restart_the_center_is_where_it_was(tmp_path: Path, wall: Wall) -> None:

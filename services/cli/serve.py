@@ -27,6 +27,7 @@ TENANT = "default"
 DATA = "cordboard-data"
 LISTEN = "127.0.0.1:7443"
 DRAIN_S = 30.0  # that conversations get after the first signal
+SWITCH_S = 0.001  # after a sync of the journal the writer waits so long at most for the interpreter's lock
 STOP_S = 5.0  # that calls get which still run then
 
 
@@ -71,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
     company.check(centers)
     if options.check:
         return checked(centers, options)
+    sys.setswitchinterval(SWITCH_S)
     return asyncio.run(serve(centers, settings, safety, company, options))
 
 

@@ -8,13 +8,14 @@ places, same offers. See docs/background/live.md.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from cordboard.acd import Acd
 from cordboard.center import UNFIT, Center
-from cordboard.errors import InputError, JournalError, UnavailableError, Where
+from cordboard.errors import InputError, JournalError, LimitError, UnavailableError, Where
 from cordboard.journal import NAME_CHARACTERS_MAX, check_event, tick
 from cordboard.live.archive import Archive
 from cordboard.live.center_json import encode, etag_of
@@ -29,6 +30,7 @@ from cordboard.live.settings import Settings
 from cordboard.live.store import Row, Store, make_store
 from cordboard.live.writer import Writer
 
+OLD_MAX = 100  # requests of long ago that are looked up at once
 DRAIN_AT_ONCE = 250  # agents who are set away in one transaction
 
 T = TypeVar("T")
@@ -46,7 +48,9 @@ class Engine:
         self._hub = Hub(settings.history)
         self._inbox = Inbox(settings.queue_events)
         self._aside = ThreadPoolExecutor(1, "cordboard-aside")  # what may take long: old entries, writing snapshots
+        self._old = threading.Semaphore(OLD_MAX)
         self._drain = Drain()
+        self._snapshot_at = 0
 
     @classmethod
     def open(
@@ -183,13 +187,20 @@ class Engine:
         return self._archive.entries(after, self._hub.revision if until is None else until)
 
     def _find_old(self, row: Row, done: Callable[[Entry], None], failed: Callable[[BaseException], None]) -> None:
+        """The entry of a request of long ago, by a replay, aside."""
+
         def find() -> None:
             try:
                 done(next(self.entries(row.revision - 1, row.revision)))
             except BaseException as error:
                 failed(error)
+            finally:
+                self._old.release()
 
-        self._aside.submit(find)
+        if self._old.acquire(blocking=False):
+            self._aside.submit(find)
+        else:
+            failed(LimitError("too many requests of long ago are repeated at once", OLD_MAX, "Send them more slowly"))
 
     def export(self) -> Iterator[dict[str, Any]]:
         """The events of the journal with their times, one for each revision, as ``cordboard replay`` takes them for the

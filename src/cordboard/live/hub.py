@@ -6,12 +6,15 @@ than one, and one who reads too slowly costs nothing: it finds out when it reads
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 
 from cordboard.errors import CompactedError, InputError, LimitError, SlowReaderError, UnavailableError, Where
 from cordboard.live.entry import Entry
+
+_log = logging.getLogger("cordboard.live")
 
 BATCH_MAX = 1_000  # entries that one call of poll() returns
 
@@ -100,7 +103,7 @@ class Subscription:
     """A place in the entries; see ``Engine.subscribe``. For one reader; ``close`` may be called by anyone.
 
     ``on_ready``: called once, on the writer's thread, when there is something after an empty ``poll`` (or the hub or
-    the subscription is closed). It must be quick and not raise: ``loop.call_soon_threadsafe`` is meant.
+    the subscription is closed). It must be quick: ``loop.call_soon_threadsafe`` is meant. What it raises is logged.
     """
 
     def __init__(self, hub: Hub, after: int, capacity: int) -> None:
@@ -174,5 +177,9 @@ class Subscription:
 
     def _ready(self) -> None:
         call = self._on_ready
-        if call is not None:
+        if call is None:
+            return
+        try:
             call()
+        except Exception:  # a loop that was closed in the meantime, for example: no reason for the writer to stop
+            _log.warning("who waits for entries could not be called", exc_info=True)

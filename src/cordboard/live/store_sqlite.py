@@ -91,7 +91,7 @@ class SqliteStore:
             self._db = self._connect()
             self._check_schema()
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # nobody else's to read
         self._take_lock()
         self._db = self._connect()
         self._db.execute("PRAGMA journal_mode=WAL")
