@@ -178,6 +178,15 @@ def test_who_waits_knows_that_it_is_on_disk(folder):
         log.record("too late", actor="boss")
 
 
+def test_who_waits_may_go_away_and_the_record_is_written(folder):
+    log = AuditLog(folder, KEY)
+    for i in range(20):
+        assert not log.record("export", actor=f"{i}", wait=True).cancel()
+    assert log.record("last", actor="boss", wait=True).result(10) == 22
+    log.close()
+    assert check(folder).whole
+
+
 def test_a_tail_that_was_not_signed_before_a_crash_is_signed_after_it(folder):
     write(folder, 3)
     path = folder / "audit-00000001.log"

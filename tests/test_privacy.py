@@ -84,6 +84,14 @@ def test_many_at_once_make_one_subject_each(folder):
     store.close()
 
 
+def test_one_who_waits_and_goes_away_takes_nothing_from_the_others(folder):
+    store = opened(folder)
+    waiting = [store.subject("somebody") for _ in range(5)]
+    assert not waiting[0].cancel()
+    assert {one.result(10) for one in waiting} == {store.known("somebody")}
+    store.close()
+
+
 def test_two_processes_agree_about_a_subject(folder):
     one, two = opened(folder), opened(folder)
     assert one.subject(NUMBER).result(10) == two.subject(NUMBER).result(10)

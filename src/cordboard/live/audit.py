@@ -150,6 +150,7 @@ class AuditLog:
         if len(body_of(fields)) > BODY_BYTES_MAX:
             raise LimitError("an audit record that is too long", BODY_BYTES_MAX, "Leave details out")
         done: Future[int] = Future()
+        done.set_running_or_notify_cancel()  # who waits may go away; what is recorded is recorded
         with self._changed:
             if self._closing:
                 raise InputError("the audit log is closed")

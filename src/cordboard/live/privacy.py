@@ -154,6 +154,7 @@ class KeyStore:
         Raises LimitError if too many wait.
         """
         done: Future[str] = Future()
+        done.set_running_or_notify_cancel()  # several may wait for it: none of them can cancel it for the others
         found = self.known(customer)
         if found is not None:
             done.set_result(found)
