@@ -120,7 +120,7 @@ def test_the_learner_does_what_a_plain_python_one_does(delay):
 
     p = run(learner(), w, delay)
 
-    assert np.abs(p - np.array(said)).max() < 1e-4  # its steps are sized by 1/sqrt to five digits
+    assert np.abs(p - np.array(said)).max() < 1e-4  # its steps are sized by 1/sqrt to three digits
 
 
 @settings(max_examples=20)

@@ -295,6 +295,10 @@ def test_a_sweep_on_ray_gives_the_same_or_says_what_to_install() -> None:
         pytest.skip("ray is not installed: pip install 'cordboard[scale]'")
     here, there = sweep(cases, replications=2), sweep(cases, replications=2, on_ray=True)
     assert here[0].total.rows.tobytes() == there[0].total.rows.tobytes()
+    nowhere = Scenario((Source("nowhere", poisson(3600.0), Exponential(2.0)),), 60.0)
+    with pytest.raises(DataError) as caught:
+        sweep([(center(2), nowhere)], on_ray=True)
+    assert type(caught.value) is DataError and str(caught.value).startswith("[arrivals.queue]")
 
 
 @settings(max_examples=60, deadline=None)

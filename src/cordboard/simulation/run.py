@@ -137,7 +137,12 @@ def sweep(
         ray.init()
     task = ray.remote(simulate)
     waiting = [task.remote(c, s, replications=replications, seed=seed, threads=1) for c, s in cases]
-    return list(ray.get(waiting))
+    try:
+        return list(ray.get(waiting))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, CordboardError):
+            raise error.cause from None  # as it would be here, without the traces of another process
+        raise
 
 
 @dataclass(frozen=True)
