@@ -16,7 +16,12 @@ import venv
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+import cordboard
+from cordboard.learning.compiled import compile_trees
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("src", "services", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "README.zh.md", "CHANGELOG.md", "LICENSE", "Makefile")
@@ -120,6 +125,13 @@ def test_the_editable_install_uses_the_sources_themselves(sources, tmp_path):
     run(python, "-c", "from cordboard.words import ADDED", cwd=tmp_path)
 
 
+def some_trees():
+    """Compiled trees as arrays: the environment of the wheel has no scikit-learn to train any."""
+    rows = np.random.default_rng(2).normal(size=(2000, 4))
+    model = HistGradientBoostingClassifier(max_iter=5).fit(rows, rows[:, 0] * rows[:, 1] > 0)
+    return compile_trees(model).arrays()
+
+
 def test_a_vendor_compiles_against_the_installed_wheel_and_runs(wheel_python, tmp_path):
     # given a vendor's project, copied away from the repository
     project = tmp_path / "acme"
@@ -128,7 +140,7 @@ def test_a_vendor_compiles_against_the_installed_wheel_and_runs(wheel_python, tm
     install(wheel_python, project, cwd=tmp_path)
     # then its C code gives what Python gives, and drives the engine
     check = """
-from acme.engine import formulas, serve
+from acme.engine import first_of_two, formulas, score_learner, score_trees, serve
 from cordboard.center import parse_center
 from cordboard.queueing import erlang_b, erlang_c, measures, minimum_agents
 b, c, level, fewest = formulas(12, 9.0)
@@ -138,7 +150,25 @@ assert fewest == minimum_agents(9 / 180, 180, service_level=0.8)
 center = parse_center('[queues.sales]\\n[agents.li]\\n')
 accepted, timer, code = serve(center, 1000)
 assert accepted == 1000 and timer == float("inf") and code < 0, (accepted, timer, code)
+assert first_of_two(center) == 72
+
+import numpy as np
+from cordboard import AnswerModel
+from cordboard.learning import synthetic
+from cordboard.learning.compiled import CompiledTrees
+made = synthetic.attempts(500, 1)
+model = AnswerModel(synthetic.schema())
+model.replay(made.table, made.results)
+rows, learner = model.encoder.encode(made.table), model.heads["person"].champion.learner
+out, extra = np.empty(501), np.full(500, np.nan)
+score_learner(learner, rows.numbers, rows.codes, rows.cells, extra, out)
+assert out[:500].tobytes() == model.heads["person"].predict(rows).tobytes() and np.isnan(out[500])
+trees = CompiledTrees(dict(np.load("trees.npz")))
+rows, out = np.random.default_rng(1).normal(size=(100, 4)), np.empty(100)
+score_trees(trees, rows, out)
+assert out.tobytes() == np.array([trees.predict_one(row) for row in rows]).tobytes() and out.std() > 0.1
 """
+    np.savez(tmp_path / "trees.npz", **some_trees())
     run(wheel_python, "-c", check, cwd=tmp_path)
 
 
@@ -161,3 +191,46 @@ for name in cordboard.__all__:
 def test_importing_loads_no_module_before_it_is_needed(tmp_path):
     check = "import sys, cordboard; print(*sorted(m for m in sys.modules if m.startswith('cordboard')))"
     assert run(sys.executable, "-c", check, cwd=tmp_path).split() == ["cordboard"]
+
+
+WORK = """
+import contextlib, hashlib, io, json, sys
+from cordboard.cli import main
+from cordboard.learning import registry, synthetic
+from cordboard import AnswerModel
+
+def told(*command):
+    out = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    with contextlib.redirect_stdout(out):
+        assert main(list(command)) == 0, command
+        out.flush()
+    return out.buffer.getvalue()
+
+def show(name, data):
+    print(name, len(data), hashlib.sha256(data).hexdigest())
+
+examples = sys.argv[1]
+show("replay", told("replay", f"{examples}/center.toml", f"{examples}/journal.jsonl", "--until", "900"))
+world = [f"{examples}/center.toml", "--scenario", f"{examples}/scenario.toml", "--replications", "3", "--json"]
+simulated = json.loads(told("simulate", *world))
+assert simulated.pop("kernel_seconds", 0.0) >= 0.0
+show("simulate", json.dumps(simulated).encode())
+show("pace", told("pace", "--agents", "6", "--hours", "1", "--seeds", "2", "--json"))
+show("staff", told("staff", "--calls", "200", "--patience", "180", "--json"))
+made = synthetic.attempts(3000, 1)
+model = AnswerModel(synthetic.schema())
+said = model.replay(made.table, made.results, delay=20)
+show("learn", b"".join(said[name].tobytes() for name in sorted(said)) + registry.to_bytes(model))
+"""
+
+
+def test_two_builds_give_the_same_bytes(wheel_python, tmp_path):
+    """The wheel is built without optimization, what runs the tests with all of it: as two machines might differ."""
+    (tmp_path / "work.py").write_text(WORK)
+    here = str(Path(cordboard.__file__).resolve(strict=True).parents[1])
+    tree = ROOT / "build" / "tree"
+    env = {**os.environ, "PYTHONPATH": str(tree) if (tree / "cordboard").is_dir() else here}
+    command = [sys.executable, tmp_path / "work.py", ROOT / "docs" / "examples"]
+    ours = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env, check=True).stdout
+    theirs = run(wheel_python, tmp_path / "work.py", ROOT / "docs" / "examples", cwd=tmp_path)
+    assert ours.count("\\n") == 5 and theirs == ours

@@ -24,12 +24,23 @@ cdef inline int on_advance(Engine* e, int64_t t) noexcept nogil:
 cdef inline int64_t on_next_timer(const Engine* e) noexcept nogil:
     return e.timers[0].due if e.n_timers > 0 else NEVER
 
-cdef inline int on_agent_ready(Engine* e, int64_t t, int32_t agent) noexcept nogil:
+cdef inline int come_to_agent(Engine* e, int64_t t, int32_t agent) noexcept nogil:
+    # Time moves on to an event of this agent, if there is one.
     cdef int code = come_to(e, t)
+    return ACD_UNKNOWN_AGENT if code >= 0 and not 0 <= agent < e.n_agents else code
+
+cdef inline bint is_live(const Engine* e, int32_t slot) noexcept nogil:
+    return 0 <= slot < e.n_contacts and e.contacts[slot].state != FREE
+
+cdef inline int come_to_contact(Engine* e, int64_t t, int32_t slot) noexcept nogil:
+    # Time moves on to an event of this contact, if it is still there then.
+    cdef int code = come_to(e, t)
+    return ACD_UNKNOWN_CONTACT if code >= 0 and not is_live(e, slot) else code
+
+cdef inline int on_agent_ready(Engine* e, int64_t t, int32_t agent) noexcept nogil:
+    cdef int code = come_to_agent(e, t, agent)
     if code < 0:
         return code
-    if not 0 <= agent < e.n_agents:
-        return ACD_UNKNOWN_AGENT
     cdef Agent* a = &e.agents[agent]
     agent_appear(e, agent, READY)
     a.idle_since = e.now
@@ -38,20 +49,16 @@ cdef inline int on_agent_ready(Engine* e, int64_t t, int32_t agent) noexcept nog
     return match(e)
 
 cdef inline int on_agent_away(Engine* e, int64_t t, int32_t agent) noexcept nogil:
-    cdef int code = come_to(e, t)
+    cdef int code = come_to_agent(e, t, agent)
     if code < 0:
         return code
-    if not 0 <= agent < e.n_agents:
-        return ACD_UNKNOWN_AGENT
     agent_leave(e, agent, AWAY, REASON_AGENT_AWAY)
     return match(e)
 
 cdef inline int on_agent_offline(Engine* e, int64_t t, int32_t agent) noexcept nogil:
-    cdef int code = come_to(e, t)
+    cdef int code = come_to_agent(e, t, agent)
     if code < 0:
         return code
-    if not 0 <= agent < e.n_agents:
-        return ACD_UNKNOWN_AGENT
     agent_leave(e, agent, OFFLINE, REASON_AGENT_OFFLINE)
     return match(e)
 
@@ -114,15 +121,10 @@ cdef inline int on_contact_queued(Engine* e, int64_t t, const Queued_C* spec, in
     contact_enter(e, s, spec.queue)
     return match(e)
 
-cdef inline bint is_live(const Engine* e, int32_t slot) noexcept nogil:
-    return 0 <= slot < e.n_contacts and e.contacts[slot].state != FREE
-
 cdef inline int on_contact_left(Engine* e, int64_t t, int32_t slot) noexcept nogil:
-    cdef int code = come_to(e, t)
+    cdef int code = come_to_contact(e, t, slot)
     if code < 0:
         return code
-    if not is_live(e, slot):
-        return ACD_UNKNOWN_CONTACT
     if e.contacts[slot].state == CONNECTED:
         return ACD_CONNECTED
     contact_release(e, slot, REASON_CONTACT_LEFT)
@@ -130,12 +132,10 @@ cdef inline int on_contact_left(Engine* e, int64_t t, int32_t slot) noexcept nog
     return match(e)
 
 cdef inline int on_offer_accepted(Engine* e, int64_t t, int32_t slot, int32_t agent) noexcept nogil:
-    cdef int code = come_to(e, t)
+    cdef int code = come_to_contact(e, t, slot)
     cdef int32_t l
     if code < 0:
         return code
-    if not is_live(e, slot):
-        return ACD_UNKNOWN_CONTACT
     l = link_find(e, slot, agent)
     if l < 0 or e.contacts[slot].state != OFFERED:
         return ACD_NO_OFFER
@@ -171,12 +171,10 @@ cdef inline void withdraw_others(Engine* e, int32_t slot, int32_t accepted) noex
         offer_withdraw(e, best, REASON_ACCEPTED_ELSEWHERE)
 
 cdef inline int on_offer_declined(Engine* e, int64_t t, int32_t slot, int32_t agent) noexcept nogil:
-    cdef int code = come_to(e, t)
+    cdef int code = come_to_contact(e, t, slot)
     cdef int32_t l
     if code < 0:
         return code
-    if not is_live(e, slot):
-        return ACD_UNKNOWN_CONTACT
     l = link_find(e, slot, agent)
     if l < 0 or e.contacts[slot].state != OFFERED:
         return ACD_NO_OFFER
@@ -186,13 +184,11 @@ cdef inline int on_offer_declined(Engine* e, int64_t t, int32_t slot, int32_t ag
     return match(e)
 
 cdef inline int on_contact_ended(Engine* e, int64_t t, int32_t slot) noexcept nogil:
-    cdef int code = come_to(e, t)
+    cdef int code = come_to_contact(e, t, slot)
     cdef int32_t agent
     cdef Agent* a
     if code < 0:
         return code
-    if not is_live(e, slot):
-        return ACD_UNKNOWN_CONTACT
     if e.contacts[slot].state != CONNECTED:
         return ACD_NOT_CONNECTED
     cdef Queue* queue = &e.queues[e.contacts[slot].queue]
@@ -210,22 +206,18 @@ cdef inline int on_contact_ended(Engine* e, int64_t t, int32_t slot) noexcept no
     return match(e)
 
 cdef inline int on_wrap_up_ended(Engine* e, int64_t t, int32_t agent) noexcept nogil:
-    cdef int code = come_to(e, t)
+    cdef int code = come_to_agent(e, t, agent)
     if code < 0:
         return code
-    if not 0 <= agent < e.n_agents:
-        return ACD_UNKNOWN_AGENT
     if not e.agents[agent].wrapping:
         return ACD_NO_WRAP_UP
     wrap_up_end(e, agent)
     return match(e)
 
 cdef inline int on_priority_changed(Engine* e, int64_t t, int32_t slot, double priority) noexcept nogil:
-    cdef int code = come_to(e, t)
+    cdef int code = come_to_contact(e, t, slot)
     if code < 0:
         return code
-    if not is_live(e, slot):
-        return ACD_UNKNOWN_CONTACT
     if e.contacts[slot].state == CONNECTED:
         return ACD_CONNECTED
     if not -1e12 <= priority <= 1e12:

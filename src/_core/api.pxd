@@ -5,7 +5,7 @@
 from libc.stdint cimport int32_t, int64_t
 
 cdef enum:
-    API_VERSION = 1
+    API_VERSION = 2
 
 cdef int api_version() noexcept nogil
 
@@ -49,3 +49,19 @@ cdef int api_contact_ended(void* engine, double t, int32_t slot) noexcept nogil
 cdef int api_wrap_up_ended(void* engine, double t, int32_t agent) noexcept nogil
 # Moves the oldest effects, at most `room`, to out, and returns how many; call it until it returns 0.
 cdef int api_drain(void* engine, ApiEffect* out, int room) noexcept nogil
+
+# -- since 2
+cdef int api_priority_changed(void* engine, double t, int32_t slot, double priority) noexcept nogil
+
+# Who answers (docs/reference/answer-model.md). A handle lives as long as the Python object that it is of; one thread at a
+# time may use it, and none while Python learns with it. Probabilities are within 0 to 1.
+# Of what `cordboard.learning.training.train` compiled from trees; a row is its `n_features` values, NaN = missing.
+cdef void* api_trees(object compiled) except NULL
+cdef double api_trees_score(const void* trees, const double* row) noexcept nogil
+# Of a head's learner (`model.heads["person"].champion.learner`). Numbers, codes and cells are one row of what
+# `model.encoder.encode` gives; extra: log-odds of the head's trees, NaN for none; trace: room for api_learner_room doubles.
+# NaN for a code or a cell that the learner does not have.
+cdef void* api_learner(object learner) except NULL
+cdef int api_learner_room(const void* learner) noexcept nogil
+cdef double api_learner_score(const void* learner, const double* numbers, const int32_t* codes, const int32_t* cells,
+                              double extra, double* trace) noexcept nogil

@@ -5,11 +5,14 @@ from libc.string cimport memmove
 
 from cordboard._core.acd cimport (
     Router, acd_advance, acd_agent_away, acd_agent_offline, acd_agent_ready, acd_contact_ended, acd_contact_left,
-    acd_contact_queued, acd_next_timer, acd_offer_accepted, acd_offer_declined, acd_queued_defaults, acd_wrap_up_ended)
+    acd_contact_queued, acd_next_timer, acd_offer_accepted, acd_offer_declined, acd_priority_changed, acd_queued_defaults,
+    acd_wrap_up_ended)
 from cordboard._core.acd_types cimport ACD_BAD_VALUE, NEVER, Effect_C, Engine, Queued_C
+from cordboard._core.online cimport online_handle, online_probability, online_trace
 from cordboard._core.patience cimport Measures_C
 from cordboard._core.queueing cimport (
     Target_C, erlang_b_inverse, erlang_c_of, measures_of, minimum_agents_a, minimum_agents_c)
+from cordboard._core.trees cimport trees_handle, trees_probability
 
 cdef double TIME_MAX = 9e12            # seconds whose microseconds fit in 64 bits
 cdef long AGENTS_MAX = 10000000
@@ -142,3 +145,29 @@ cdef int api_drain(void* engine, ApiEffect* out, int room) noexcept nogil:
         e.n_effects -= n
         memmove(e.effects, e.effects + n, e.n_effects * sizeof(Effect_C))
     return n
+
+
+cdef int api_priority_changed(void* engine, double t, int32_t slot, double priority) noexcept nogil:
+    cdef long long at
+    return ACD_BAD_VALUE if ticks(t, &at) < 0 else acd_priority_changed(<Engine*>engine, at, slot, priority)
+
+
+cdef void* api_trees(object compiled) except NULL:
+    return trees_handle(compiled._core)
+
+
+cdef double api_trees_score(const void* trees, const double* row) noexcept nogil:
+    return trees_probability(trees, row)
+
+
+cdef void* api_learner(object learner) except NULL:
+    return online_handle(learner)
+
+
+cdef int api_learner_room(const void* learner) noexcept nogil:
+    return online_trace(learner)
+
+
+cdef double api_learner_score(const void* learner, const double* numbers, const int32_t* codes, const int32_t* cells,
+                              double extra, double* trace) noexcept nogil:
+    return online_probability(learner, numbers, codes, cells, extra, trace)

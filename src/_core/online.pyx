@@ -16,7 +16,7 @@ All sums run in a fixed order with IEEE operations and our own exp and log: same
 import numpy as np
 
 from libc.stdint cimport int32_t
-from libc.math cimport isnan
+from libc.math cimport NAN, isnan
 
 cdef extern from "online_kernel.h" nogil:
     enum:
@@ -101,6 +101,12 @@ def exp_log_check(double[::1] x, double[::1] exp_out, double[::1] log_out, doubl
         rsqrt_out[i] = det_rsqrt(exp_out[i])
 
 
+cdef struct Held:                 # what a handle points to
+    const OnlineModel* model
+    const OnlineKernel* kernel
+    int n_weights, n_cells
+
+
 cdef class OnlineLearner:
     """A binary online learner. The module's text says what it does; ``cordboard.learning`` uses it.
 
@@ -112,6 +118,7 @@ cdef class OnlineLearner:
 
     cdef OnlineModel m
     cdef const OnlineKernel* kernel
+    cdef Held held
     cdef readonly long long labels            # labels learned
     cdef readonly int n_weights, n_cells
     cdef dict arrays                          # name -> the array that m points into
@@ -149,6 +156,8 @@ cdef class OnlineLearner:
         self.m.pool_rate, self.m.pool_decay, self.m.pool_share = pool_rate, pool_decay, pool_share
         self.m.platt_rate, self.m.platt_decay, self.m.platt_pull = platt_rate, platt_decay, platt_pull
         self.m.prior_logit = det_log(prior / (1.0 - prior))
+        self.held.model, self.held.kernel = &self.m, self.kernel
+        self.held.n_weights, self.held.n_cells = n_weights, n_cells
         self.clear(table, taus)
 
     def clear(self, table, taus):
@@ -410,3 +419,23 @@ cdef class OnlineLearner:
 cdef inline double* address(double[::1] array) noexcept:
     return &array[0]
 
+
+cdef void* online_handle(object learner) except NULL:
+    return &(<OnlineLearner?>learner).held
+
+
+cdef int online_trace(const void* handle) noexcept nogil:
+    cdef const OnlineModel* m = (<const Held*>handle).model
+    return m.n_numbers + m.n_recent + ONLINE_SLOTS
+
+
+cdef double online_probability(const void* handle, const double* numbers, const int32_t* codes, const int32_t* cells,
+                               double extra, double* trace) noexcept nogil:
+    cdef const Held* held = <const Held*>handle
+    cdef const OnlineModel* m = held.model
+    cdef OnlineRow row
+    if online_outside(codes, m.n_codes, 1 + m.n_numbers + m.n_recent, held.n_weights) < m.n_codes \
+            or online_outside(cells, m.n_levels, 0, held.n_cells) < m.n_levels:
+        return NAN
+    row.numbers, row.readable, row.codes, row.cells, row.extra = numbers, m.n_numbers, codes, cells, extra
+    return held.kernel.predict(m, &row, trace)

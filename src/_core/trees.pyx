@@ -342,3 +342,11 @@ cdef void shap_tree(const TreeEnsemble* e, const uint8_t* q, int32_t start, int3
               f, out)
     shap_tree(e, q, start, cold, cover, value, path, length + 1, came_zero * cover[start + cold] / cover[start + at], 0.0,
               f, out)
+
+
+cdef void* trees_handle(object trees) except NULL:
+    return &(<Trees?>trees).e
+
+
+cdef double trees_probability(const void* handle, const double* row) noexcept nogil:
+    return det_sigmoid(trees_one(<const TreeEnsemble*>handle, row))

@@ -18,7 +18,9 @@ from cordboard.center import parse_center
 from cordboard.errors import CordboardError, JournalError
 from cordboard.journal import check_event, read_journal
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "docs" / "examples"
+CORPUS = ROOT / "build" / "fuzz"  # what atheris finds, kept from run to run
 NOISE = (
     b"{",
     b"}",
@@ -99,8 +101,10 @@ def main() -> None:
         count = by_mutation(options.seconds, options.seed)
         print(f"{count} inputs by mutation (atheris is not installed): nothing but CordboardError")
         return
+    CORPUS.mkdir(parents=True, exist_ok=True)
     atheris.instrument_all()
-    atheris.Setup([sys.argv[0], f"-max_total_time={int(options.seconds)}", f"-seed={options.seed}"], one_input)
+    limits = [f"-max_total_time={int(options.seconds)}", f"-seed={options.seed}"]
+    atheris.Setup([sys.argv[0], *limits, str(CORPUS), str(EXAMPLES)], one_input)
     atheris.Fuzz()
 
 

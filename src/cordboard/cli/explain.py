@@ -8,7 +8,7 @@ import sys
 
 from cordboard import words
 from cordboard.center import load_center
-from cordboard.cli.replay import open_journal, seconds
+from cordboard.cli.replay import add_journal_arguments, open_journal, seconds
 from cordboard.explain import explain, records
 from cordboard.telling import clock, tell, tell_entry
 
@@ -17,18 +17,10 @@ HELP = ("why a contact got its agent, or nobody", "解释某个联系为何分�
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     lang = parser.get_default("lang")
-    parser.add_argument("center", metavar="CENTER.toml", help=words.pick(lang, "the center file", "中心配置文件"))
-    parser.add_argument(
-        "journal",
-        metavar="JOURNAL.jsonl",
-        help=words.pick(lang, "the journal; - reads standard input", "日志文件；- 表示标准输入"),
-    )
+    add_journal_arguments(parser, lang)
     parser.add_argument("--contact", required=True, metavar="ID", help=words.pick(lang, "the contact", "联系编号"))
     parser.add_argument(
         "--at", type=seconds, metavar="T", help=words.pick(lang, "only how things stood at T", "只看时刻 T 的情形")
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help=words.pick(lang, "of the strategy random (0)", "随机策略的种子（0）")
     )
 
 

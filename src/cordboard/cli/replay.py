@@ -22,18 +22,23 @@ SHOWN = ("SL_OFFERED", "ASA", "ABANDON_RATE")
 PROGRESS_EVERY = 500  # lines
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    lang = parser.get_default("lang")
+def add_journal_arguments(parser: argparse.ArgumentParser, lang: words.Lang) -> None:
+    """What is replayed, for every command that replays."""
     parser.add_argument("center", metavar="CENTER.toml", help=words.pick(lang, "the center file", "中心配置文件"))
     parser.add_argument(
         "journal",
         metavar="JOURNAL.jsonl",
         help=words.pick(lang, "the journal; - reads standard input", "日志文件；- 表示标准输入"),
     )
-    parser.add_argument("--effects", metavar="OUT.jsonl", help=words.pick(lang, "write effects here", "结果写入此文件"))
     parser.add_argument(
         "--seed", type=int, default=0, help=words.pick(lang, "of the strategy random (0)", "随机策略的种子（0）")
     )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    lang = parser.get_default("lang")
+    add_journal_arguments(parser, lang)
+    parser.add_argument("--effects", metavar="OUT.jsonl", help=words.pick(lang, "write effects here", "结果写入此文件"))
     parser.add_argument(
         "--until",
         type=seconds,
