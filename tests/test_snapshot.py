@@ -218,3 +218,16 @@ def test_bytes_that_are_made_later_are_those_of_the_instant_of_the_call(waits: b
         for event in events[80:]:
             answer(acd, event)
         assert later() == dump
+
+
+def test_waits_can_be_learned_from_the_middle_of_a_day_on() -> None:
+    # given contacts that wait, ring and talk
+    for seed in range(12):
+        center, acd = busy(seed)
+        acd.learn_waits()
+        for queue in center.queues:
+            for contact in acd.positions(queue.name):
+                assert acd.estimate_wait(contact).mean >= 0.0
+        # then no event surprises the estimator
+        for event in events_of(center, seed, 200)[120:]:
+            answer(acd, event)

@@ -72,7 +72,10 @@ class Core:
             center, revision, ticks = record_center(meta["center"]), int(meta["revision"]), int(meta["ticks"])
         except (KeyError, TypeError, ValueError) as error:
             raise SnapshotError(f"its head makes no sense: {error!r}", hint="Take an earlier one") from error
-        return cls(Acd.load(center, dump, **options.bounds()), options, revision, ticks)
+        acd = Acd.load(center, dump, **options.bounds())
+        if options.learn_waits and acd.loaded is not None and acd.loaded.waits == "off":
+            acd.learn_waits()  # asked for since
+        return cls(acd, options, revision, ticks)
 
     def dump(self) -> bytes:
         """A snapshot: a line of JSON with the center and the revision, and then the dump of the Acd."""
