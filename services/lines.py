@@ -22,7 +22,7 @@ from cordboard.errors import (
     UnavailableError,
     UnknownNameError,
 )
-from cordboard.live import Entry
+from cordboard.live import Entry, Subscription
 from cordboard.services import names
 from cordboard.services.presence import Presence
 from cordboard.services.translate import duration, effect_message, timestamp
@@ -75,6 +75,15 @@ class Line:
         else:
             self._outbox.put_nowait(message)
 
+    def begin(self, welcome: pb.ConnectResponse) -> None:
+        """Send the welcome before all that has come for the agent meanwhile, less the offers that stand in it."""
+        known = {offer.contact for offer in welcome.welcome.offers}
+        held = [self._outbox.get_nowait() for _ in range(self._outbox.qsize())]
+        self._outbox.put_nowait(welcome)
+        for message in held:
+            if message is None or message.WhichOneof("message") != "offer" or message.offer.contact not in known:
+                self._outbox.put_nowait(message)
+
     def end(self, error: CordboardError | None = None) -> None:
         """Send what waits and then nothing more; ``error`` is how the stream ends."""
         if self.ended is None:
@@ -104,7 +113,8 @@ class Lines:
         self._loop = asyncio.get_running_loop()
         settings = tenant.engine.settings
         self._presence = Presence(settings.tenant_folder(tenant.name) / "lines.txt")
-        self._tasks = {self._loop.create_task(self._dispatch())}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._dispatching: asyncio.Task[None] | None = None  # while there are lines
         for agent, lease in self._presence.left.items():
             self._keep(self._network(agent, lease))
 
@@ -123,18 +133,20 @@ class Lines:
         """Open a line; it begins with a welcome. An older one of the agent ends."""
         if len(self._lines) >= LINES_MAX and agent not in self._lines:
             raise LimitError("too many agents are connected", LINES_MAX, "Shard the tenant")
-        line = Line(agent, lease, self._loop)
-        center = self._tenant.engine.center
-        state, queues = await self._tenant.read(lambda acd: _offers(acd, agent))
-        older = self._lines.get(agent)
-        self._lines[agent] = line
+        await self._tenant.read(lambda acd: acd.agent_state(agent))  # UnknownNameError for an agent who is none
+        line, older = Line(agent, lease, self._loop), self._lines.get(agent)
+        self._lines[agent] = line  # from here on it is told everything; what comes before its welcome is held back
         self._presence.came(agent, lease)
         if older is not None:
             older.end(ConflictError("the agent has opened another line", "Close the one that is not used"))
+        if self._dispatching is None or self._dispatching.done():
+            self._dispatching = self._keep(self._dispatch(self._tenant.engine.subscribe()))
+        center = self._tenant.engine.center
+        state, queues = await self._tenant.read(lambda acd: _offers(acd, agent))
         line.shown = state["state"]
         offers = [self._offer(contact, queue, center, None) for contact, queue in queues.items()]
         shown = agent_message(self._tenant.name, agent, state, center, True)
-        line.put(pb.ConnectResponse(welcome=pb.Welcome(agent=shown, lease=duration(lease), offers=offers)))
+        line.begin(pb.ConnectResponse(welcome=pb.Welcome(agent=shown, lease=duration(lease), offers=offers)))
         return line
 
     def close(self, line: Line, draining: bool) -> None:
@@ -148,11 +160,12 @@ class Lines:
         elif not draining:
             self._keep(self._network(line.agent, 0.0))
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do something beside; a task that nobody holds may be forgotten before it is done."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _network(self, agent: str, grace: float) -> None:
         """Set an agent away whose connection died, as soon as the journal can be written, unless it is back within
@@ -189,12 +202,11 @@ class Lines:
 
     # ---- what the agents are told
 
-    async def _dispatch(self) -> None:
-        """Read the entries and tell each agent what concerns it, for as long as the engine runs."""
+    async def _dispatch(self, subscription: Subscription) -> None:
+        """Read the entries and tell each agent what concerns it, for as long as there are lines."""
         engine, bell = self._tenant.engine, self._tenant.bell
-        subscription = engine.subscribe()
         self._talking = await self._tenant.read(_conversations)
-        while True:
+        while self._lines:
             ringing = bell.ringing()
             try:
                 entries = subscription.poll()
@@ -210,6 +222,7 @@ class Lines:
                 await asyncio.shield(ringing)
                 continue
             await self._tell(entries)
+        subscription.close()
 
     async def _tell(self, entries: Iterable[Entry]) -> None:
         reasons: dict[str, str] = {}

@@ -48,11 +48,12 @@ class Mailbox:
 
 
 class Bell:
-    """Rings in the loop whenever an engine has new entries; one for all who watch it."""
+    """Rings in the loop when an engine has new entries; one for all who wait, and silent while nobody does."""
 
     def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
         self._engine, self._loop = engine, loop
-        self._next: asyncio.Future[None] = loop.create_future()
+        self._next: asyncio.Future[None] | None = None
+        self._closed = False
         self._subscribe()
 
     def _subscribe(self) -> None:
@@ -63,23 +64,34 @@ class Bell:
         self._loop.call_soon_threadsafe(self._ring)
 
     def _ring(self) -> None:
-        if self._next.cancelled():
-            return  # closed
-        self._next.set_result(None)
-        self._next = self._loop.create_future()
+        waiting, self._next = self._next, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    def ringing(self) -> asyncio.Future[None]:
+        """Done when the bell rings next; cancelled once it is closed. Take it before you look for entries; wait with
+        ``shield`` or ``wait``."""
+        if self._next is None:
+            self._next = self._loop.create_future()
+            if self._closed:
+                self._next.cancel()
+            else:
+                self._arm()
+        return self._next
+
+    def _arm(self) -> None:
+        """Have the hub call at the next entry: it does so after an empty poll."""
         try:
             while self._subscription.poll():
                 pass
-        except CordboardError:  # too far behind, because the loop was busy; or the engine is closed
+        except CordboardError:  # nobody waited for so long that it fell behind; or the engine is closed
             if self._engine.state.status != "closed":
                 self._subscribe()
-
-    def ringing(self) -> asyncio.Future[None]:
-        """Done when the bell rings next. Take it before you look for entries; wait with ``shield`` or ``wait``."""
-        return self._next
+                self._arm()
 
     def close(self) -> None:
         """Whoever waits is cancelled."""
-        self._next.cancel()
+        self._closed = True
         self._subscription.on_ready = None
         self._subscription.close()
+        self.ringing().cancel()

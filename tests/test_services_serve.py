@@ -197,3 +197,19 @@ def test_an_agent_who_does_not_come_back_after_a_crash_is_set_away_and_its_offer
         assert [effect.WhichOneof("kind") for effect in entry.effects] == ["offer_withdrawn", "offer"]
         assert entry.effects[1].offer.agent == "ben"
         assert stop(process) == 0
+
+
+def test_without_the_extra_the_command_says_what_to_install(folder):
+    # given a Python that has no gRPC
+    script = """
+import sys
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"grpc", "google", "grpc_status"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Without())
+from cordboard.cli import main
+sys.exit(main(["serve", "center.toml"]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "pip install 'cordboard[serve]'" in done.stderr, done.stderr
