@@ -245,13 +245,23 @@ cdef class PacingCore(Policy):
 
     cdef void count_answers_of(self, PacingCore other, double now) noexcept nogil:
         # The answers in flight of another campaign, at this one's horizons.
+        cdef int known[AGES]  # calls of its learned mean probability, by age
         cdef int i, j
         cdef double p, age
+        memset(known, 0, sizeof(known))
         for i in range(other.calls_used):
             if other.calls[i].state == 1:
-                p, age = other.ring.effective(other.calls[i].p), now - other.calls[i].placed
+                age = now - other.calls[i].placed
+                if isnan(other.calls[i].p):
+                    known[min(AGES - 1, <int>(AGES_A_SECOND * age))] += 1
+                    continue
+                p = other.ring.effective(other.calls[i].p)
                 for j in range(HORIZONS):
                     self.put(j, 0, 1, other.ring.within(p, age, self.horizon[j]))
+        for i in range(AGES):
+            if known[i]:
+                for j in range(HORIZONS):
+                    self.put(j, 0, known[i], other.ring.within(other.ring.p_high, (i + 0.5) / AGES_A_SECOND, self.horizon[j]))
 
     cdef int taken_beside(self) except -1:
         # Agents whom the other campaigns have promised to a call, or whose answer waits for one.
@@ -272,6 +282,8 @@ cdef class PacingCore(Policy):
                 for i in range(other.calls_used):
                     if other.calls[i].state == 1:
                         left += other.ring.within(other.ring.effective(other.calls[i].p), now - other.calls[i].placed, 60.0)
+                        if left > IN_FLIGHT_LEAST:
+                            break
                 if left > IN_FLIGHT_LEAST:
                     least = other.alpha
         return least
