@@ -91,7 +91,7 @@ def drive(engine: Engine, rate: float, seconds: float, message: int) -> tuple[fl
     return sent / (time.perf_counter() - start), (time.process_time() - cpu) / sent * 1e6, times
 
 
-@pytest.mark.parametrize(("rate", "message"), [(100, 1), (2_000, 1), (10_000, 1), (10_000, 10), (20_000, 20), (20_000, 100)])
+@pytest.mark.parametrize(("rate", "message"), [(100, 1), (2_000, 1), (10_000, 1), (10_000, 10), (20_000, 1), (20_000, 20), (20_000, 100)])
 def test_track_durable_events(benchmark: Any, folder: Path, rate: float, message: int) -> None:
     with Engine.open(CENTER, Settings(data=folder, queue_events=1_000_000)) as engine:
         drive(engine, rate, 0.5, message)

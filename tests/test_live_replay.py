@@ -25,10 +25,10 @@ START = 1_000_000.0
 class Session:
     """A random day in a live engine, which is closed and opened again now and then."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, database: str = "") -> None:
         self.source = Seeded(seed)
         self.center: Center = (crowded_center if seed % 3 == 0 else random_center)(self.source)
-        self.settings = Settings(data=folder, seed=seed, history=200, snapshot_events=1_000)
+        self.settings = Settings(data=folder, database=database, seed=seed, history=200, snapshot_events=1_000)
         self.journalist = Journalist(self.source, self.center)
         self.t = START
         self.entries: list[Entry] = []
@@ -103,6 +103,18 @@ def test_a_replay_of_the_exported_journal_gives_the_effects_of_the_live_engine(t
 
     assert [[a.event, [*a.fired, *a.effects], a.error is None] for a in answers] == live == told
     assert [str(a.error) for a in answers if a.error] != [] and look(acd) == state
+
+
+def test_so_it_does_where_the_journal_is_in_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    session = Session(tmp_path, 31, postgres_url)
+    session.play(150, restarts=3)
+    journal = lines(session.engine)
+    live = [[*entry.effects] for entry in session.entries]
+    session.engine.close()
+
+    answers = list(replay(Acd(session.center, seed=31), session.center, io.BytesIO(journal)))
+
+    assert [[*a.fired, *a.effects] for a in answers] == live
 
 
 @pytest.mark.parametrize("seed", range(20, 26))

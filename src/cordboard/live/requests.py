@@ -1,4 +1,4 @@
-"""Which request was journaled at which revision, for 24 hours, in about 40 bytes each.
+"""Which request was journaled at which revision, for 24 hours, in 32 to 64 bytes each.
 
 An index of request ids in the journal itself would cost more than the journal: ids are random, so each one would dirty
 a page of its own. Here the 64-bit hashes of ids stand in maps, one for each hour or so, and a map is dropped when all

@@ -32,7 +32,7 @@ class Settings:
 
     ``queue_events``: so many may wait before the writer (LimitError beyond). ``group_events``: so many are committed at
     once. ``history``: so many entries are held in memory for subscribers. ``request_ids``: so
-    many are remembered (for 24 hours, 16 bytes each). ``snapshot_events``: a snapshot after so
+    many are remembered (for 24 hours, 32 to 64 bytes each). ``snapshot_events``: a snapshot after so
     many.
 
     ``seed``, ``max_contacts``, ``max_customers`` are the core's and stay with a journal: what is set when it is made
