@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import ssl
 import time
+import urllib.request
 from pathlib import Path
 
 import grpc
@@ -13,8 +15,11 @@ import pytest
 from cordboard.errors import InputError
 from cordboard.live import certificates
 from cordboard.live.access import Role
+from cordboard.live.metrics import Metrics
+from cordboard.live.metrics_server import MetricsServer
 from cordboard.services.security.guard import Guard
 from cordboard.services.security.identity import Identity
+from cordboard.services.security.plan import Plan
 from cordboard.services.security.rules import path, rules
 from cordboard.services.security.tls import Tls, check_address, credentials, is_local
 from tests.secure import CA, OTHER_CA, Told, bearer, code_of, empty_server, methods, run, somebody, verifier
@@ -166,6 +171,27 @@ def test_any_other_address_needs_certificates_and_known_callers_and_says_how_to_
     with pytest.raises(InputError, match="--token-keys"):
         check_address(address, tls(folder, mutual=False), knows_callers=False)
     check_address(address, tls(folder), knows_callers=True)
+
+
+def test_metrics_beyond_loopback_speak_tls_and_ask_for_the_same_certificates(folder):
+    plan = Plan(tls=tls(folder))
+    assert plan.metrics("127.0.0.1:9464") is None and plan.metrics("off") is None and plan.metrics(None) is None
+    with pytest.raises(InputError, match="cordboard certs"):
+        Plan().metrics("0.0.0.0:9464")
+    server = MetricsServer(Metrics(), port=0, tls=plan.metrics("0.0.0.0:9464")).start()
+    paths = certificates.write_pair(folder, "prometheus", client(Role.QA))
+    known, stranger = (ssl.create_default_context(cafile=folder / "ca.pem") for _ in range(2))
+    known.load_cert_chain(*paths)
+    url = f"https://localhost:{server.port}/live"
+    with urllib.request.urlopen(url, timeout=10, context=known) as page:
+        assert page.status == 200
+    with pytest.raises(OSError):
+        urllib.request.urlopen(url, timeout=10, context=stranger)
+    with pytest.raises(OSError):
+        urllib.request.urlopen(url.replace("https", "http"), timeout=10)
+    with urllib.request.urlopen(url, timeout=10, context=known) as page:  # who was turned away hindered nobody
+        assert page.status == 200
+    server.close()
 
 
 def test_files_that_can_t_be_used_are_refused_at_the_start(folder):

@@ -68,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"{options.listen!r} is no address", Where(key="--listen"), "Write 127.0.0.1:7443")
     safety = Plan.of(options, file)
     safety.check(options.listen, centers)
+    safety.metrics(options.metrics)
     company = Beside(options)
     company.check(centers)
     if options.check:
@@ -103,7 +104,7 @@ async def serve(
     audit: AuditLogs | None = None
     keys: dict[str, KeyStore] = {}
     try:
-        await asyncio.to_thread(company.begin, engines)
+        await asyncio.to_thread(company.begin, engines, safety.metrics(options.metrics))
         audit = AuditLogs(Path(settings.data), engines, audit_key(Path(settings.data), safety.audit_keys))
         guard = safety.guard(engines, audit)
         if safety.keeps_apart:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from cordboard.services.security.guard import Audit, Guard
 from cordboard.services.security.identity import Identity
 from cordboard.services.security.limits import Limits
 from cordboard.services.security.rules import rules
-from cordboard.services.security.tls import Tls, check_address, credentials
+from cordboard.services.security.tls import Tls, check_address, credentials, https, is_local
 
 
 def add_arguments(parser: argparse.ArgumentParser, lang: words.Lang) -> None:
@@ -90,6 +91,14 @@ class Plan:
             read_master(self.master)
         if self.audit_keys is not None:
             read_keys(self.audit_keys, private=True)
+
+    def metrics(self, address: str | None) -> ssl.SSLContext | None:
+        """What the port of metrics is to speak TLS with: nothing on loopback. Raises InputError without
+        certificates."""
+        if address is None or address == "off" or is_local(address):
+            return None
+        check_address(address, self.tls, knows_callers=True)
+        return https(self.tls) if self.tls is not None else None
 
     def credentials(self) -> grpc.ServerCredentials | None:
         """What to listen with."""

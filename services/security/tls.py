@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,16 @@ def check_address(address: str, tls: Tls | None, *, knows_callers: bool) -> None
     if not knows_callers:
         hint = "Give --token-keys (see cordboard token), or --tls-clients for clients with certificates"
         raise InputError(f"no listening on {address} where nobody could be known", Where(key="listen"), hint)
+
+
+def https(tls: Tls) -> ssl.SSLContext:
+    """The same files for a port that speaks HTTP."""
+    read_pair(tls.certificate, tls.key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tls.clients)
+    context.load_cert_chain(tls.certificate, tls.key)
+    if tls.clients is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 def credentials(tls: Tls) -> grpc.ServerCredentials:

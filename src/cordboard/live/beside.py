@@ -91,11 +91,11 @@ class Beside:
                 what, where = f'there is no tenant "{endpoint.tenant}"', f"webhooks.{endpoint.name}.tenant"
                 raise InputError(what, Where(self._options.webhooks, key=where), nearest(endpoint.tenant, tenants))
 
-    def begin(self, engines: Mapping[str, Engine]) -> None:
-        """Follow the engines, which were opened, and open the port."""
+    def begin(self, engines: Mapping[str, Engine], tls: ssl.SSLContext | None = None) -> None:
+        """Follow the engines, which were opened, and open the port, with ``tls`` if it is given."""
         for tenant, engine in engines.items():
             self._follow(tenant, engine)
-        self._listen()
+        self._listen(tls)
 
     def _follow(self, tenant: str, engine: Engine) -> None:
         follower = webhooks = None
@@ -121,14 +121,14 @@ class Beside:
             self._traces.append(Traces(engine, tenant, self._provider).start())
         self._metrics.watch(tenant, engine, follower, webhooks)
 
-    def _listen(self) -> None:
+    def _listen(self, tls: ssl.SSLContext | None) -> None:
         """Open the port of the metrics. If the usual one is taken, that is logged; StoreError for one asked for."""
         if self._address is None:
             return
         from cordboard.live.metrics_server import MetricsServer
 
         try:
-            self._server = MetricsServer(self._metrics, *self._address).start()
+            self._server = MetricsServer(self._metrics, *self._address, tls=tls).start()
         except StoreError as error:
             if self._options.metrics:
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import socket
@@ -21,15 +22,20 @@ PAGE = "text/plain; version=0.0.4; charset=utf-8"
 class MetricsServer:
     """``/metrics``; ``/health``: 200 while every engine serves, else 503; ``/live``: 200 as long as it answers.
 
-    Plain HTTP and without a password: for an address that only the machines that watch can reach. StoreError if the
+    Without a password; plain HTTP, or HTTPS with ``tls``, which may ask for clients' certificates. StoreError if the
     address is taken.
     """
 
-    def __init__(self, metrics: Metrics, host: str = "127.0.0.1", port: int = 9464) -> None:
+    def __init__(
+        self, metrics: Metrics, host: str = "127.0.0.1", port: int = 9464, *, tls: ssl.SSLContext | None = None
+    ) -> None:
         try:
             self._server = _Server((host, port), metrics)
         except OSError as error:
             raise StoreError("in use", f"can't listen on {host}:{port}: {error.strerror}") from None
+        if tls is not None:  # shaking hands is for the thread of the call, not for the one that accepts
+            plain = self._server.socket
+            self._server.socket = tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, name="cordboard-http", daemon=True)
 
