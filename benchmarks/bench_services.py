@@ -69,14 +69,14 @@ def running(*command: str) -> Iterator[Running]:
 
 
 @contextlib.contextmanager
-def serving(durable: bool) -> Iterator[Running]:
-    """``cordboard serve`` with its journal on disk, or in memory."""
+def serving(durable: bool, *more: str) -> Iterator[Running]:
+    """``cordboard serve`` with its journal on disk, or in memory; records are written beside it if not told ``off``."""
     folder = Path(tempfile.mkdtemp(dir=None if durable or not MEMORY.is_dir() else MEMORY))
     try:
         (folder / "center.toml").write_text(CENTER)
-        with running(
-            "cordboard", "serve", str(folder / "center.toml"), "--data", str(folder / "data"), "--listen", "127.0.0.1:0"
-        ) as found:
+        center, data = str(folder / "center.toml"), str(folder / "data")
+        listen = ("--listen", "127.0.0.1:0", "--metrics", "off")
+        with running("cordboard", "serve", center, "--data", data, *listen, *more) as found:
             yield found
     finally:
         shutil.rmtree(folder)
@@ -336,21 +336,29 @@ def watch(server: Running, viewers: int, seconds: float, hz: float = 4.0) -> Fan
 def report(quick: bool, viewers: int) -> None:
     """The whole table."""
     scale = 0.2 if quick else 1.0
-    with echo() as bare, serving(durable=False) as memory, serving(durable=True) as disk:
-        single = one_at_a_time({"echo": bare, "memory": memory, "disk": disk}, 5, int(200 * scale))
+    alone = ("--records", "off")
+    titles = {"echo": "bare echo", "memory": "Enqueue, durable off", "disk": "Enqueue, durable on", "whole": "... and records"}
+    with (
+        echo() as bare,
+        serving(False, *alone) as memory,
+        serving(True, *alone) as disk,
+        serving(True) as whole,
+    ):
+        servers = {"echo": bare, "memory": memory, "disk": disk, "whole": whole}
+        single = one_at_a_time(servers, 5, int(200 * scale))
         base = single["echo"]
-        for name, title in (("echo", "bare echo"), ("memory", "Enqueue, durable off"), ("disk", "Enqueue, durable on")):
+        for name, title in titles.items():
             one = single[name]
             line = f"{title:28} p50 {one.at(0.5):7.0f} us  p99 {one.at(0.99):7.0f} us"
             ratios = f"{one.at(0.5) / base.at(0.5):.2f}, {one.at(0.99) / base.at(0.99):.2f} times the echo"
             print(line, "" if name == "echo" else ratios, flush=True)
-        rates: dict[str, list[Rate]] = {"echo": [], "memory": [], "disk": []}
+        rates: dict[str, list[Rate]] = {name: [] for name in servers}
         for _ in range(1 if quick else 3):
-            for name, server in (("echo", bare), ("memory", memory), ("disk", disk)):
+            for name, server in servers.items():
                 rates[name].append(throughput(server, name == "echo", 2.0 * scale))
         cores = {name: statistics.median(rate.a_core for rate in found) for name, found in rates.items()}
         clocks = {name: statistics.median(rate.a_second for rate in found) for name, found in rates.items()}
-        for name, title in (("echo", "bare echo"), ("memory", "Enqueue, durable off"), ("disk", "Enqueue, durable on")):
+        for name, title in titles.items():
             share = f"{cores[name] / cores['echo']:.0%} of the echo"
             print(f"{title:28} {clocks[name]:9,.0f} a second  {cores[name]:9,.0f} a core  {share}", flush=True)
         for a_message in (100, 1000):
@@ -369,7 +377,7 @@ def report(quick: bool, viewers: int) -> None:
 
 @pytest.fixture(scope="module")
 def memory() -> Iterator[Running]:
-    with serving(durable=False) as found:
+    with serving(False, "--records", "off") as found:
         yield found
 
 
