@@ -227,7 +227,7 @@ def test_records_that_wait_are_bounded_and_too_long_ones_refused(folder, monkeyp
         log.record("x", actor="a")
     monkeypatch.setattr(audit, "QUEUED_MAX", 10)
     with pytest.raises(LimitError, match="too long"):
-        log.record("x", actor="a", details={str(i): "y" * 1000 for i in range(20)})
+        log.record("x", actor="a", details={str(i): "y" * 1000 for i in range(60)})
     log.record("x" * 300, actor="\ud800", target="z" * 9000, wait=True).result(10)
     log.close()
     assert check(folder).whole

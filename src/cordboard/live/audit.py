@@ -41,7 +41,7 @@ CHECKPOINT_RECORDS = 1000
 CHECKPOINT_S = 60.0
 GROUP_S = 0.2  # how long a record that nobody waits for may wait for company
 RETRY_S = 1.0
-TEXT_CHARACTERS_MAX = 1024
+TEXT_CHARACTERS_MAX = 512
 
 Fields = dict[str, Any]
 
@@ -147,7 +147,7 @@ class AuditLog:
         fields |= {name: _clipped(value) for name, value in more.items() if value}
         if details:
             fields["details"] = {name: _clipped(value) for name, value in details.items()}
-        if len(body_of(fields)) > BODY_BYTES_MAX:
+        if (details or len(actor) + len(action) > 512) and len(body_of(fields)) > BODY_BYTES_MAX:
             raise LimitError("an audit record that is too long", BODY_BYTES_MAX, "Leave details out")
         done: Future[int] = Future()
         done.set_running_or_notify_cancel()  # who waits may go away; what is recorded is recorded
