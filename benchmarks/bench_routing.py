@@ -264,7 +264,16 @@ class Python:
         return self.ready(t, agent)
 
 
-METHODS: dict[str, Callable[[Center], Router]] = {"engine": Engine, "scan": Scan, "sql": Sql, "python": Python}
+class Explained(Engine):
+    """The same, each offer with the reasons for it, as live systems want them."""
+
+    def __init__(self, center: Center) -> None:
+        super().__init__(center, explain=True)
+
+
+METHODS: dict[str, Callable[[Center], Router]] = {
+    "engine": Engine, "engine, reasons": Explained, "scan": Scan, "sql": Sql, "python": Python,
+}  # fmt: skip
 
 
 class Workload:
@@ -377,6 +386,21 @@ def measure(method: str, size: Size, n: int) -> tuple[float, float, float]:
     return statistics.median(times) / 1e3, statistics.mean(times) / 1e3, float(np.percentile(times, 99)) / 1e3
 
 
+def reasons(rounds: int, n: int) -> None:
+    """The engine with and without reasons for its offers at the large size, by turns; medians over the rounds."""
+    size = SIZES["large"]
+    works = {m: Workload(METHODS[m](center_of(size)), size) for m in ("engine", "engine, reasons")}
+    found: dict[str, list[tuple[float, float, float]]] = {method: [] for method in works}
+    for _ in range(rounds):
+        for method, work in works.items():
+            times = np.array(list(work.events(n))) / 1e3
+            found[method].append((float(np.median(times)), float(times.mean()), float(np.percentile(times, 99))))
+    print(f"{size}, {rounds} rounds of {n:,} conversations\n")
+    print("| method | median, µs | mean, µs | p99, µs |\n| --- | ---: | ---: | ---: |")
+    for method, rows in found.items():
+        print(f"| {method} | " + " | ".join(f"{value:.2f}" for value in np.median(rows, axis=0)) + " |")
+
+
 # ---- pytest-benchmark
 
 
@@ -406,7 +430,7 @@ def report(quick: bool) -> None:
             # The slow ones get fewer events, and only sizes that can be filled in reasonable time.
             if method in ("scan", "sql") and size.waiting > 10_000:
                 continue
-            count = n if method in ("engine", "python") else min(n, 200 if size.waiting > 1_000 else 2_000)
+            count = n if method in ("engine", "engine, reasons", "python") else min(n, 200 if size.waiting > 1_000 else 2_000)
             median, mean, p99 = measure(method, size, count)
             base = base or mean
             print(f"| {size} | {method} | {median:.2f} | {mean:.2f} | {p99:.2f} | {mean / base:.1f} |", flush=True)
@@ -423,4 +447,9 @@ def report(quick: bool) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, for CI")
-    report(parser.parse_args().quick)
+    parser.add_argument("--reasons", action="store_true", help="with reasons and without, at the large size")
+    options = parser.parse_args()
+    if options.reasons:
+        reasons(5, 10_000)
+    else:
+        report(options.quick)

@@ -233,4 +233,4 @@ def test_two_builds_give_the_same_bytes(wheel_python, tmp_path):
     command = [sys.executable, tmp_path / "work.py", ROOT / "docs" / "examples"]
     ours = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env, check=True).stdout
     theirs = run(wheel_python, tmp_path / "work.py", ROOT / "docs" / "examples", cwd=tmp_path)
-    assert ours.count("\\n") == 5 and theirs == ours
+    assert ours.count("\n") == 5 and theirs == ours
