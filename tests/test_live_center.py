@@ -11,7 +11,7 @@ import pytest
 
 from cordboard import Acd, Center, parse_center
 from cordboard.errors import CompactedError, ConflictError, LimitError, UnavailableError
-from cordboard.live import Engine, Outcome, Settings
+from cordboard.live import Engine, Entry, Outcome, Settings
 
 BILLING = "[queues.billing]\nrequires = { billing = 3 }\noverflow = 'general'\nmax_wait = 900\n"
 GENERAL = "[queues.general]\nmax_waiting = 2000\n"
@@ -124,7 +124,9 @@ def test_a_drain_stops_offers_and_waits_until_conversations_are_over(tmp_path: P
         drain = threading.Thread(target=engine.drain, args=(60,))
         watch = engine.subscribe()
         drain.start()
-        seen = [entry for _ in range(2) for entry in watch.get(10)]
+        seen: list[Entry] = []
+        while len(seen) < 2:
+            seen += watch.get(10)
         assert engine.state.status == "draining"
         assert [e["effect"] for entry in seen for e in entry.effects] == ["offer_withdrawn"]
 
