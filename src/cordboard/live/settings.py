@@ -42,7 +42,7 @@ class Settings:
 
     data: str | os.PathLike[str] = "cordboard-data"
     database: str = ""
-    queue_events: int = 10_000
+    queue_events: int = 50_000
     group_events: int = 1_000
     history: int = 20_000
     snapshot_events: int = 50_000
