@@ -129,6 +129,10 @@ def test_scope_holds_inside_a_tenant_too(tmp_path):
             for team, expected in (("south", Code.PERMISSION_DENIED), ("north", Code.OK)):
                 lead = Caller("acme", "boss", frozenset({Role.TEAM_LEAD}), frozenset({team}), ALL, somebody().expires)
                 assert await code_of(channel, state, request, metadata=bearer(lead)) is expected
+            narrow = somebody(*Role, scope=frozenset({"acme-queue"}))
+            for whole in ("CenterService/Apply", "AdminService/CreateSnapshot", "AdminService/Drain", "PrivacyService/FindSubject"):
+                method = METHODS[f"/cordboard.v1.{whole}"]
+                assert await code_of(channel, method, filled(method, "acme", "acme"), metadata=bearer(narrow)) is Code.PERMISSION_DENIED, whole
             other = somebody(Role.AGENT, name="another-agent")
             connect = METHODS["/cordboard.v1.AgentService/Connect"]
             assert await code_of(channel, connect, filled(connect, "acme", "acme"), metadata=bearer(other)) is Code.PERMISSION_DENIED

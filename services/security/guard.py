@@ -236,7 +236,8 @@ class Guard(grpc.aio.ServerInterceptor):
                 if request is UNREADABLE:
                     raise Refused(caller, unreadable())
                 key = (caller.tenant, caller.name) if caller is not None else ("", host_of(context.peer()))
-                if self._open[key] >= self.limits.streams:
+                local = caller is not None and caller.by == "local"
+                if not local and self._open[key] >= self.limits.streams:
                     raise Refused(caller, LimitError("too many streams are open", self.limits.streams, "Close some"))
                 if audited:
                     await self._begin(method, context, caller, None if streams_in else request)

@@ -22,13 +22,13 @@ class Limits:
 
     requests_per_s: float = 2000.0
     burst: float = 4000.0
-    streams: int = 1000
+    streams: int = 5000
     refusals_per_s: float = 20.0
     refusals_burst: float = 100.0
     write_s: float = 30.0
     message_bytes: int = 32 * 1024 * 1024  # columns of 100,000 events, or a center file of 16 MiB
     metadata_bytes: int = 16 * 1024
-    connection_streams: int = 1000
+    connection_streams: int = 10_000
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

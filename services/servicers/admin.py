@@ -45,11 +45,13 @@ class AdminServicer:
         return found
 
     async def CreateSnapshot(self, request: pb.CreateSnapshotRequest, context: Any) -> pb.CreateSnapshotResponse:
-        held, _ = self._tenants.of(names.tenant_of(request.tenant, "tenant"))
+        held, who = self._tenants.of(names.tenant_of(request.tenant, "tenant"))
+        who.require_all()
         return pb.CreateSnapshotResponse(revision=await asyncio.to_thread(held.engine.snapshot))
 
     async def Drain(self, request: pb.DrainRequest, context: Any) -> pb.DrainResponse:
-        held, _ = self._tenants.of(names.tenant_of(request.tenant, "tenant"))
+        held, who = self._tenants.of(names.tenant_of(request.tenant, "tenant"))
+        who.require_all()
         wanted = request.wait if request.HasField("wait") else None
         seconds = seconds_between(wanted, 0.0, DRAIN_MAX_S, DRAIN_S, "wait")
         await asyncio.to_thread(held.engine.drain, seconds)

@@ -44,6 +44,7 @@ class CenterServicer:
 
     async def Apply(self, request: pb.ApplyRequest, context: Any) -> pb.ApplyResponse:
         held, who = self._tenants.of(names.tenant_of(request.tenant, "tenant"))
+        who.require_all()
         center = await asyncio.to_thread(parse_center, request.center_toml, FILE)
         future = held.engine.change_center(center, etag=request.etag, request_id=request.request_id, actor=who.name)
         return pb.ApplyResponse(applied=applied(await held.settle(future)), etag=etag_of(center))

@@ -25,7 +25,8 @@ class PrivacyServicer:
         self._tenants = tenants
 
     async def FindSubject(self, request: pb.FindSubjectRequest, context: Any) -> pb.FindSubjectResponse:
-        held, _ = self._tenants.of(names.tenant_of(request.parent))
+        held, who = self._tenants.of(names.tenant_of(request.parent))
+        who.require_all()
         if not 0 < len(request.customer) <= NAME_CHARACTERS_MAX:
             what = f"a customer of {len(request.customer)} characters"
             raise InputError(what, Where(key="customer"), f"Give 1 to {NAME_CHARACTERS_MAX}")
@@ -43,6 +44,7 @@ class PrivacyServicer:
         self, request: pb.ExportSubjectRequest, context: Any
     ) -> AsyncIterator[pb.ExportSubjectResponse]:
         held, who, store, subject = self._subject(request.name)
+        who.require_all()
         yield pb.ExportSubjectResponse(subject=subject_message(held, store, subject, who))
         found = await asyncio.to_thread(kept_about, held, subject)
         for start in range(0, len(found), ENTRIES_AT_ONCE):
@@ -50,7 +52,8 @@ class PrivacyServicer:
             yield pb.ExportSubjectResponse(entries=entries)
 
     async def EraseSubject(self, request: pb.EraseSubjectRequest, context: Any) -> pb.EraseSubjectResponse:
-        _, _, store, subject = self._subject(request.name)
+        _, who, store, subject = self._subject(request.name)
+        who.require_all()
         if not await asyncio.wrap_future(store.erase(subject)):
             raise nobody()
         return pb.EraseSubjectResponse()

@@ -186,6 +186,11 @@ class Caller:
         if not self.covers_queue(queue):
             raise DeniedError("QUEUE_OUT_OF_SCOPE", "that queue is not in this caller's scope")
 
+    def require_all(self) -> None:
+        """Raises DeniedError unless its scope is all of its tenant: for what concerns every queue and agent."""
+        if not self.unlimited:
+            raise DeniedError("SCOPE_TOO_NARROW", "this needs the whole tenant in scope")
+
     @property
     def unlimited(self) -> bool:
         """Whether its scope is all of its tenant."""
