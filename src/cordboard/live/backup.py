@@ -24,7 +24,7 @@ from typing import Any
 from cordboard import __version__
 from cordboard.acd import Acd
 from cordboard.center import Center
-from cordboard.errors import CordboardError, InputError, StoreError, Where
+from cordboard.errors import CordboardError, InputError, MissingExtraError, StoreError, Where
 from cordboard.live.archive import Archive
 from cordboard.live.backup_file import Opener, Seal, read_backup, write_backup
 from cordboard.live.hub import Hub
@@ -68,7 +68,10 @@ def tenants_of(settings: Settings) -> list[str]:
     """The tenants whose journals are in a data folder or a database."""
     if not settings.database:
         return sorted(path.parent.name for path in Path(settings.data).glob("*/journal.db"))
-    import psycopg
+    try:
+        import psycopg
+    except ImportError:
+        raise MissingExtraError("psycopg", "postgres") from None
 
     query = "SELECT table_schema FROM information_schema.tables WHERE table_name = 'journal' ORDER BY 1"
     try:
