@@ -101,7 +101,7 @@ def test_a_served_contact_is_in_the_metrics_the_webhook_and_after_the_end_in_the
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        (["--metrics", "nowhere"], "is no address"),
+        (["--metrics", "127.0.0.1:many"], "is no address"),
         (["--webhooks", "none.toml"], "can't be read"),
         (["--webhooks", "hooks.toml"], 'there is no tenant "other"'),
     ],
