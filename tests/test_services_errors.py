@@ -31,7 +31,7 @@ EXAMPLES = {
     errors.SlowReaderError: errors.SlowReaderError(9, 10),
     errors.MissingExtraError: errors.MissingExtraError("sklearn", "learn"),
 }
-KINDS = [kind for kind in every_error() if kind.__module__.startswith("cordboard") and "client" not in kind.__module__]
+KINDS = [kind for kind in every_error() if kind.__module__.startswith("cordboard") and "services" not in kind.__module__]
 
 
 def example(kind):

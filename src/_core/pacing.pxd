@@ -30,6 +30,7 @@ ctypedef struct PacedCall_C:
     double placed
     double rang
     double counted
+    long number  # in the order of placing
 
 cdef class PacingCore(Policy):
     cdef PacedAgent_C* agents
@@ -46,6 +47,7 @@ cdef class PacingCore(Policy):
     cdef public bint one_to_one
     cdef public tuple beside
     cdef readonly double answers, drops, price, expected_drops, alpha
+    cdef readonly double careful  # 1 right after a change, falling to 0
     cdef readonly int reason
     cdef double horizon[HORIZONS]
     cdef double free_talk[HORIZONS][SPAN_BINS]
@@ -55,6 +57,10 @@ cdef class PacingCore(Policy):
     cdef double F_at[AGES]
     cdef double G_at[AGES]
     cdef double gain_at[HORIZONS][AGES]
+    cdef double looked, refreshed, shaken, crew_before
+    cdef int crew  # agents who are here and stay
+    cdef void refresh(self, double now) noexcept nogil
+    cdef void changed(self, double now) noexcept nogil
     cdef int class_count[HORIZONS][2][CLASSES]
     cdef double class_sum[HORIZONS][2][CLASSES]
     cdef int room_for_agent(self, int agent) except -1

@@ -13,6 +13,7 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
+from cordboard._core.pacing_change cimport SAME, SIZES
 from cordboard._core.pacing_learn cimport SPAN_BINS, AnswerLearner, DurationLearner
 from cordboard._core.pacing_pmf cimport PMF_ZERO, Pmf_C, pmf_clear, pmf_many, pmf_one, pmf_tail
 from cordboard._core.pacing_policy cimport (
@@ -27,6 +28,8 @@ cdef double CANCEL_RISK = 0.07
 cdef double LOOK_AHEAD = 1500.0  # answers that a window's rest may be borrowed from at most
 cdef double RELEARN = 10.0
 cdef double AFTER_SILENCE = 40.0
+cdef double CALM = 0.3  # of the usual risk, right after a change, when what was learned is not known to hold ...
+cdef double CALM_FOR = 3000.0  # ... and back to all of it within so many seconds
 cdef double IN_FLIGHT_LEAST = 0.1  # answers of another campaign that are worth keeping its threshold for
 
 
@@ -60,6 +63,8 @@ cdef class PacingCore(Policy):
         self.price_scale = 1.0
         self.rebuilt = self.last_beat = self.silent = -INFINITY
         self.started = NAN
+        self.looked = 0.0
+        self.refreshed = self.shaken = -INFINITY
 
     def __dealloc__(self):
         free(self.agents)
@@ -99,13 +104,21 @@ cdef class PacingCore(Policy):
         if isnan(self.started):
             self.started = now
         if a.state != state:
+            if a.state == AGENT_TALK and (state == AGENT_WRAP or state == AGENT_IDLE):
+                self.talk.ended(now - a.since, now - self.looked)
+            elif a.state == AGENT_WRAP:
+                self.wrap.ended(now - a.since, now - self.looked)
             if a.state == AGENT_TALK:
                 self.talk.observe(now - a.since, state == AGENT_WRAP or state == AGENT_IDLE, a.counted)
             elif a.state == AGENT_WRAP:
                 self.wrap.observe(now - a.since, True, a.counted)
             self.idle += (state == AGENT_IDLE) - (a.state == AGENT_IDLE)
             self.staffed += (state != AGENT_AWAY) - (a.state != AGENT_AWAY)
+            self.crew += (state != AGENT_AWAY) - (a.state != AGENT_AWAY and not a.leaving)
+            a.leaving = False
             a.state, a.since, a.counted = state, now, 0.0
+        if state != AGENT_AWAY:
+            self.crew += a.leaving - leaving
         a.leaving = leaving
         return 0
 
@@ -114,6 +127,7 @@ cdef class PacingCore(Policy):
         cdef PacedCall_C* c = &self.calls[call]
         if event == CALL_PLACED:
             c.state, c.bucket, c.p, c.placed, c.rang, c.counted = 1, bucket, p, now, NAN, 0.0
+            c.number = self.ring.place(p, now)
             self.ringing += 1
         elif event == CALL_RINGING:
             c.rang = now
@@ -122,10 +136,12 @@ cdef class PacingCore(Policy):
             self.ringing -= 1
             self.waiting += 1
             self.answers += 1.0
+            self.ring.resolve(c.number, 1, now)
             self.ring.observe(c.p, now - c.placed, 1, c.counted)
         else:
             if c.state == 1:
                 self.ringing -= 1
+                self.ring.resolve(c.number, -1 if event == CALL_CANCELLED else 0, now)
                 self.ring.observe(c.p, now - c.placed, -1 if event == CALL_CANCELLED else 0, c.counted)
             elif c.state == 2:
                 self.waiting -= 1
@@ -138,6 +154,8 @@ cdef class PacingCore(Policy):
         cdef int i, j
         cdef double age
         self.rebuilt = now
+        # Few agents see little: what they would gain by looking for changes costs more in false alarms.
+        self.ring.alert = self.talk.alert = self.wrap.alert = min(1.0, max(0.0, (self.staffed - 5) / 15.0))
         self.ring.begin()
         for i in range(self.calls_used):
             if self.calls[i].state == 1:
@@ -153,9 +171,11 @@ cdef class PacingCore(Policy):
                 self.agents[i].counted = self.wrap.running(now - self.agents[i].since, self.agents[i].counted)
         self.talk.rebuild()
         self.wrap.rebuild()
+        self.crew_before += 0.2 * (self.crew - self.crew_before)
+        self.changed(now)
         for j in range(HORIZONS):
             self.horizon[j] = self.ring.quantile(SHARE[j])
-            self.free_within(j, self.horizon[j] + self.connect_within)
+        self.refresh(now)
         for i in range(AGES):
             age = (i + 0.5) / AGES_A_SECOND
             self.F_at[i] = self.ring.distribution(self.ring.F, age)
@@ -163,24 +183,56 @@ cdef class PacingCore(Policy):
             for j in range(HORIZONS):
                 self.gain_at[j][i] = self.ring.distribution(self.ring.F, age + self.horizon[j]) - self.F_at[i]
 
+    cdef void changed(self, double now) noexcept nogil:
+        # Changes that have become sure are taken over, and make the pacing careful for a while.
+        cdef int a = self.ring.fold(), b = self.talk.fold(), c = self.wrap.fold()
+        if a:
+            self.ring.rebuild()
+        if b:
+            self.talk.rebuild()
+        if c:
+            self.wrap.rebuild()
+        if ((a and a < SIZES - SAME) or abs(b) > 1 or abs(c) > 1) and now - self.started > 1800.0:
+            self.shaken = now
+
+    cdef void refresh(self, double now) noexcept nogil:
+        cdef int j
+        self.refreshed = now
+        memcpy(self.talk.used, self.talk.change.weight, sizeof(self.talk.used))
+        memcpy(self.wrap.used, self.wrap.change.weight, sizeof(self.wrap.used))
+        for j in range(HORIZONS):
+            self.free_within(j, self.horizon[j] + self.connect_within)
+
     cdef void free_within(self, int j, double u) noexcept nogil:
         # P(an agent is free u seconds from now | the age of the talk or the wrap-up), for each bin of ages.
         cdef double wrapped[6]
-        cdef double a, s, before, after, total
-        cdef int i, k
-        for k in range(6):  # done with wrap-up too, when talk ended in the k-th sixth of u
-            wrapped[k] = 1.0 - self.wrap.survival(u * (5.5 - k) / 6.0)
-        for i in range(SPAN_BINS):
-            a = 0.5 * (self.wrap.edge[i] + self.wrap.edge[i + 1])
-            self.free_wrap[j][i] = 1.0 - exp(self.wrap.cumulative(a) - self.wrap.cumulative(a + u))
-            a = 0.5 * (self.talk.edge[i] + self.talk.edge[i + 1])
-            s = self.talk.cumulative(a)
-            before, total = 1.0, 0.0
-            for k in range(6):
-                after = exp(s - self.talk.cumulative(a + u * (k + 1) / 6.0))
-                total += (before - after) * wrapped[k]
-                before = after
-            self.free_talk[j][i] = total
+        cdef double a, s, before, after, total, w, z
+        cdef int i, k, m
+        memset(wrapped, 0, sizeof(wrapped))
+        memset(self.free_wrap[j], 0, sizeof(self.free_wrap[j]))
+        memset(self.free_talk[j], 0, sizeof(self.free_talk[j]))
+        for m in range(SIZES):
+            w, z = self.wrap.change.weight[m], self.wrap.change.size[m]
+            if w < 0.01:
+                continue
+            for k in range(6):  # done with wrap-up too, when talk ended in the k-th sixth of u
+                wrapped[k] += w * (1.0 - self.wrap.survival(u * (5.5 - k) / 6.0 / z))
+            for i in range(SPAN_BINS):
+                a = 0.5 * (self.wrap.edge[i] + self.wrap.edge[i + 1])
+                self.free_wrap[j][i] += w * (1.0 - exp(self.wrap.cumulative(a / z) - self.wrap.cumulative((a + u) / z)))
+        for m in range(SIZES):
+            w, z = self.talk.change.weight[m], self.talk.change.size[m]
+            if w < 0.01:
+                continue
+            for i in range(SPAN_BINS):
+                a = 0.5 * (self.talk.edge[i] + self.talk.edge[i + 1])
+                s = self.talk.cumulative(a / z)
+                before, total = 1.0, 0.0
+                for k in range(6):
+                    after = exp(s - self.talk.cumulative((a + u * (k + 1) / 6.0) / z))
+                    total += (before - after) * wrapped[k]
+                    before = after
+                self.free_talk[j][i] += w * total
 
     cdef inline void put(self, int j, int side, int n, double q) noexcept nogil:
         # Events of about one probability are put together, to go in as a binomial of their mean.
@@ -207,6 +259,10 @@ cdef class PacingCore(Policy):
                 talk[self.talk.bin_of(now - self.agents[i].since)] += 1
             elif self.agents[i].state == AGENT_WRAP:
                 wrap[self.wrap.bin_of(now - self.agents[i].since)] += 1
+        self.talk.lasting(talk, now - self.looked)
+        self.wrap.lasting(wrap, now - self.looked)
+        if now - self.refreshed > 1.0 and (self.talk.moved() or self.wrap.moved()):
+            self.refresh(now)
         for i in range(SPAN_BINS):
             for j in range(HORIZONS):
                 if talk[i]:
@@ -218,6 +274,7 @@ cdef class PacingCore(Policy):
         cdef int known[AGES]  # calls of the learned mean probability, by age
         cdef int i, j, age
         cdef double p, left
+        self.ring.look_for_change(now)
         memset(known, 0, sizeof(known))
         self.in_flight = 0.0
         for i in range(self.calls_used):
@@ -234,7 +291,7 @@ cdef class PacingCore(Policy):
                 left = p / left
                 for j in range(HORIZONS):
                     self.put(j, 0, 1, min(1.0, left * self.gain_at[j][age]))
-        p = self.ring.p_high
+        p = self.ring.effective(NAN)
         for i in range(AGES):
             if known[i]:
                 self.in_flight += known[i] * p
@@ -304,6 +361,7 @@ cdef class PacingCore(Policy):
                 if now - other.rebuilt >= RELEARN:
                     other.rebuild(now)
                 self.count_answers_of(other, now)
+        self.looked = now
         for j in range(HORIZONS):
             pmf_clear(&self.pmf[j])
             expected = self.inbound_rate * (self.horizon[j] + self.connect_within)
@@ -351,7 +409,10 @@ cdef class PacingCore(Policy):
         if budget + 0.9 * ahead < reserve:
             self.price = 0.0
             return 1e-4
-        self.price = min(1.6, max(0.02, (budget + ahead) / (ahead + soft)))
+        self.price = min(1.95 if left > 0.0 else 1.6, max(0.02, (budget + ahead) / (ahead + soft)))
+        self.careful = max(0.0, 1.0 - (now - self.shaken) / CALM_FOR)
+        base *= 1.0 - (1.0 - CALM) * self.careful
+        base *= max(CALM, 1.0 - self.ring.doubtful_now)
         return min(0.9, base * self.price)
 
     cdef int pick(self, Offer_C* offer, int n, int* used, int spare) noexcept nogil:
@@ -433,6 +494,9 @@ cdef class PacingCore(Policy):
             plan.reason = NO_AGENTS
             self.cancel(now, plan)
         else:
+            if self.crew < 0.75 * self.crew_before:
+                self.shaken = now
+                self.crew_before = self.crew
             self.surplus(now)
             self.expected_drops = self.overflow(spare)
             self.alpha = self.threshold(now)
@@ -441,7 +505,7 @@ cdef class PacingCore(Policy):
             if now - self.silent < AFTER_SILENCE:
                 most = spare * (1.0 + (now - self.silent) / 15.0)
             self.dial(spare - self.reserve, alpha, most, offer, plan)
-            if plan.reason != PACED and (self.price == 0.0 or pmf_tail(&self.pmf[0], spare) > CANCEL_RISK):
+            if plan.reason != PACED and (self.price == 0.0 or pmf_tail(&self.pmf[0], spare) > max(CANCEL_RISK, 2.0 * alpha)):
                 self.cancel(now, plan)
         self.reason = plan.reason
         return 0
@@ -463,6 +527,10 @@ cdef class PacingCore(Policy):
     def beat(self, double now):
         """The source of agent events is alive; once told, its silence stops the dialing."""
         self.on_beat(now)
+
+    def shake(self, double now):
+        """The world is another one from now on, as the caller knows: be careful until it is learned."""
+        self.shaken = now
 
     def plan(self, double now, buckets=((NAN, 1 << 20),), int lines=1 << 20):
         """``(numbers to dial of each bucket, calls to cancel, look again at, reason)``.

@@ -8,7 +8,13 @@ events minus their cumulative hazard are a martingale, so its size in standard d
 """
 
 from libc.math cimport erfc, exp, isnan, log, sqrt
+from libc.string cimport memcpy, memset
 
+from cordboard._core.pacing_change cimport (
+    SAME, SIZES, Change_C, change_begin, change_fold, change_learn, change_sure,
+)
+
+cdef double[STRETCHES] STRETCH = [0.6, 1.5, 2.2]
 cdef double FORGET_LEVEL = 5.0  # standard deviations at which the past is dropped
 
 
@@ -30,6 +36,10 @@ cdef class DurationLearner:
         self.log_n, self.log_sum = 8.0, 8.0 * center
         self.log_squares = 8.0 * (variance + center * center)
         self.seen = self.expected = 0.0
+        self.jump_rate, self.alert = 1.0 / 3600.0, 1.0
+        change_begin(&self.change, 0.4)
+        memset(self.news, 0, sizeof(self.news))
+        memcpy(self.used, self.change.weight, sizeof(self.used))
         self.rebuild()
 
     cdef int search(self, double age) noexcept nogil:
@@ -82,6 +92,41 @@ cdef class DurationLearner:
             self.exposure[i] += self.edge[i + 1] - self.edge[i]
         self.exposure[last] += duration - self.edge[last]
 
+    cdef void ended(self, double age, double since) noexcept nogil:
+        # One has ended, after `since` seconds that were not looked at yet.
+        cdef int k, i = self.bin_of(age)
+        cdef double span = min(since, age)
+        for k in range(SIZES):
+            self.news[k] += self.log_hazard_of[i][k] - span * self.hazard_of[i][k]
+
+    cdef void lasting(self, int* count, double since) noexcept nogil:
+        # So many in each bin of ages still go on; and what all that says of a change.
+        cdef int i, k
+        cdef double span
+        for i in range(SPAN_BINS):
+            if count[i]:
+                span = count[i] * min(since, 0.5 * (self.edge[i] + self.edge[i + 1]))
+                for k in range(SIZES):
+                    self.news[k] -= span * self.hazard_of[i][k]
+        change_learn(&self.change, self.news, min(0.1, self.alert * since * self.jump_rate))
+        memset(self.news, 0, sizeof(self.news))
+
+    cdef bint moved(self) noexcept nogil:
+        # Whether the weights are others than those that were used last.
+        cdef double total = 0.0
+        cdef int k
+        for k in range(SIZES):
+            total += abs(self.change.weight[k] - self.used[k])
+        return total > 0.1
+
+    cdef int fold(self) noexcept nogil:
+        # Takes over a change that is sure; the steps of its size.
+        cdef int steps = change_sure(&self.change, 0.003)
+        if steps:
+            self.stretch(self.change.size[SAME + steps], 30.0)
+            change_fold(&self.change, steps)
+        return steps
+
     cdef void begin(self) noexcept nogil:
         cdef int i
         for i in range(SPAN_BINS):
@@ -95,6 +140,34 @@ cdef class DurationLearner:
             self.more_exposure[i] += self.edge[i + 1] - self.edge[i]
         self.more_exposure[last] += age - self.edge[last]
         return against
+
+    cdef void stretch(self, double times, double worth) noexcept nogil:
+        # Durations are so many times longer from now on: the hazard at age a is that of a / times, divided by it.
+        cdef double events[SPAN_BINS]
+        cdef double exposure[SPAN_BINS]
+        cdef double keep = min(1.0, worth / self.log_n), low, high, width, part
+        cdef int i, k
+        for i in range(SPAN_BINS):
+            events[i] = exposure[i] = 0.0
+        for i in range(SPAN_BINS):
+            low, high = self.edge[i] * times, self.edge[i + 1] * times
+            width = high - low
+            k = self.search(low)
+            while True:
+                part = (high if k == SPAN_BINS - 1 else min(high, self.edge[k + 1])) - low
+                events[k] += keep * self.events[i] * part / width
+                exposure[k] += keep * times * self.exposure[i] * part / width
+                low += part
+                if low >= high - 1e-9 or k == SPAN_BINS - 1:
+                    break
+                k += 1
+        for i in range(SPAN_BINS):
+            self.events[i], self.exposure[i] = events[i], exposure[i]
+        part = log(times)
+        self.log_squares += 2.0 * part * self.log_sum + part * part * self.log_n
+        self.log_sum += part * self.log_n
+        self.log_n, self.log_sum, self.log_squares = keep * self.log_n, keep * self.log_sum, keep * self.log_squares
+        self.seen = self.expected = 0.0
 
     cdef void rebuild(self) noexcept nogil:
         cdef double center, spread, upper, lower, mass, width, keep
@@ -121,6 +194,23 @@ cdef class DurationLearner:
                 self.exposure[i] + self.more_exposure[i] + self.weight * 0.5 * (upper + lower) * width + 1e-6)
             self.area[i + 1] = self.area[i] + self.hazard[i] * width
             upper = lower
+        self.imagine(center, spread)
+
+    cdef void imagine(self, double center, double spread) noexcept nogil:
+        # The hazards, were durations longer or shorter: what was learned, times the ratio that lognormal laws of the
+        # same two moments have. So the noise of what was learned is the same in all.
+        cdef double z, mills, own
+        cdef int i, k
+        for i in range(SPAN_BINS):
+            for k in range(SIZES):
+                z = (log(0.5 * (self.edge[i] + self.edge[i + 1])) - center - self.change.log_size[k]) / spread
+                # the normal density over its tail; beyond 6 its asymptote
+                mills = 0.7978845608 * exp(-0.5 * z * z) / erfc(z * 0.7071067811865476) if z < 6.0 else z + 1.0 / z
+                self.log_hazard_of[i][k] = log(max(mills, 1e-4))
+            own = self.log_hazard_of[i][SAME]
+            for k in range(SIZES):
+                self.log_hazard_of[i][k] -= own
+                self.hazard_of[i][k] = self.hazard[i] * exp(self.log_hazard_of[i][k])
 
     # From Python, for tests and for looking at what was learned.
 
@@ -133,6 +223,11 @@ cdef class DurationLearner:
         self.begin()
         for age in running:
             self.running(age, 0.0)
+        self.rebuild()
+
+    def rescale(self, double times, double worth=30.0):
+        """Durations are ``times`` as long as they were; the knowledge of them is worth so many."""
+        self.stretch(times, worth)
         self.rebuild()
 
     def survives(self, double age):
@@ -169,12 +264,132 @@ cdef class AnswerLearner:
         self.weight, self.memory = weight, memory
         self.seen = self.expected = self.seen_known = self.expected_known = self.fresh = 0.0
         self.odds, self.p, self.doubtful = 1.0, prior_p, 2.0
+        self.jump_rate, self.times, self.alert = 1.5e-4, 1.0, 1.0
+        self.first = self.next = 0
+        self.last_placed = 0.0
+        memset(self.odds_of, 0, sizeof(self.odds_of))
+        self.step = 0.7
+        change_begin(&self.change, self.step)
+        self.power = 3.0
+        self.dead = 60.0
         self.rebuild()
 
     cdef double effective(self, double p) noexcept nogil:
+        cdef double odds = self.odds * self.times
         if isnan(p):
-            return self.p_high
-        return p * self.odds / (1.0 - p + p * self.odds)
+            return self.p_high * self.times / (1.0 - self.p_high + self.p_high * self.times)
+        return p * odds / (1.0 - p + p * odds)
+
+    cdef void still_rings(self, double p, double age, double* ratio) noexcept nogil:
+        # Likelihood ratios of a call that still rings, for each size: its odds of an answer times the size.
+        cdef double answer = p * (1.0 - self.distribution(self.F, age)), other, x
+        cdef int k
+        other = (1.0 - p) * (1.0 - self.distribution(self.G, age))
+        for k in range(SIZES):
+            x = self.change.size[k]
+            ratio[k] = 1.0
+            if answer + other > 1e-6:
+                ratio[k] = (other + answer * x) / ((other + answer) * (1.0 - p + p * x))
+        for k in range(STRETCHES):
+            x = p * (1.0 - self.distribution(self.F, age / STRETCH[k]))
+            ratio[SIZES + k] = (x + other + 1e-3) / (answer + other + 1e-3)
+
+    cdef double density(self, double age, double times) noexcept nogil:
+        # Of the time to an answer, were it so many times as long; over a second and a half.
+        return (self.distribution(self.F, (age + 0.75) / times) - self.distribution(self.F, (age - 0.75) / times)
+                + 0.003)
+
+    cdef long place(self, double p, double now) noexcept nogil:
+        # A call is dialed; its number.
+        cdef Recent_C* r
+        if self.next - self.first == RECENT:  # no room for the oldest: it counts as it is
+            r = &self.recent[self.first & (RECENT - 1)]
+            if not r.ended:
+                self.resolve(self.first, -1, now)
+        r = &self.recent[self.next & (RECENT - 1)]
+        r.ended, r.p, r.placed, r.since = False, p, now, now - self.last_placed
+        self.last_placed = now
+        self.next += 1
+        return self.next - 1
+
+    cdef void resolve(self, long number, int outcome, double now) noexcept nogil:
+        # The outcomes of `observe`. What can't change any more goes into the odds.
+        cdef Recent_C* r
+        cdef double p, x
+        cdef int k
+        if number < self.first:
+            return
+        r = &self.recent[number & (RECENT - 1)]
+        r.ended = True
+        p = self.p if isnan(r.p) else r.p * self.odds / (1.0 - r.p + r.p * self.odds)
+        for k in range(SIZES):
+            x = self.change.size[k]
+            r.ratio[k] = (x if outcome == 1 else 1.0) / (1.0 - p + p * x)
+        x = self.density(now - r.placed, 1.0)
+        for k in range(STRETCHES):
+            r.ratio[SIZES + k] = self.density(now - r.placed, STRETCH[k]) / x if outcome == 1 else 1.0
+        if outcome < 0:
+            self.still_rings(p, now - r.placed, r.ratio)
+        while self.first < self.next and self.recent[self.first & (RECENT - 1)].ended:
+            r = &self.recent[self.first & (RECENT - 1)]
+            for k in range(IDEAS):
+                self.odds_of[k] = min(1e6, (self.odds_of[k] + min(0.1, self.alert * self.jump_rate * r.since)) * r.ratio[k])
+            self.first += 1
+
+    cdef void look_for_change(self, double now) noexcept nogil:
+        # The odds that answers became likelier, or less so, from any call on (Shiryaev's recursion, one a size).
+        cdef double odds[IDEAS]
+        cdef double ratio[IDEAS]
+        cdef double total = 1.0, jump, x
+        cdef double* by
+        cdef Recent_C* r
+        cdef long i
+        cdef int k
+        memcpy(odds, self.odds_of, sizeof(odds))
+        for i in range(self.first, self.next):
+            r = &self.recent[i & (RECENT - 1)]
+            jump = min(0.1, self.alert * self.jump_rate * r.since)
+            if r.ended:
+                by = &r.ratio[0]
+            elif isnan(r.p):
+                by = &self.still[min(2 * RING_BINS - 1, max(0, <int>(4.0 * (now - r.placed))))][0]
+            else:
+                self.still_rings(r.p * self.odds / (1.0 - r.p + r.p * self.odds), now - r.placed, ratio)
+                by = &ratio[0]
+            for k in range(IDEAS):
+                odds[k] = (odds[k] + jump) * by[k]
+        for k in range(IDEAS):
+            odds[k] = min(odds[k], 1e6)
+            if k != SAME:
+                total += odds[k]
+        memcpy(self.now_odds, odds, sizeof(odds))
+        for k in range(SIZES):
+            self.change.weight[k] = odds[k] / total
+        self.change.weight[SAME] = 1.0 / total
+        x = self.doubtful_now = 0.0
+        for k in range(SAME + 1, SIZES):
+            self.doubtful_now += max(0.0, odds[k] - self.dead * self.alert * self.jump_rate) / total
+            x += max(0.0, odds[k] - self.dead * self.alert * self.jump_rate) / total * (exp(self.power * self.change.log_size[k]) - 1.0)
+        self.times = exp(log(1.0 + x) / self.power)
+
+    cdef int fold(self) noexcept nogil:
+        # Takes over a change that is sure; the steps of its size.
+        cdef int k, best = SAME
+        cdef double x
+        if self.change.weight[SAME] >= 0.003:
+            return 0
+        for k in range(IDEAS):
+            if best == SAME or self.now_odds[k] > self.now_odds[best]:
+                best = k if k != SAME else best
+        if best < SIZES:
+            x = self.change.size[best]
+            self.shift(x / (1.0 - self.p + self.p * x), 40.0)
+        else:
+            self.stretch(STRETCH[best - SIZES])
+        change_begin(&self.change, self.step)
+        memset(self.odds_of, 0, sizeof(self.odds_of))
+        self.first, self.times, self.doubtful_now = self.next, 1.0, 0.0
+        return best - SAME
 
     cdef double distribution(self, double* table, double age) noexcept nogil:
         cdef double x = 2.0 * age
@@ -285,9 +500,48 @@ cdef class AnswerLearner:
                 self.answered[i] *= keep
                 self.ended[i] *= keep
                 self.censored[i] *= keep
+        for i in range(2 * RING_BINS):
+            self.still_rings(self.p, 0.25 * i + 0.125, self.still[i])
         if self.expected_known > 60.0:
             self.odds = min(8.0, max(0.125, self.odds * (self.seen_known + 120.0) / (self.expected_known + 120.0)))
             self.seen_known = self.expected_known = 0.0
+
+    cdef void shift(self, double times, double worth) noexcept nogil:
+        # The answer probability is another one from now on, what was learned of the times is kept, worth so many calls.
+        cdef double p = min(0.95, max(0.002, self.p * times))
+        cdef double up = p / self.p, down = (1.0 - p) / (1.0 - self.p), total = 0.0, keep
+        cdef int i
+        for i in range(RING_BINS):
+            total += self.answered[i] * up + self.ended[i] * down + self.censored[i]
+        keep = min(1.0, worth / max(total, 1.0))
+        for i in range(RING_BINS):
+            self.answered[i] *= up * keep
+            self.ended[i] *= down * keep
+            self.censored[i] *= keep
+            self.prior_answered[i] *= up
+            self.prior_ended[i] *= down
+        self.seen = self.expected = 0.0
+
+    cdef void stretch(self, double times) noexcept nogil:
+        # Answers come after so many times the time from now on.
+        cdef double answered[RING_BINS]
+        cdef double prior[RING_BINS]
+        cdef double low, high, part
+        cdef int i, k
+        memset(answered, 0, sizeof(answered))
+        memset(prior, 0, sizeof(prior))
+        for i in range(RING_BINS):
+            low, high = i * times, (i + 1) * times
+            k = min(RING_BINS - 1, <int>low)
+            while low < high - 1e-9:
+                part = (high if k == RING_BINS - 1 else min(high, k + 1.0)) - low
+                answered[k] += self.answered[i] * part / times
+                prior[k] += self.prior_answered[i] * part / times
+                low += part
+                k = min(RING_BINS - 1, k + 1)
+        memcpy(self.answered, answered, sizeof(answered))
+        memcpy(self.prior_answered, prior, sizeof(prior))
+        self.shift(1.0, 40.0)
 
     cdef double quantile(self, double share) noexcept nogil:
         cdef int i = 0
@@ -309,6 +563,11 @@ cdef class AnswerLearner:
     def probability(self, double age, double span, double p=float("nan")):
         """P(a person answers within ``span`` seconds | still ringing at ``age``)."""
         return self.within(self.effective(p), age, span)
+
+    def rescale(self, double times, double worth=40.0):
+        """The answer probability is ``times`` what it was; the knowledge of it is worth so many calls."""
+        self.shift(times, worth)
+        self.rebuild()
 
     def mean_probability(self):
         """The learned answer probability of calls that have none of their own."""

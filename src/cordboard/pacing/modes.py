@@ -245,7 +245,7 @@ class CallRate:
 
     def allowed(self, now: float) -> int:
         """Calls that may be placed at ``now``."""
-        while self.placed and now - self.placed[0] >= self.span:
+        while self.placed and self.placed[0] + self.span <= now:  # as next_at says, to the last bit
             self.placed.popleft()
         return self.size - len(self.placed)
 

@@ -65,9 +65,9 @@ EVENTS: dict[CallEvent, int] = {
 }
 GROUPS_MAX = 16
 CALLS_MAX = 1_000_000  # in flight at once
-BORROW = 0.5  # share of the answers expected until closing that drops may be borrowed from
+BORROW = 0.8  # share of the answers expected until closing that drops may be borrowed from
 EVEN = 10.0  # drops over which the price is evened out towards closing
-BORROW_MAX = 6.0  # drops that are ever borrowed, up to 20 agents; then as the root of their number
+BORROW_MAX = 7.0  # drops that are ever borrowed, up to 20 agents; then as the root of their number
 PLAN_MAX = 4096  # calls placed by one plan
 HANDLE_EVERY = 30.0  # seconds between two looks at the learned handle time
 VALIDITY_OF = 200  # last ended dials that list validity is taken from
@@ -154,7 +154,8 @@ class Pacer:
             rules = (Rule("campaign", cap, CAMPAIGN), Rule("rolling_day", cap, ROLLING_DAY))
         self.target = target
         self.set_mode(mode)
-        self.set_limits(limits or Limits())
+        self.limits, self._other_limits = limits or Limits(), False
+        self.set_limits(self.limits)
         self.ledger = Ledger(rules, start=start, time_zone=time_zone, false_positives=false_positives)
         self.choose_group = choose
         self.blend = blend
@@ -184,7 +185,8 @@ class Pacer:
         self.asked: Asked = mode
 
     def set_limits(self, limits: Limits) -> None:
-        """Use other limits from now on."""
+        """Use other limits from now on. What was saved up under the old ones is not spent at once under these."""
+        self._other_limits = self._other_limits or limits != self.limits
         self.limits = limits
         self._rate = CallRate(limits.calls_per_second) if limits.calls_per_second else None
 
@@ -192,8 +194,8 @@ class Pacer:
         """When dialing ends today (Unix seconds), or None if that is not known.
 
         Without it no drop is ever borrowed: at every instant all windows are within their caps. With it a window may be
-        over for a while, by a few drops (``BORROW_MAX``) that half of the answers expected until then would make good:
-        it ends within its cap unless fewer than half of them come.
+        over for a while, by a few drops (``BORROW_MAX``) that four fifths of the answers expected until then would make
+        good: it ends within its cap unless fewer than these come. Right after a change nothing is borrowed.
         """
         self.closes = closes
 
@@ -206,7 +208,7 @@ class Pacer:
         expected = self._answers / (now - self._began + 60.0) * max(0.0, self.closes - now)
         staffed = self._count[1] + self._count[2] + self._count[3]
         most = BORROW_MAX * max(1.0, math.sqrt(staffed / 20.0))
-        return min(expected, most / (BORROW * self.target))
+        return min(expected, most / (BORROW * self.target)) * (1.0 - self.core.careful)
 
     # ---- observations
 
@@ -412,6 +414,9 @@ class Pacer:
         if len(leads) > GROUPS_MAX:
             raise LimitError(f"{len(leads)} groups of leads", GROUPS_MAX, "Put leads of near probabilities together.")
         self._clock(now)
+        if self._other_limits:
+            self.core.shake(now)
+            self._other_limits = False
         s = self.situation(now, leads)
         choice = choose(s, self.limits)
         kept = self._hold_back(now, s)
@@ -504,7 +509,7 @@ class Pacer:
         if self.closes is None or now >= self.closes:
             return
         expected = core.expected_drops
-        if drops_left < 1.0 + expected + 2.0 * math.sqrt(expected + 0.1):
+        if drops_left < 0.4 + expected + 1.5 * math.sqrt(expected + 0.1):
             core.budget = 0.0
         else:
             core.answers_left = max(self.answers_until_closing(now), EVEN / self.target)
