@@ -6,8 +6,6 @@ import json
 import random
 import sqlite3
 import threading
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from cordboard.cli import main
 from cordboard.errors import InputError
 from cordboard.live import Engine, Settings, backup
 from cordboard.live.backup_file import Opener, Seal, read_backup, write_backup
+from tests.clocks import until
 
 CENTER = parse_center("""
 [queues.billing]
@@ -71,14 +70,6 @@ class Load:
                     accepted = {"event": "offer_accepted", "contact": effect["contact"], "agent": effect["agent"]}
                     self.engine.submit(accepted).result(10)
             self.acknowledged = outcomes[-1].entry.revision
-
-
-def until(what: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if what():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not come to that within 20 s")
 
 
 def data_with(folder: Path, contacts: int = 5) -> Settings:

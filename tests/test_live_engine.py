@@ -20,6 +20,7 @@ from cordboard.errors import (
     UnavailableError,
 )
 from cordboard.live import Engine, Outcome, Settings
+from tests.clocks import Wall
 
 CENTER = parse_center("""
 [queues.billing]
@@ -31,16 +32,6 @@ skills = { billing = 5 }
 [agents.wang]
 skills = { billing = 3 }
 """)
-
-
-class Wall:
-    """A clock that is set by the test."""
-
-    def __init__(self) -> None:
-        self.t = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.t
 
 
 def opened(folder: Path, wall: Wall, center: Center = CENTER, **settings: Any) -> Engine:

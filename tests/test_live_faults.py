@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from cordboard.live import Engine, Outcome, Settings
 from cordboard.live.clock import EvenClock
 from cordboard.live.store import Row
 from cordboard.live.store_sqlite import SqliteStore
+from tests.clocks import until
 
 CENTER = parse_center("[queues.general]\n[agents.li]\n")
 NOTE = "x" * 200  # makes events long, so that they fill a disk sooner
@@ -25,13 +25,6 @@ NOTE = "x" * 200  # makes events long, so that they fill a disk sooner
 
 def queued(number: int) -> dict[str, Any]:
     return {"event": "contact_queued", "contact": f"c{number}", "queue": "general", "customer": f"{NOTE}{number}"}
-
-
-def until(done: Callable[[], bool], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
 
 
 def submit_until_refused(engine: Engine, most: int) -> tuple[list[Outcome], UnavailableError]:

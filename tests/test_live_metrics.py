@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from cordboard.live import Engine, Settings
 from cordboard.live.metrics import Metrics
 from cordboard.live.metrics_server import CALLS_MAX, MetricsServer
 from cordboard.live.store import make_store
+from tests.clocks import Wall, until
 
 CENTER = parse_center("""
 [queues.billing]
@@ -32,14 +32,6 @@ skills = {}
 [agents.wu]
 skills = {}
 """)
-
-
-class Wall:
-    def __init__(self) -> None:
-        self.t = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.t
 
 
 class Site:
@@ -85,14 +77,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     found = Site(tmp_path)
     yield found
     found.close()
-
-
-def until(what: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if what():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not come to that within 10 s")
 
 
 def test_the_page_says_what_happened_and_how_things_are(site):

@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from cordboard.live import Engine, Settings
 from cordboard.live.traces import Traces, exporting
-from tests.test_live_metrics import CENTER, Wall
+from tests.clocks import Wall
+from tests.test_live_metrics import CENTER
 from tests.test_live_webhooks import Receiver
 
 

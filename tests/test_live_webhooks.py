@@ -19,6 +19,7 @@ from cordboard.errors import InputError
 from cordboard.live import Engine, Settings
 from cordboard.live.webhook_http import Answer, signature
 from cordboard.live.webhooks import Endpoint, Retry, Webhooks, load_endpoints, message
+from tests.clocks import until
 
 CENTER = parse_center("[queues.billing]\noffer_timeout = 5\n[agents.li]\nskills = {}\n")
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -75,14 +76,6 @@ def receiver() -> Iterator[Receiver]:
 def engine(tmp_path: Path) -> Iterator[Engine]:
     with Engine.open(CENTER, Settings(data=tmp_path, history=50)) as found:
         yield found
-
-
-def until(what: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if what():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not come to that within 20 s")
 
 
 def queue(engine: Engine, *names: str) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from cordboard.cli import main
 from cordboard.live import Engine, Settings
 from cordboard.live.beside import records_place
 from cordboard.records import Follower, Records
+from tests.clocks import Wall, until
 
 CENTER = parse_center("""
 [queues.billing]
@@ -27,24 +26,6 @@ skills = {}
 [agents.wu]
 skills = {}
 """)
-
-
-class Wall:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.t = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.t
-
-
-def until(what: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if what():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not come to that within 30 s")
 
 
 def opened(folder: Path, wall: Wall, history: int = 20_000) -> Engine:

@@ -9,8 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +22,10 @@ from cordboard.cli import main
 from cordboard.errors import InputError
 from cordboard.live.beside import Beside
 from cordboard.records import Records
+from tests.clocks import until
 from tests.test_live_webhooks import SECRET, Receiver
 
 CENTER = "[queues.billing]\n[agents.li]\nskills = {}\n"
-
-
-def until(what: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if what():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not come to that within 20 s")
 
 
 def serve(folder: Path, *more: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
