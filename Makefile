@@ -55,5 +55,6 @@ $(VENV)/.built: $(VENV)/.made setup.py pyproject.toml $(CORE)
 $(VENV)/.tools: $(VENV)/.made requirements-test.txt
 	.ci/postgres
 	.ci/node
+	.ci/debian
 	$(BIN)/python -m pip install -q -r requirements-test.txt
 	touch $@
