@@ -1,0 +1,268 @@
+"""The interface of a media layer: commands go in, reports come out.
+
+A *leg* is one call between the media layer and somebody else: a caller, an agent's phone, a number that was dialed. A
+conversation is legs whose audio is connected. The media layer knows legs, audio and files; contacts, queues and agents
+are not its business. Every leg ends with exactly one :class:`Ended`, whatever happened to it: that is what the rest of
+cordboard builds on.
+
+Texts are UTF-8 without control characters, at most :data:`TEXT_MAX` characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+
+TEXT_MAX = 1024
+HEADERS_MAX = 16
+
+
+class Cause(StrEnum):
+    """Why a leg ended: the canonical outcome that SIP codes, time-outs and losses are mapped to."""
+
+    NORMAL = "normal"  # hung up after it was answered, by either side
+    CANCELLED = "cancelled"  # given up before it was answered, by whoever placed it
+    BUSY = "busy"
+    NO_ANSWER = "no_answer"
+    REJECTED = "rejected"  # somebody refused it
+    INVALID = "invalid"  # there is no such number
+    UNREACHABLE = "unreachable"  # the phone is not registered, or no answer came from its network
+    CONGESTION = "congestion"  # no line, or the other side or the trunk is full
+    FORBIDDEN = "forbidden"  # not allowed: wrong password, unknown source
+    FAILED = "failed"  # any other failure
+    LOST = "lost"  # the media node that held it is gone
+
+
+# ---- commands
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Place a call. ``leg``: its name from now on, never used before. ``to``: a SIP URI, or a number for a trunk.
+    ``ring_s``: seconds after which it is cancelled if it is not answered (Cause.NO_ANSWER)."""
+
+    leg: str
+    to: str
+    trunk: str = ""
+    caller: str = ""
+    ring_s: float = 60.0
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Tell the caller of an incoming leg that it rings."""
+
+    leg: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer an incoming leg. ``early``: open its audio without answering (SIP 183), for announcements before the
+    call is charged."""
+
+    leg: str
+    early: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End a leg in whatever state it is. ``cause``: what an incoming leg that was not answered is told."""
+
+    leg: str
+    cause: Cause = Cause.NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """From now on ``sink`` hears ``source``; again changes nothing. There and back is a conversation; one of
+    them is listening in or whispering; all pairs of many legs are a conference."""
+
+    source: str
+    sink: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """From now on ``sink`` does not hear ``source``."""
+
+    source: str
+    sink: str
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Play prompts to a leg, one after the other, in place of what is played to it now. ``prompts``: names of files in
+    the media node's prompt folder. ``loop``: until :class:`Stop`. ``token``: comes back in :class:`Played`."""
+
+    leg: str
+    prompts: tuple[str, ...]
+    loop: bool = False
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop what is played to a leg."""
+
+    leg: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendKeys:
+    """Send keys (0-9 * # A-D) as RFC 4733 events."""
+
+    leg: str
+    keys: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Record what legs say: one leg a channel, one or two. ``recording``: its name from now on, never used before.
+    Recording ends with :class:`StopRecording`, or when the last of its legs ends."""
+
+    recording: str
+    legs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRecording:
+    """Write silence from now on, as long as card data is said. ``on``: False to go on."""
+
+    recording: str
+    on: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StopRecording:
+    """The recording is complete."""
+
+    recording: str
+
+
+Command: TypeAlias = (
+    Dial
+    | Ring
+    | Answer
+    | HangUp
+    | Connect
+    | Disconnect
+    | Play
+    | Stop
+    | SendKeys
+    | Record
+    | PauseRecording
+    | StopRecording
+)
+
+
+# ---- reports
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """Somebody calls. ``leg``: its name from now on. ``to``: the number or user that was called; ``caller``: as the
+    signalling gives it, empty if withheld; ``trunk``: where it came from, empty for a phone. ``headers``: those that
+    the node was told to pass on (Diversion, P-Asserted-Identity, Identity ...)."""
+
+    leg: str
+    to: str
+    caller: str = ""
+    trunk: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ringing:
+    """A dialed leg rings. ``early``: it sends audio already (a ringing tone, an announcement)."""
+
+    leg: str
+    early: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A leg is answered and its audio open: somebody picked up, or our Answer was confirmed."""
+
+    leg: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A leg is over, however it came: exactly one for each leg. ``code``: of SIP, 0 if there was none. ``quality``: of
+    its audio, None if there was none."""
+
+    leg: str
+    cause: Cause
+    code: int = 0
+    quality: Quality | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What the audio of a leg was like. Packets are whole numbers; ``jitter_ms``, ``round_trip_ms``: means, as RTCP has
+    them; ``mos``: estimated from loss, jitter and delay, 1 to 4.5."""
+
+    received: int
+    lost: int
+    sent: int
+    jitter_ms: float
+    round_trip_ms: float
+    mos: float
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key that was pressed on a leg."""
+
+    leg: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What was to be played is over. ``whole``: to its end, not stopped."""
+
+    leg: str
+    token: str
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A recording is complete. ``file``: below the media node's folder of recordings; ``seconds``: its length."""
+
+    recording: str
+    file: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A command that could not be done. ``command``: its kind, such as ``Play``; ``name``: of the leg or recording. A
+    refused Dial is followed by Ended."""
+
+    command: str
+    name: str
+    why: str
+
+
+Report: TypeAlias = Incoming | Ringing | Answered | Ended | Key | Played | Recorded | Refused
+
+
+class MediaBackend(Protocol):
+    """A media layer. One thread at a time calls it; none of its methods waits for the network."""
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """Take commands, in order. What can't be done is a Refused report, never an exception."""
+
+    def reports(self, timeout: float) -> list[Report]:
+        """What has happened, in order: at once if there is something, else after at most ``timeout`` seconds."""
+
+    def legs(self) -> frozenset[str]:
+        """The legs that are not over, so that whoever lost count can compare."""
+
+    def close(self) -> None:
+        """Hang up everything and stop; every leg's Ended can still be had from ``reports``."""
