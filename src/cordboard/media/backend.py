@@ -242,7 +242,7 @@ class Recorded:
 @dataclass(frozen=True, slots=True)
 class Refused:
     """A command that could not be done. ``command``: its kind, such as ``Play``; ``name``: of the leg or recording. A
-    refused Dial is followed by Ended."""
+    refused Dial is followed by Ended, unless what was wrong is that the name was used before."""
 
     command: str
     name: str

@@ -1,0 +1,429 @@
+"""A media layer without SIP, on a clock of its own: for tests, for the simulator, and for trying things out.
+
+Nothing in it waits and nothing is left to chance: its time passes in :meth:`SimulatedMedia.reports` and
+:meth:`SimulatedMedia.advance` only, and a far end does what its :class:`FarEnd` says. Audio is who hears whom:
+:meth:`SimulatedMedia.hears` tells it at every instant.
+
+>>> from cordboard.media.backend import Connect, Dial
+>>> media = SimulatedMedia({"sip:li@desk": FarEnd(rings=0.1, picks_up=2.0, hangs_up=30.0)})
+>>> media.send([Dial("d1", "sip:li@desk")])
+>>> media.reports(5.0)
+[Ringing(leg='d1', early=False)]
+>>> media.reports(5.0), media.now
+([Answered(leg='d1')], 2.0)
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from cordboard.errors import InputError, Where
+from cordboard.media.backend import (
+    HEADERS_MAX,
+    TEXT_MAX,
+    Answer,
+    Answered,
+    Cause,
+    Command,
+    Connect,
+    Dial,
+    Disconnect,
+    Ended,
+    HangUp,
+    Incoming,
+    Key,
+    PauseRecording,
+    Play,
+    Played,
+    Quality,
+    Record,
+    Recorded,
+    Refused,
+    Report,
+    Ring,
+    Ringing,
+    SendKeys,
+    Stop,
+    StopRecording,
+)
+
+PROMPT_S = 2.0  # a prompt of which nobody said how long it is
+NAMES_MAX = 100_000  # so many names of legs and recordings are remembered
+VANISHED_S = 30.0  # without a sign of life a leg is over
+CODES = {
+    Cause.NORMAL: 200,
+    Cause.CANCELLED: 487,
+    Cause.BUSY: 486,
+    Cause.NO_ANSWER: 487,
+    Cause.REJECTED: 603,
+    Cause.INVALID: 404,
+    Cause.UNREACHABLE: 480,
+    Cause.CONGESTION: 503,
+    Cause.FORBIDDEN: 403,
+    Cause.FAILED: 500,
+}
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class FarEnd:
+    """What whoever is at the other end does. Times are seconds; None: never.
+
+    Of one who is dialed: ``rings`` and ``picks_up`` count from the dialing; ``refuses``: in place of picking up it ends
+    the call, with this cause. Of one who calls: ``gives_up`` counts from the calling and holds until it is answered.
+    Of both: ``hangs_up``, ``vanishes`` (it goes without a word) and the keys of ``presses`` count from the answer.
+    """
+
+    rings: float | None = 0.0
+    picks_up: float | None = 0.0
+    refuses: Cause | None = None
+    gives_up: float | None = None
+    hangs_up: float | None = None
+    vanishes: float | None = None
+    presses: tuple[tuple[float, str], ...] = ()
+
+
+@dataclass(slots=True)
+class _Leg:
+    name: str
+    far: FarEnd
+    incoming: bool
+    answered: bool = False
+    open: bool = False  # its audio
+    ringing: bool = False
+    vanished: bool = False
+    playing: Play | None = None
+    plays: int = 0  # counts, so that the end of a stopped one is not taken for that of the next
+    heard_keys: str = ""
+    sources: set[str] = field(default_factory=set)  # whom it hears
+    sinks: set[str] = field(default_factory=set)  # who hears it
+    tapes: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Tape:
+    """A recording: one leg a channel, seconds of the clock; ``silences``: pauses, each from and to."""
+
+    legs: tuple[str, ...]
+    since: float
+    until: float | None = None
+    silences: list[tuple[float, float]] = field(default_factory=list)
+    silent_since: float | None = None
+
+
+class SimulatedMedia:
+    """A MediaBackend, see above. Not thread-safe.
+
+    ``phones``: who is there to be dialed, or a function that makes the far end of a dialing; what it does not have is
+    INVALID. ``prompts``: name -> seconds; None: every name is there, and :data:`PROMPT_S` long. ``lines``: so many legs
+    at once (CONGESTION beyond). ``now``: where the clock begins, seconds.
+    """
+
+    def __init__(
+        self,
+        phones: Mapping[str, FarEnd] | Callable[[Dial], FarEnd | None],
+        *,
+        prompts: Mapping[str, float] | None = None,
+        lines: int = 10_000,
+        now: float = 0.0,
+    ) -> None:
+        self._find = phones if callable(phones) else lambda dial: phones.get(dial.to)
+        self._prompts = prompts
+        self._lines = lines
+        self.now = now
+        self._legs: dict[str, _Leg] = {}
+        self._used: dict[str, None] = {}  # names of legs, the last ones
+        self.tapes: dict[str, Tape] = {}  # the last ones
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = 0
+        self._reports: list[Report] = []
+        self._closed = False
+
+    # ---- MediaBackend
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """Take commands, in order. What can't be done is a Refused report."""
+        for command in commands:
+            why = self._do(command)
+            if why:
+                name = getattr(command, "leg", None) or getattr(command, "recording", None) or command.source  # type: ignore[union-attr]
+                self._reports.append(Refused(type(command).__name__, name, why))
+                if isinstance(command, Dial) and why != "the name was used before":
+                    self._reports.append(Ended(command.leg, Cause.FAILED, 0))
+
+    def reports(self, timeout: float) -> list[Report]:
+        """What has happened. The clock goes on to the next report, and no further than ``timeout`` seconds."""
+        end = self.now + timeout
+        while not self._reports and self._due and self._due[0][0] <= end:
+            self.advance(self._due[0][0])
+        if not self._reports:
+            self.now = max(self.now, end)
+        found, self._reports = self._reports, []
+        return found
+
+    def legs(self) -> frozenset[str]:
+        """The legs that are not over."""
+        return frozenset(self._legs)
+
+    def close(self) -> None:
+        """Hang up everything."""
+        self._closed = True
+        for name in list(self._legs):
+            self._end(name, self._given_up(self._legs[name]))
+        self._due.clear()
+
+    # ---- the clock and the far ends
+
+    def advance(self, t: float) -> None:
+        """Let happen what is due up to and at ``t``, seconds."""
+        while self._due and self._due[0][0] <= t:
+            at, _, happen = heapq.heappop(self._due)
+            self.now = max(self.now, at)
+            happen()
+        self.now = max(self.now, t)
+
+    def next_due(self) -> float | None:
+        """When something happens by itself next, seconds, or None."""
+        return self._due[0][0] if self._due else None
+
+    def call(self, leg: str, to: str, far: FarEnd, *, caller: str = "", trunk: str = "") -> None:
+        """Somebody calls now. InputError if the leg's name was used before."""
+        if leg in self._used:
+            raise InputError(f'"{leg}" is the name of another leg', Where(key="leg"), "Give each a name of its own")
+        _remember(self._used, leg, None)
+        if self._closed or len(self._legs) >= self._lines:
+            return  # it hears that all lines are busy; nobody here hears of it
+        self._legs[leg] = _Leg(leg, far, incoming=True)
+        self._reports.append(Incoming(leg, to, caller, trunk))
+        if far.gives_up is not None:
+            self._after(far.gives_up, lambda: self._give_up(leg))
+
+    def hang_up(self, leg: str) -> None:
+        """The far end hangs up now, or gives up."""
+        if leg in self._legs:
+            one = self._legs[leg]
+            self._end(leg, Cause.NORMAL if one.answered else Cause.CANCELLED if one.incoming else Cause.REJECTED)
+
+    def pick_up(self, leg: str) -> None:
+        """The far end of a dialed leg picks up now."""
+        if leg in self._legs and not self._legs[leg].incoming:
+            self._answer(self._legs[leg])
+
+    def press(self, leg: str, key: str) -> None:
+        """The far end presses a key now."""
+        if leg in self._legs and self._legs[leg].open:
+            self._reports.append(Key(leg, key))
+
+    def hears(self, leg: str) -> frozenset[str]:
+        """What the far end of a leg hears now: names of legs, and of the prompts that are played to it."""
+        one = self._legs.get(leg)
+        if one is None or not one.open:
+            return frozenset()
+        heard = {source for source in one.sources if self._legs[source].open}
+        return frozenset(heard.union(one.playing.prompts if one.playing else ()))
+
+    def keys_heard(self, leg: str) -> str:
+        """The keys that were sent to the far end of a leg."""
+        return self._legs[leg].heard_keys if leg in self._legs else ""
+
+    # ---- commands
+
+    def _do(self, command: Command) -> str:
+        """Do it; why not, if it can't be done."""
+        if isinstance(command, Dial):
+            return self._dial(command)
+        if isinstance(command, Connect | Disconnect):
+            return self._link(command)
+        if isinstance(command, Record):
+            return self._record(command)
+        if isinstance(command, PauseRecording | StopRecording):
+            return self._change_recording(command)
+        leg = self._legs.get(command.leg)
+        if leg is None:
+            return "there is no such leg"
+        return self._on_leg(leg, command)
+
+    def _on_leg(self, leg: _Leg, command: Ring | Answer | HangUp | Play | Stop | SendKeys) -> str:
+        if isinstance(command, HangUp):
+            self._end(leg.name, Cause.NORMAL if leg.answered else command.cause if leg.incoming else Cause.CANCELLED)
+        elif isinstance(command, Ring | Answer) and not leg.incoming:
+            return "it did not come in"
+        elif isinstance(command, Answer):
+            if command.early:
+                leg.open = True
+            elif not leg.answered:
+                self._after(0.0, lambda: self._answer(leg))
+        elif isinstance(command, Play):
+            return self._play(leg, command)
+        elif isinstance(command, Stop):
+            self._stop(leg)
+        elif isinstance(command, SendKeys):
+            if not leg.open:
+                return "its audio is not open"
+            leg.heard_keys += command.keys
+        return ""
+
+    def _dial(self, dial: Dial) -> str:
+        if dial.leg in self._used:
+            return "the name was used before"
+        _remember(self._used, dial.leg, None)
+        if len(dial.headers) > HEADERS_MAX or any(len(text) > TEXT_MAX for text in (dial.leg, dial.to, dial.caller)):
+            return "too long"
+        if self._closed:
+            return "closed"
+        far = self._find(dial)
+        if far is None or len(self._legs) >= self._lines:
+            cause = Cause.INVALID if far is None else Cause.CONGESTION
+            self._reports.append(Ended(dial.leg, cause, CODES[cause]))
+            return ""
+        leg = self._legs[dial.leg] = _Leg(dial.leg, far, incoming=False)
+        if far.rings is not None:
+            self._after(far.rings, lambda: self._ringing(leg))
+        if far.picks_up is not None and far.refuses is None:
+            self._after(far.picks_up, lambda: self._answer(leg))
+        elif far.refuses is not None:
+            refuses = far.refuses
+            self._after(far.picks_up or 0.0, lambda: self._end_unanswered(leg, refuses))
+        self._after(dial.ring_s, lambda: self._end_unanswered(leg, Cause.NO_ANSWER))
+        return ""
+
+    def _link(self, command: Connect | Disconnect) -> str:
+        source, sink = self._legs.get(command.source), self._legs.get(command.sink)
+        if source is None or sink is None:
+            return "" if isinstance(command, Disconnect) else "there is no such leg"
+        if source is sink:
+            return "a leg does not hear itself"
+        if isinstance(command, Connect):
+            source.sinks.add(sink.name)
+            sink.sources.add(source.name)
+        else:
+            source.sinks.discard(sink.name)
+            sink.sources.discard(source.name)
+        return ""
+
+    def _play(self, leg: _Leg, command: Play) -> str:
+        if not leg.open:
+            return "its audio is not open"
+        seconds = [PROMPT_S if self._prompts is None else self._prompts.get(name, -1.0) for name in command.prompts]
+        if not seconds or min(seconds) < 0.0:
+            return "there is no such prompt"
+        self._stop(leg)
+        leg.playing = command
+        leg.plays += 1
+        number = leg.plays
+        if not command.loop:
+            self._after(sum(seconds), lambda: self._played(leg, number))
+        return ""
+
+    def _stop(self, leg: _Leg) -> None:
+        if leg.playing is not None:
+            self._reports.append(Played(leg.name, leg.playing.token, False))
+            leg.playing = None
+
+    def _record(self, command: Record) -> str:
+        if command.recording in self.tapes:
+            return "the name was used before"
+        if not 1 <= len(command.legs) <= 2 or len(set(command.legs)) != len(command.legs):
+            return "one or two legs can be recorded"
+        if not all(name in self._legs for name in command.legs):
+            return "there is no such leg"
+        _remember(self.tapes, command.recording, Tape(command.legs, self.now))
+        for name in command.legs:
+            self._legs[name].tapes.add(command.recording)
+        return ""
+
+    def _change_recording(self, command: PauseRecording | StopRecording) -> str:
+        tape = self.tapes.get(command.recording)
+        if tape is None or tape.until is not None:
+            return "there is no such recording"
+        if isinstance(command, StopRecording):
+            self._complete(command.recording)
+        elif command.on and tape.silent_since is None:
+            tape.silent_since = self.now
+        elif not command.on and tape.silent_since is not None:
+            tape.silences.append((tape.silent_since, self.now))
+            tape.silent_since = None
+        return ""
+
+    # ---- what happens
+
+    def _after(self, seconds: float, happen: Callable[[], None]) -> None:
+        self._number += 1
+        heapq.heappush(self._due, (self.now + seconds, self._number, happen))
+
+    def _ringing(self, leg: _Leg) -> None:
+        if leg.name in self._legs and not leg.answered and not leg.ringing:
+            leg.ringing = True
+            self._reports.append(Ringing(leg.name))
+
+    def _answer(self, leg: _Leg) -> None:
+        if leg.name not in self._legs or leg.answered:
+            return
+        leg.answered = leg.open = True
+        self._reports.append(Answered(leg.name))
+        far = leg.far
+        for seconds, key in far.presses:
+            self._after(seconds, lambda key=key: self.press(leg.name, key))  # type: ignore[misc]
+        if far.vanishes is not None:
+            self._after(far.vanishes, lambda: self._vanish(leg))
+        if far.hangs_up is not None:
+            self._after(far.hangs_up, lambda: self._hangs_up(leg))
+
+    def _hangs_up(self, leg: _Leg) -> None:
+        if not leg.vanished:
+            self._end(leg.name, Cause.NORMAL)
+
+    def _vanish(self, leg: _Leg) -> None:
+        leg.vanished = True
+        self._after(VANISHED_S, lambda: self._end(leg.name, Cause.UNREACHABLE))
+
+    def _played(self, leg: _Leg, number: int) -> None:
+        if leg.plays == number and leg.playing is not None:
+            token, leg.playing = leg.playing.token, None
+            self._reports.append(Played(leg.name, token, True))
+
+    def _give_up(self, name: str) -> None:
+        if name in self._legs and not self._legs[name].answered:
+            self._end(name, Cause.CANCELLED)
+
+    def _end_unanswered(self, leg: _Leg, cause: Cause) -> None:
+        if not leg.answered:
+            self._end(leg.name, cause)
+
+    @staticmethod
+    def _given_up(leg: _Leg) -> Cause:
+        return Cause.NORMAL if leg.answered else Cause.CANCELLED
+
+    def _end(self, name: str, cause: Cause) -> None:
+        """The one place where a leg ends; again changes nothing."""
+        leg = self._legs.get(name)
+        if leg is None:
+            return
+        self._stop(leg)
+        del self._legs[name]
+        for source in leg.sources:
+            self._legs[source].sinks.discard(name)
+        for sink in leg.sinks:
+            self._legs[sink].sources.discard(name)
+        for recording in sorted(leg.tapes):
+            tape = self.tapes[recording]
+            if tape.until is None and not any(other in self._legs for other in tape.legs):
+                self._complete(recording)
+        quality = Quality(0, 0, 0, 0.0, 0.0, 4.4) if leg.open else None
+        self._reports.append(Ended(name, cause, CODES[cause], quality))
+
+    def _complete(self, recording: str) -> None:
+        tape = self.tapes[recording]
+        tape.until = self.now
+        if tape.silent_since is not None:
+            tape.silences.append((tape.silent_since, self.now))
+        self._reports.append(Recorded(recording, f"{recording}.wav", self.now - tape.since))
+
+
+def _remember(names: dict[str, _T], name: str, value: _T) -> None:
+    names[name] = value
+    if len(names) > NAMES_MAX:
+        del names[next(iter(names))]
