@@ -19,6 +19,8 @@ from grpc_reflection.v1alpha import reflection
 
 from cordboard.errors import StoreError, UnavailableError
 from cordboard.live.access import Caller
+from cordboard.services.security.guard import Guard
+from cordboard.services.security.guarded import GuardedServer
 from cordboard.services.servicers.admin import AdminServicer
 from cordboard.services.servicers.agents import AgentServicer
 from cordboard.services.servicers.center import CenterServicer
@@ -74,8 +76,8 @@ def service_of(file: FileDescriptor) -> ServiceDescriptor:
 class Server:
     """The services over the engines of some tenants. Made and used in one event loop.
 
-    ``local``: who calls, where there are no ``interceptors`` that say it; None denies everything that none of them
-    lets in. ``interceptors``: of grpc.aio. ``options``: channel arguments beside and over ``OPTIONS``.
+    ``guard``: says who calls, and lets them in or not. ``local``: who calls, where there is none; with neither nobody
+    gets anything. ``options``: channel arguments beside and over ``OPTIONS``.
     """
 
     def __init__(
@@ -83,13 +85,13 @@ class Server:
         tenants: Tenants,
         *,
         local: Caller | None = None,
-        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        guard: Guard | None = None,
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
         self.tenants = tenants
         self._jobs = Jobs()
         merged = {**dict(OPTIONS), **dict(options)}
-        self._server = grpc.aio.server(interceptors=tuple(interceptors), options=tuple(merged.items()))
+        self._server = GuardedServer(guard, tuple(merged.items()))
         servicers: list[tuple[ServiceDescriptor, object]] = [
             (service_of(routing_service_pb2.DESCRIPTOR), RoutingServicer(tenants)),
             (service_of(agent_service_pb2.DESCRIPTOR), AgentServicer(tenants)),
@@ -104,7 +106,8 @@ class Server:
             (service_of(simulation_service_pb2.DESCRIPTOR), SimulationServicer(tenants, self._jobs)),
             (service_of(operations_pb2.DESCRIPTOR), OperationsServicer(tenants, self._jobs)),
         ]
-        self._server.add_generic_rpc_handlers(tuple(handlers(servicers, local)))
+        for service, servicer in servicers:
+            self._server.add_registered_method_handlers(service.full_name, handlers(service, servicer, local))
         self.servicers = {service.full_name: servicer for service, servicer in servicers}
         self._names = list(self.servicers)
         self._health = health.aio.HealthServicer()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -68,12 +68,7 @@ def handler(method: MethodDescriptor, servicer: object, local: Caller | None) ->
 
 
 def handlers(
-    servicers: Iterable[tuple[ServiceDescriptor, object]], local: Caller | None
-) -> list[grpc.GenericRpcHandler]:
-    """The handlers of services. ``local``: who calls, where no interceptor says it."""
-    return [
-        grpc.method_handlers_generic_handler(
-            service.full_name, {method.name: handler(method, servicer, local) for method in service.methods}
-        )
-        for service, servicer in servicers
-    ]
+    service: ServiceDescriptor, servicer: object, local: Caller | None
+) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+    """The handlers of a service, by the names of its rpcs. ``local``: who calls, where no guard says it."""
+    return {method.name: handler(method, servicer, local) for method in service.methods}

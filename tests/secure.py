@@ -21,6 +21,7 @@ from cordboard.live.access import ALL, Caller, Role
 from cordboard.live.tenants import AuditLogs, TenantEngines, open_key_stores
 from cordboard.services.calling import CALLER
 from cordboard.services.security.guard import Guard
+from cordboard.services.security.guarded import GuardedServer
 from cordboard.services.security.identity import Identity
 from cordboard.services.security.rules import path, rules, services
 from cordboard.services.server import Server
@@ -95,10 +96,10 @@ async def empty_server(
     guard: Guard, credentials: grpc.ServerCredentials | None = None, handlers: Any = None
 ) -> AsyncIterator[tuple[str, Reached]]:
     """A real server on loopback with the guard and every rpc. Gives its address."""
-    server, reached = grpc.aio.server(interceptors=(guard,), options=guard.limits.server_options()), Reached([])
+    server, reached = GuardedServer(guard, guard.limits.server_options()), Reached([])
     for service in services():
         own = {m.name: (handlers or {}).get(path(m)) or handler_of(m, reached) for m in service.methods}
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, own),))
+        server.add_registered_method_handlers(service.full_name, own)
     if credentials is None:
         port = server.add_insecure_port("127.0.0.1:0")
     else:
@@ -120,7 +121,7 @@ async def two_tenants(folder: Path, *, apart: bool = False, **identity: Any) -> 
     audit = AuditLogs(folder, engines, KEY)
     guard = Guard(rules(), Identity(verifier=verifier(folder, tenants=engines), **identity), audit)
     keys = open_key_stores(folder, engines, None) if apart else {}
-    server = Server(Tenants(engines, keys), interceptors=[guard], options=guard.limits.server_options())
+    server = Server(Tenants(engines, keys), guard=guard, options=guard.limits.server_options())
     try:
         port = server.listen("127.0.0.1:0")
         await server.start()

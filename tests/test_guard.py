@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import time
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from cordboard.live import tokens
 from cordboard.live.access import PERMISSIONS, ROLES, Caller, Role, local_administrator
 from cordboard.services.security import guard as guard_module
 from cordboard.services.security.guard import Guard
+from cordboard.services.security.guarded import GuardedServer
 from cordboard.services.security.identity import Identity
 from cordboard.services.security.limits import Buckets, Limits
 from cordboard.services.security.rules import KNOWN, OPEN, STANDARD, changes, path, permission, rules
@@ -88,7 +90,7 @@ def test_an_rpc_without_a_rule_is_open_to_nobody(identity):
 
 def test_whoever_may_look_at_health_may_not_look_at_the_services(identity):
     async def scene():
-        server = grpc.aio.server(interceptors=(Guard(rules(), identity, Told()),))
+        server = GuardedServer(Guard(rules(), identity, Told()))
         health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
@@ -360,3 +362,29 @@ def test_buckets_are_bounded_and_limits_of_nothing_are_refused():
 
 def test_a_caller_of_no_role_is_known_and_may_do_nothing():
     assert not any(Caller("acme", "li", frozenset()).has(needed) for needed in PERMISSIONS)
+
+
+def test_who_is_refused_a_stream_learns_why_even_if_the_first_message_comes_late(identity):
+    async def scene():
+        connect = METHODS["/cordboard.v1.AgentService/Connect"]
+        wrong, chance = bearer(somebody(Role.QA)), random.Random(7)
+        found = []
+
+        async def late(delay):
+            await asyncio.sleep(delay)
+            yield b""
+
+        async with empty_server(Guard(rules(), identity, Told())) as (address, _), grpc.aio.insecure_channel(address) as channel:
+
+            async def attempt(delay):
+                try:
+                    async for _ in channel.stream_stream(path(connect))(late(delay), metadata=wrong, timeout=20):
+                        pass
+                except grpc.aio.AioRpcError as error:
+                    found.append(error.code())
+
+            for _ in range(40):  # given messages that are on their way when the refusal could be
+                await asyncio.gather(*(attempt(chance.uniform(0, 0.005)) for _ in range(10)))
+        assert found == [Code.PERMISSION_DENIED] * 400
+
+    run(scene())

@@ -109,7 +109,7 @@ async def serve(
         guard = safety.guard(engines, audit)
         if safety.keeps_apart:
             keys = await asyncio.to_thread(open_key_stores, Path(settings.data), engines, safety.master)
-        server = Server(Tenants(engines, keys), interceptors=[guard], options=guard.limits.server_options())
+        server = Server(Tenants(engines, keys), guard=guard, options=guard.limits.server_options())
         port = server.listen(options.listen, safety.credentials())
         await server.start()
         signals: asyncio.Queue[int] = asyncio.Queue()

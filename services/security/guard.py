@@ -1,12 +1,13 @@
-"""The interceptor: every rpc passes here first. Who calls, may they, how often; and the audit log knows of it."""
+"""The guard: every rpc passes here first. Who calls, may they, how often; and the audit log knows of it."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ from cordboard.services.security.limits import Buckets, Limits
 from cordboard.services.security.rules import KNOWN, OPEN, changes
 
 SWEEP_S = 0.5
+FIRST_S = 1.0  # that whoever opens a stream in vain gets for the first message
 Context = Any  # grpc.aio's, whose type differs between unary and streaming
 Method = Callable[[Any, Context], Any]
 
@@ -52,10 +54,12 @@ class Stream:
         self.task.cancel()
 
 
-class Guard(grpc.aio.ServerInterceptor):
+class Guard:
     """Lets an rpc through if its caller is known, has the permission that its rule says, and keeps to the limits.
 
-    ``rules``: permission by path (see ``rules.rules``); a path without a rule is denied to everybody.
+    ``rules``: permission by path (see ``rules.rules``); a path without a rule is denied to everybody. It stands around
+    the handlers (``around``; see ``guarded.GuardedServer``) and not among the interceptors of grpc.aio, whose calls
+    cost more than all that is looked at here.
     """
 
     def __init__(
@@ -75,37 +79,14 @@ class Guard(grpc.aio.ServerInterceptor):
         self._open: Counter[tuple[str, str]] = Counter()
         self._streams: set[Stream] = set()
         self._sweeper: asyncio.Task[None] | None = None
-        self._guarded: dict[str, Any] = {}
 
-    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
-        """The handler, with the guard before it."""
-        method = handler_call_details.method
-        found = self._guarded.get(method)
-        if found is None:
-            handler = await continuation(handler_call_details)
-            if handler is None:
-                return None
-            found = self._guarded[method] = self._around(method, handler)
-        return found
-
-    def _around(self, method: str, handler: Any) -> Any:
-        unary = handler.unary_unary or handler.stream_unary
-        if unary is not None:
-            make = (
-                grpc.stream_unary_rpc_method_handler
-                if handler.request_streaming
-                else (grpc.unary_unary_rpc_method_handler)
-            )
-            call: Method = self._unary(method, unary, handler.request_streaming)
-        else:
-            make = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else (grpc.unary_stream_rpc_method_handler)
-            )
-            inner = handler.stream_stream or handler.unary_stream
-            call = self._streaming(method, inner, handler.request_streaming)
-        return make(call, readable(handler.request_deserializer), handler.response_serializer)
+    def around(self, method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
+        """The handler of a path with the guard before it."""
+        inner: Any = handler.unary_unary or handler.stream_unary or handler.unary_stream or handler.stream_stream
+        stand = self._streaming if handler.response_streaming else self._unary
+        call = stand(method, inner, handler.request_streaming)
+        kinds = (handler.request_streaming, handler.response_streaming)
+        return MAKERS[kinds](call, readable(handler.request_deserializer), handler.response_serializer)
 
     # ---- letting in
 
@@ -210,6 +191,8 @@ class Guard(grpc.aio.ServerInterceptor):
                 if grave:
                     await self._begin(method, context, caller, request)
             except CordboardError as error:
+                if streams_in:
+                    await first_of(request)
                 return await self._refuse(method, context, error)
             if caller is not None:
                 CALLER.set(caller)
@@ -242,6 +225,8 @@ class Guard(grpc.aio.ServerInterceptor):
                 if audited:
                     await self._begin(method, context, caller, None if streams_in else request)
             except CordboardError as error:
+                if streams_in:
+                    await first_of(request)
                 return await self._refuse(method, context, error)
             if caller is not None:
                 CALLER.set(caller)
@@ -325,6 +310,13 @@ def routine(needed: str, caller: Caller) -> bool:
     return caller.by == "local" and not needed.startswith(("admin.", "audit.", "subjects.", "center."))
 
 
+MAKERS: dict[tuple[bool, bool], Callable[..., grpc.RpcMethodHandler[Any, Any]]] = {  # streams in, streams out
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+
 UNREADABLE = object()  # in the place of a request whose bytes are no message of its type
 
 
@@ -340,6 +332,13 @@ def readable(read: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | No
             return UNREADABLE
 
     return attempt
+
+
+async def first_of(requests: AsyncIterator[Any]) -> None:
+    """Take what a client sends first into a stream that is refused, for a second at most. A client of grpc.aio that
+    writes after the refusal has come takes its own write for the cause, and says INTERNAL (grpc/grpc#36066)."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(anext(requests, None), FIRST_S)
 
 
 def unreadable() -> InputError:
