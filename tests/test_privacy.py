@@ -231,11 +231,11 @@ def test_an_export_has_the_events_of_the_subjects_contacts_and_of_nobody_elses()
 CENTER = '[queues.billing]\nsticky = true\n[agents.li]\n[agents.wang]\n'
 
 
-def worked(folder: Path) -> str:
+def worked(folder: Path, database: str = "") -> str:
     """A data folder with a journal in which a customer called twice; gives the subject."""
     master = new_master(folder / "master.key")
     store = KeyStore(folder / "default" / "privacy" / "keys.db", master)
-    engine = Engine.open(parse_center(CENTER), Settings(data=folder))
+    engine = Engine.open(parse_center(CENTER), Settings(data=folder, database=database))
     subject = store.subject(NUMBER).result(10)
     for event in (
         {"event": "agent_ready", "agent": "li"}, {"event": "contact_queued", "contact": "c1", "queue": "billing", "customer": subject},
@@ -277,6 +277,16 @@ def test_the_command_exports_erases_and_keeps_to_retention_and_all_is_audited(fo
         ("privacy export", "OK"), ("privacy backup", "OK"), ("privacy rotate", "OK"), ("privacy erase", "OK"),
         ("privacy erase", "NOT_FOUND"), ("privacy export", "NOT_FOUND"), ("privacy retain", "OK"),
     ]
+
+
+def test_an_export_reads_a_journal_in_postgresql_while_its_server_is_at_work(folder, postgres_url, capsys):
+    subject = worked(folder, postgres_url)
+    given = ["privacy", "--json", "export", "--data", str(folder), "--customer", NUMBER]
+    with Engine.open(parse_center(CENTER), Settings(data=folder, database=postgres_url)):
+        assert main([*given, "--database", postgres_url]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert whole["subject"] == subject and [event["revision"] for event in whole["events"]] == [2, 3, 4, 6]
+    assert main(given) == 2  # there is no journal in the folder itself
 
 
 def test_after_an_erasure_no_backup_of_the_journal_leads_to_the_customer(folder, capsys):

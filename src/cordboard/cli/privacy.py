@@ -38,11 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.value("--audit-keys", "KEYS.jwks", "signs the audit log", "审计日志签名密钥", type=Path)
         return action
 
-    for name, en, zh in (
-        ("export", "all that is kept about a customer, as JSON", "以 JSON 导出某客户的全部资料"),
-        ("erase", "erase a customer, for ever", "永久删除某客户"),
-    ):
-        placed(actions.add(name, en, zh)).value("--customer", "TEXT", "the customer", "客户", required=True)
+    export = placed(actions.add("export", "all that is kept about a customer, as JSON", "以 JSON 导出某客户的全部资料"))
+    export.value("--database", "URL", "journals are in PostgreSQL there", "日志所在的 PostgreSQL 数据库", default="")
+    erase = placed(actions.add("erase", "erase a customer, for ever", "永久删除某客户"))
+    for action in (export, erase):
+        action.value("--customer", "TEXT", "the customer", "客户", required=True)
     retain = placed(actions.add("retain", "erase who was not seen for long", "删除久未出现的客户"))
     retain.value("--days", "N", "how many days are long", "天数", type=float, required=True)
     rotate = placed(actions.add("rotate", "change the master key of a stopped server", "更换主密钥（须先停服）"))
@@ -124,7 +124,7 @@ def exported(store: Any, options: argparse.Namespace, subject: str) -> dict[str,
     from cordboard.live.privacy import about_subject
     from cordboard.live.store import make_store
 
-    journal = make_store(Settings(data=options.data), options.tenant, read_only=True)
+    journal = make_store(Settings(data=options.data, database=options.database), options.tenant, read_only=True)
     journal.open()
     try:
         events = about_subject((event_of(row) | {"revision": row.revision} for row in journal.rows()), subject)
