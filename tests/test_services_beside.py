@@ -109,7 +109,7 @@ def test_mistakes_are_told_before_anything_is_opened(tmp_path, monkeypatch, caps
 
 
 def test_tenants_do_not_share_a_file_of_records():
-    options = argparse.Namespace(metrics="off", records="one.db", webhooks=None, traces=None)
+    options = argparse.Namespace(metrics="off", records="one.db", webhooks=None, traces=None, logs=None)
     Beside(options).check(["a"])
     with pytest.raises(InputError, match="several tenants"):
         Beside(options).check(["a", "b"])

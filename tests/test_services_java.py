@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.clocks import until
 from tests.debian import unpacked
 from tests.postgres import free_port
 from tests.serving import serve_command
-from tests.test_live_metrics import until
 
 pytestmark = [pytest.mark.sources, pytest.mark.slow]
 

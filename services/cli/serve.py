@@ -100,6 +100,7 @@ async def serve(
     centers: Mapping[str, Center], settings: Settings, safety: Plan, company: Beside, options: argparse.Namespace
 ) -> int:
     """Serve until a signal; the first one drains, the second one hurries."""
+    company.start_logs()
     engines = await asyncio.to_thread(TenantEngines.open, centers, settings, store=company.store)
     audit: AuditLogs | None = None
     keys: dict[str, KeyStore] = {}

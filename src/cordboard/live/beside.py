@@ -21,6 +21,9 @@ from cordboard.live.store import Store, make_store
 from cordboard.live.webhooks import Endpoint, Webhooks, load_endpoints
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from cordboard.live.logs import Logs
     from cordboard.live.metrics_server import MetricsServer
     from cordboard.live.traces import Traces
     from cordboard.records import Follower
@@ -42,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser, lang: words.Lang) -> None:
     parser.add_argument("--webhooks", metavar="ENDPOINTS.toml", help=words.pick(lang, *text))
     text = "OTLP collector that gets a trace of every contact (http://HOST:4318)", "接收联系跟踪的 OTLP 收集器"
     parser.add_argument("--traces", metavar="URL", help=words.pick(lang, *text))
+    text = "structured logs: json for lines on standard error, or an OTLP collector", "结构化日志：json 或 OTLP 收集器"
+    parser.add_argument("--logs", metavar="URL", help=words.pick(lang, *text))
 
 
 def records_place(settings: Settings, tenant: str) -> tuple[str, str]:
@@ -65,8 +70,13 @@ class Beside:
         self._followers: list[Follower] = []
         self._webhooks: list[Webhooks] = []
         self._traces: list[Traces] = []
-        self._provider = None
-        if options.traces:
+        self._provider: TracerProvider | None = None
+        self._logs: Logs | None = None
+        if options.logs:
+            from cordboard.live.logs import Logs
+
+            self._logs = Logs(options.logs)
+        if options.traces or options.logs:
             from cordboard.live.traces import exporting
 
             self._provider = exporting(options.traces)
@@ -79,6 +89,11 @@ class Beside:
     def store(self, settings: Settings, tenant: str) -> Store:
         """The tenant's store with its commits measured, for ``Engine.open``."""
         return self._metrics.timed(tenant, make_store(settings, tenant))
+
+    def start_logs(self) -> None:
+        """Before anything is opened, so that what is logged then is seen."""
+        if self._logs is not None:
+            self._logs.start()
 
     def check(self, tenants: Collection[str]) -> None:
         """InputError if a webhook is of a tenant that is not served, or tenants would share a file of records."""
@@ -146,6 +161,8 @@ class Beside:
             traces.close()
         if self._provider is not None:
             self._provider.shutdown()
+        if self._logs is not None:
+            self._logs.close()
         self._metrics.close()
 
 

@@ -1,7 +1,8 @@
 """Every contact as an OpenTelemetry trace: where it waited, to whom it was offered, with whom it talked.
 
 Spans are made of the records of a contact when it is over, with the times of the journal. Their attributes are ids of
-contacts, queues and agents and numbers of journal rows; customers are left out.
+contacts, queues and agents and numbers of journal rows; customers are left out. Each contact also logs a line in its
+span, and each offer that came to nothing one in its own.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections.abc import Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from cordboard import __version__
 from cordboard.errors import CompactedError, MissingExtraError, SlowReaderError, UnavailableError
+from cordboard.live.logs import resource
 from cordboard.records.projection import Projection, Row, Step
 
 try:
@@ -33,18 +34,18 @@ LOOK_S = 0.5
 _log = logging.getLogger("cordboard.traces")
 
 
-def exporting(url: str) -> SdkTracerProvider:
-    """A provider that sends spans to a collector in batches, by OTLP over HTTP: ``url`` as in http://HOST:4318."""
+def exporting(url: str | None) -> SdkTracerProvider:
+    """A provider that sends spans to a collector in batches, by OTLP over HTTP: ``url`` as in http://HOST:4318; without
+    one it sends them nowhere, and logs have the ids of their traces all the same."""
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
         raise MissingExtraError(error.name or "opentelemetry-sdk", "traces") from error
-    resource = Resource.create({"service.name": "cordboard", "service.version": __version__})
-    provider = SdkTracerProvider(resource=resource)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url.rstrip("/") + "/v1/traces")))
+    provider = SdkTracerProvider(resource=resource())
+    if url:
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url.rstrip("/") + "/v1/traces")))
     return provider
 
 
@@ -93,6 +94,7 @@ class Traces:
 
     def _trace(self, one: dict[str, dict[str, Any]], rows: list[Row]) -> None:
         contact, outcome = one["contacts"], one["outcomes"]
+        ids = {"tenant": self._tenant, "contact": contact["contact"], "revision": contact["revision"]}
         whole = self._span("contact", contact["arrived_at"], None, SpanKind.SERVER, contact["revision"], contact)
         whole.set_attribute("cordboard.outcome", outcome["outcome"])
         parent = trace.set_span_in_context(whole)
@@ -108,7 +110,14 @@ class Traces:
                 span.set_attribute("cordboard.outcome", values["outcome"])
                 if values["outcome"] in ("expired", "declined"):
                     span.set_status(Status(StatusCode.ERROR, values["outcome"]))
+                    facts = ids | {"queue": values["queue"], "agent": values["agent"], "outcome": values["outcome"]}
+                    _tell(span, f"an offer was {values['outcome']}", values["ended_at"], facts)
                 span.end(_nanoseconds(values["ended_at"]))
+        facts = ids | {key: outcome[key] for key in ("outcome", "queue", "agent", "offers", "missed")}
+        answered, ended = outcome["answered_at"], outcome["ended_at"]
+        facts["waited_s"] = round((ended if answered is None else answered) - contact["arrived_at"], 6)
+        facts["talked_s"] = None if answered is None else round(ended - answered, 6)
+        _tell(whole, f"a contact is over: {outcome['outcome']}", ended, facts)
         whole.end(_nanoseconds(contact["ended_at"]))
 
     def _span(self, name: str, t: float, parent: Any, kind: SpanKind, revision: int, values: dict[str, Any]) -> Span:
@@ -139,6 +148,11 @@ class Contacts:
                 if row.table == "outcomes":
                     found.append(self._rows.pop(key))
         return found
+
+
+def _tell(span: Span, text: str, at: float, facts: dict[str, Any]) -> None:
+    with trace.use_span(span):
+        _log.info(text, extra={"facts": facts, "at": at})
 
 
 def _nanoseconds(t: float) -> int:

@@ -327,7 +327,9 @@ class _Worker:
             self._halt(str(error))
             return False
         self._saved = entry.revision
-        _log.error("webhook %s: revision %d is a dead letter: %s", self.endpoint.name, entry.revision, letter.why)
+        # Without the words of the endpoint: they may quote the letter.
+        text, facts = "webhook %s: revision %d is a dead letter: %s", {"revision": entry.revision}
+        _log.error(text, self.endpoint.name, entry.revision, answer.status or answer.why, extra={"facts": facts})
         return True
 
     def _send_again(self) -> bool:

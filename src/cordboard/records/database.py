@@ -47,7 +47,7 @@ DATABASE_ERRORS: tuple[type[Exception], ...] = (sa.exc.SQLAlchemyError, OSError)
 def connect(url: sa.URL, schema: str = "") -> sa.Engine:
     """SQLAlchemy's engine for the address; in PostgreSQL with a schema of its own, which is made."""
     try:
-        engine = sa.create_engine(url)
+        engine = sa.create_engine(url, hide_parameters=True)  # errors are logged, and rows have customers
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "psycopg", "postgres") from error
     if engine.dialect.name == "sqlite":

@@ -70,7 +70,9 @@ class Follower:
             except FAULTS as error:
                 self.fault = type(error).__name__
                 if faults == 0:
-                    _log.error("the records stand still at revision %d: %s", self.revision, error)
+                    words = str(error).partition("\n")[0]  # what follows may quote a row
+                    facts = {"facts": {"revision": self.revision}}
+                    _log.error("the records stand still at revision %d: %s", self.revision, words, extra=facts)
                 wait = PATIENCE_S[min(faults, len(PATIENCE_S) - 1)]
                 faults += 1
                 if self._stop.wait(wait):
