@@ -27,15 +27,18 @@ import grpc
 import numpy as np
 import pytest
 
+from benchmarks.viewers import Viewers, fan_out, share, told_bare
 from cordboard.acd import EVENT
-from cordboard.v1 import columns_pb2, event_service_pb2, event_service_pb2_grpc, routing_service_pb2_grpc
+from cordboard.v1 import columns_pb2, event_service_pb2, routing_service_pb2_grpc
 from cordboard.v1 import journal_pb2 as journal
 from cordboard.v1 import routing_service_pb2 as pb
 
 AGENTS, QUEUES = 200, 8
 CENTER = "".join(f"[queues.q{i}]\n" for i in range(QUEUES)) + "".join(f"[agents.a{i}]\n" for i in range(AGENTS))
 TENANT = "tenants/default"
+WATCH = "/cordboard.v1.EventService/Watch"
 RUN, NUMBERS = uuid.uuid4().hex, itertools.count()  # names of contacts that no other run has
+LOOP = asyncio.Runner()  # one for all: what is left of a channel of grpc.aio makes the pollers of a second loop spin
 MEMORY = Path("/dev/shm")
 BIG = (("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20))
 
@@ -163,9 +166,9 @@ class Rate:
 
 
 def throughput(server: Running, is_echo: bool, seconds: float, in_flight: int = 64) -> Rate:
-    asyncio.run(_many(server, is_echo, in_flight, 0.3))
+    LOOP.run(_many(server, is_echo, in_flight, 0.3))
     cpu = server.cpu_s()
-    count, took = asyncio.run(_many(server, is_echo, in_flight, seconds))
+    count, took = LOOP.run(_many(server, is_echo, in_flight, seconds))
     return Rate(count / took, count / (server.cpu_s() - cpu))
 
 
@@ -226,7 +229,7 @@ def session(server: Running, events: int, a_message: int) -> Rate:
         for i in range(0, events, a_message)
     ]
     cpu = server.cpu_s()
-    took, effects, refused = asyncio.run(_session(server, parts))
+    took, effects, refused = LOOP.run(_session(server, parts))
     assert effects >= events // 3 - AGENTS and not refused, (effects, refused)
     return Rate(events / took, events / (server.cpu_s() - cpu))
 
@@ -274,7 +277,7 @@ async def _durable(server: Running, batch: int, streams: int, seconds: float) ->
 def durable_events(server: Running, seconds: float, batch: int = 32, streams: int = 4) -> tuple[Rate, float]:
     """Events on the live engine in batches, each answered when it is on disk: (rate, p99 of the answers in ms)."""
     cpu = server.cpu_s()
-    count, took, latencies = asyncio.run(_durable(server, batch, streams, seconds))
+    count, took, latencies = LOOP.run(_durable(server, batch, streams, seconds))
     return Rate(count / took, count / (server.cpu_s() - cpu)), sorted(latencies)[int(0.99 * (len(latencies) - 1))]
 
 
@@ -286,51 +289,36 @@ class Fanout:
     p99_ms: float
     gaps: int
     grown_mib: float
+    cpu_us: float  # of the server, a message
 
 
-async def _watch(server: Running, viewers: int, seconds: float, hz: float) -> tuple[list[float], int]:
-    latencies: list[float] = []
-    gaps = 0
-    channels = [grpc.aio.insecure_channel(server.address, options=(("grpc.use_local_subchannel_pool", 1),)) for _ in range(10)]
-    ready = asyncio.Semaphore(0)
+async def _watch(server: Running, viewers: Viewers, count: int, seconds: float, hz: float, bare: bool) -> None:
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        ring = channel.unary_unary("/bare.Echo/Ring")
+        stub = routing_service_pb2_grpc.RoutingServiceStub(channel)
 
-    async def viewer(channel: grpc.aio.Channel) -> None:
-        nonlocal gaps
-        call = event_service_pb2_grpc.EventServiceStub(channel).Watch(event_service_pb2.WatchRequest(parent=TENANT))
-        last = (await call.read()).revision
-        ready.release()
-        while last < target:
-            message = await call.read()
-            now = time.time()
-            for entry in message.entries:
-                gaps += entry.revision != last + 1
-                last = entry.revision
-                latencies.append((now - entry.event.time.seconds - entry.event.time.nanos / 1e9) * 1e3)
-        call.cancel()
+        async def update() -> int:
+            if bare:
+                return told_bare(await ring(b""))[0]
+            return int((await stub.Enqueue(an_enqueue())).applied.revision)
 
-    stub = routing_service_pb2_grpc.RoutingServiceStub(channels[0])
-    begin = (await stub.Enqueue(an_enqueue())).applied.revision
-    updates = int(seconds * hz)
-    target = begin + updates
-    tasks = [asyncio.create_task(viewer(channels[i % len(channels)])) for i in range(viewers)]
-    for _ in range(viewers):
-        await ready.acquire()
-    for _ in range(updates):
-        await asyncio.gather(stub.Enqueue(an_enqueue()), asyncio.sleep(1 / hz))
-    await asyncio.wait_for(asyncio.gather(*tasks), 60)
-    for channel in channels:
-        await channel.close()
-    return latencies, gaps
+        await fan_out(viewers, count, update, hz, seconds)
 
 
-def watch(server: Running, viewers: int, seconds: float, hz: float = 4.0) -> Fanout:
+def watch(server: Running, viewers: int, seconds: float, hz: float = 4.0, bare: bool = False) -> Fanout:
     """Updates to many viewers: from the time in the journal to the viewer's program."""
-    asyncio.run(_watch(server, viewers, 1.0, hz))
-    before = server.rss_mib()
-    latencies, gaps = asyncio.run(_watch(server, viewers, seconds, hz))
-    latencies.sort()
-    n = len(latencies) - 1
-    return Fanout(latencies[n // 2], latencies[int(0.99 * n)], gaps, server.rss_mib() - before)
+    made = (
+        Viewers(server.address, "/bare.Echo/Watch", b"", told_bare)
+        if bare
+        else Viewers(server.address, WATCH, event_service_pb2.WatchRequest(parent=TENANT).SerializeToString())
+    )
+    LOOP.run(_watch(server, made, viewers, 1.0, hz, bare))
+    made.take()
+    before, cpu = server.rss_mib(), server.cpu_s()
+    LOOP.run(_watch(server, made, viewers, seconds, hz, bare))
+    found = made.take()
+    used = (server.cpu_s() - cpu) / len(found) * 1e6
+    return Fanout(share(found, 0.5), share(found, 0.99), made.gaps, server.rss_mib() - before, used)
 
 
 def report(quick: bool, viewers: int) -> None:
@@ -368,11 +356,13 @@ def report(quick: bool, viewers: int) -> None:
         print(f"{'RouteColumns, 10,000':28} {found.a_second:9,.0f} events a second  {found.a_core:9,.0f} a core", flush=True)
         rate, p99 = durable_events(disk, 5 * scale)
         print(f"{'durable events':28} {rate.a_second:9,.0f} a second  answered within {p99:.1f} ms (p99)", flush=True)
-        fan = watch(memory, viewers, 10 * scale)
-        print(
-            f"{f'Watch, {viewers} viewers, 4 Hz':28} p50 {fan.p50_ms:.1f} ms  p99 {fan.p99_ms:.1f} ms  {fan.gaps} gaps"
-            f"  grown by {fan.grown_mib:.1f} MiB"
-        )
+        for title, server in (("bare fan-out", bare), ("Watch", memory)):
+            fan = watch(server, viewers, 10 * scale, bare=server is bare)
+            print(
+                f"{f'{title}, {viewers} viewers, 4 Hz':34} p50 {fan.p50_ms:.1f} ms  p99 {fan.p99_ms:.1f} ms  {fan.gaps} gaps"
+                f"  {fan.cpu_us:.0f} us of CPU a message  grown by {fan.grown_mib:.1f} MiB",
+                flush=True,
+            )
 
 
 @pytest.fixture(scope="module")

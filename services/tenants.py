@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from cordboard.acd import Acd
 from cordboard.errors import CordboardError, DeniedError
-from cordboard.live import Engine, Entry, Outcome
+from cordboard.live import Engine, Outcome
 from cordboard.live.access import Caller, checked_name
 from cordboard.live.models import Models
 from cordboard.live.privacy import KeyStore
 from cordboard.services.board import Board
 from cordboard.services.calling import caller_of
+from cordboard.services.feed import Feed
 from cordboard.services.lines import Lines
-from cordboard.services.translate import entry_message
 from cordboard.services.waiting import Bell, Mailbox
 
 T = TypeVar("T")
-ENCODED_MAX = 4096  # entries that are kept as bytes, for all who watch
 
 
 class Tenant:
@@ -32,11 +30,11 @@ class Tenant:
         self.name, self.engine, self.keys = name, engine, keys
         self.mailbox = Mailbox(loop)
         self.bell = Bell(engine, loop)
+        self.feed = Feed(engine, loop)
         self.draining = False
         self.lines = Lines(self)
         self.board = Board(self)
         self.models = Models(engine.settings.tenant_folder(name) / "models")
-        self._encoded: OrderedDict[int, bytes] = OrderedDict()
 
     def submit(self, event: dict[str, Any], request_id: str, actor: str) -> asyncio.Future[Outcome]:
         """Journal and apply one event."""
@@ -60,30 +58,18 @@ class Tenant:
         """A future of the engine as one of the loop."""
         return self.mailbox.settle(future)
 
-    def encoded(self, entry: Entry) -> bytes:
-        """An entry as the bytes of its message, made once for all who watch."""
-        found = self._encoded.get(entry.revision)
-        if found is None:
-            found = self._encoded[entry.revision] = entry_message(entry).SerializeToString()
-            if len(self._encoded) > ENCODED_MAX:
-                self._encoded.popitem(last=False)
-        return found
-
-    @staticmethod
-    def fresh(entry: Entry) -> bytes:
-        """An entry that was cut for one reader, as bytes."""
-        return entry_message(entry).SerializeToString()
-
     def end_streams(self, error: CordboardError) -> None:
         """End the streams; that sets no agent away."""
         self.draining = True
         self.lines.shut(error)
         self.bell.close()
+        self.feed.close()
 
     async def close(self) -> None:
         """Let go of the engine, which is its owner's to close."""
         self.draining = True
         self.bell.close()
+        self.feed.close()
         await self.lines.stop()
         await asyncio.to_thread(self.models.close)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
+from cordboard.center import parse_center
+from cordboard.errors import SlowReaderError
+from cordboard.live import Engine, Settings
 from cordboard.live.access import ALL, Caller, Role
+from cordboard.services.feed import BEHIND_MAX, HISTORIES_MAX, STRETCHES_MAX, Feed
 from cordboard.services.translate import entry_message
 from cordboard.v1 import event_service_pb2 as pb
 from cordboard.v1 import event_service_pb2_grpc
@@ -101,16 +104,92 @@ def test_a_stream_that_has_nothing_to_tell_tells_how_far_it_is(live):
     call.cancel()
 
 
-def test_what_is_no_longer_kept_is_told_with_the_oldest_revision(tmp_path):
+def many_events(live, count, prefix):
+    """Queued and gone again, so that not all of them stay."""
+    for start in range(0, count, 50):
+        names = [f"{prefix}{i}" for i in range(start, start + 25)]
+        events = [{"event": kind, "contact": name} for kind in ("contact_queued", "contact_left") for name in names]
+        live.engine.submit_many([e | {"queue": "sales"} if "queued" in e["event"] else e for e in events]).result(30)
+
+
+def test_what_memory_does_not_hold_comes_from_the_journal_and_goes_on_without_a_gap(tmp_path):
     with served(tmp_path, history=10) as live:
-        some_events(live, 40)
-        with pytest.raises(grpc.RpcError) as raised:
-            next(watch(live, start_revision=1))
-        info = error_details_pb2.ErrorInfo()
-        rpc_status.from_call(raised.value).details[0].Unpack(info)
-        assert raised.value.code() is grpc.StatusCode.OUT_OF_RANGE and info.reason == "COMPACTED"
-        oldest = int(info.metadata["oldest_revision"])
-        assert [entry.revision for entry in take(watch(live, start_revision=oldest), 41 - oldest)][-1] == 40
+        submit(live, "agent_ready", agent="cy")
+        many_events(live, 3000, "old")
+        thread = threading.Thread(target=many_events, args=(live, 3000, "new"))
+        thread.start()
+        found = take(watch(live, start_revision=1), 6001)
+        thread.join()
+        assert [entry.revision for entry in found] == list(range(1, 6002))
+        assert found == [entry_message(entry) for entry in live.engine.entries()]
+
+
+def test_more_than_can_be_read_from_the_journal_at_once_take_turns(tmp_path):
+    with served(tmp_path, history=10) as live:
+        many_events(live, 500, "old")
+        calls = [watch(live, start_revision=1 + i) for i in range(3 * HISTORIES_MAX)]
+        for i, call in enumerate(calls):
+            assert [entry.revision for entry in take(call, 500 - i)] == list(range(1 + i, 501))
+        gone = watch(live, start_revision=1)
+        next(gone)
+        gone.cancel()  # amid the journal: the turn goes to the next
+        assert len(take(watch(live, start_revision=1), 500)) == 500
+
+
+def run_feed(tmp_path, scenario):
+    """A feed over an engine of its own, in a loop of its own: what a scenario of them gives."""
+
+    async def main(engine):
+        feed = Feed(engine, asyncio.get_running_loop())
+        try:
+            return await scenario(engine, feed)
+        finally:
+            feed.close()
+
+    with Engine.open(parse_center("[queues.sales]\n"), Settings(data=tmp_path)) as engine:
+        return asyncio.run(main(engine))
+
+
+def leave(engine, count):
+    """So many events, refused all, in one group."""
+    return asyncio.wrap_future(engine.submit_many([{"event": "contact_left", "contact": "nobody"}] * count))
+
+
+def test_those_at_the_end_are_told_the_same_bytes_and_those_behind_all_that_came(tmp_path):
+    async def scenario(engine, feed):
+        first, second, late = (feed.stretches(None, 30.0) for _ in range(3))
+        assert [await anext(one) for one in (first, second, late)] == [0, 0, 0]
+        told = []
+        for _ in range(3 * STRETCHES_MAX):  # more than are kept for the late one
+            await leave(engine, 2)
+            one, other = await anext(first), await anext(second)
+            assert one.messages(b"", lambda entry: entry)[0] is other.messages(b"", lambda entry: entry)[0]
+            told += one.entries
+        behind = []
+        while len(behind) < len(told):
+            behind += (await anext(late)).entries
+        return told, behind
+
+    told, behind = run_feed(tmp_path, scenario)
+    assert [entry.revision for entry in told] == list(range(1, 6 * STRETCHES_MAX + 1)) and behind == told
+
+
+def test_who_falls_too_far_behind_is_told_so_and_can_begin_again_there(tmp_path):
+    async def scenario(engine, feed):
+        slow, quick = feed.stretches(None, 30.0), feed.stretches(None, 30.0)
+        assert (await anext(slow), await anext(quick)) == (0, 0)
+        seen = 0
+        while seen <= BEHIND_MAX:
+            await leave(engine, 500)
+            seen = (await anext(quick)).revision
+        with pytest.raises(SlowReaderError) as told:
+            await anext(slow)
+        again = feed.stretches(told.value.revision, 30.0)
+        assert await anext(again) == 0
+        while (await anext(again)).revision < seen:
+            pass
+
+    run_feed(tmp_path, scenario)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 from cordboard import words
 from cordboard.center import Center, load_center
 from cordboard.errors import InputError, Where
-from cordboard.live import Settings, beside
+from cordboard.live import Settings, beside, interpreter
 from cordboard.live.beside import Beside
 from cordboard.live.privacy import KeyStore
 from cordboard.live.server_file import ServerFile, load_server_file
@@ -27,7 +27,6 @@ TENANT = "default"
 DATA = "cordboard-data"
 LISTEN = "127.0.0.1:7443"
 DRAIN_S = 30.0  # that conversations get after the first signal
-SWITCH_S = 0.001  # after a sync of the journal the writer waits so long at most for the interpreter's lock
 STOP_S = 5.0  # that calls get which still run then
 
 
@@ -73,7 +72,6 @@ def run(options: argparse.Namespace) -> int:
     company.check(centers)
     if options.check:
         return checked(centers, options)
-    sys.setswitchinterval(SWITCH_S)
     return asyncio.run(serve(centers, settings, safety, company, options))
 
 
@@ -113,6 +111,7 @@ async def serve(
         server = Server(Tenants(engines, keys), guard=guard, options=guard.limits.server_options())
         port = server.listen(options.listen, safety.credentials())
         await server.start()
+        interpreter.tune()
         signals: asyncio.Queue[int] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

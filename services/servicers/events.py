@@ -13,13 +13,12 @@ from cordboard.errors import InputError, UnavailableError, Where
 from cordboard.live import Entry
 from cordboard.live.access import Caller
 from cordboard.services import names
+from cordboard.services.feed import message
 from cordboard.services.scope import queues_of
 from cordboard.services.tenants import Tenant, Tenants
 from cordboard.services.translate import seconds_between
 from cordboard.v1 import event_service_pb2 as pb
 
-CAPACITY = 10_000  # entries that a reader may be behind
-BATCH_BYTES_MAX = 1 << 20  # of entries in one message; at least one entry
 RATE_DEFAULT_HZ, RATE_MIN_HZ, RATE_MAX_HZ = 4.0, 0.1, 20.0
 FILTER_NAMES_MAX = 1000
 CONTACTS_MAX = 100_000  # whose queue one stream remembers
@@ -34,8 +33,8 @@ class EventServicer:
         sieve = Sieve(request.filter, who)
         stream = _states(held, request, who) if request.conflate else _entries(held, request, sieve)
         try:
-            async for message in stream:
-                yield message
+            async for response in stream:
+                yield response
         except asyncio.CancelledError:
             if not held.draining:
                 raise
@@ -43,74 +42,25 @@ class EventServicer:
 
 
 async def _entries(held: Tenant, request: pb.WatchRequest, sieve: Sieve) -> AsyncIterator[bytes]:
-    """Entries as they are, as bytes that were made once for all."""
+    """Entries as bytes that were made once for all who see the same."""
     if request.start_revision < 0:
         raise InputError(f"revision {request.start_revision}", Where(key="start_revision"), "Give 0 or more")
     wanted = request.progress_interval if request.HasField("progress_interval") else None
     progress = seconds_between(wanted, 1.0, 3600.0, 30.0, "progress_interval")
-    after = request.start_revision - 1 if request.start_revision else None
-    behind = 0 if after is None else max(0, held.engine.state.revision - after)  # who resumes may catch up first
-    subscription = held.engine.subscribe(after, capacity=CAPACITY + behind)
-    try:
-        told = time.monotonic()
-        yield _message([], subscription.revision)
-        while True:
-            ringing = held.bell.ringing()
-            entries = subscription.poll()
-            if not entries:
-                left = told + progress - time.monotonic()
-                if left <= 0:
-                    told = time.monotonic()
-                    yield _message([], subscription.revision)
-                    continue
-                await asyncio.wait([ringing], timeout=left)
-                if ringing.cancelled():
-                    raise UnavailableError("the server is going away", "draining")
-                continue
-            if sieve.open:
-                passed = entries
-            else:
-                sieve.learn(await held.read(partial(queues_of, contacts=sieve.unknown(entries))))
-                passed = [entry for entry in map(sieve.sift, entries) if entry is not None]
-            for message in _messages(held, passed, subscription.revision, sieve):
-                told = time.monotonic()
-                yield message
-    finally:
-        subscription.close()
-
-
-def _messages(held: Tenant, entries: list[Entry], revision: int, sieve: Sieve) -> Iterable[bytes]:
-    """Entries in messages of a bounded size; the last one tells the revision that was reached."""
-    parts: list[bytes] = []
-    size = 0
-    for entry in entries:
-        part = held.encoded(entry) if sieve.whole else held.fresh(entry)
-        if parts and size + len(part) > BATCH_BYTES_MAX:
-            yield _message(parts, entry.revision - 1)
-            parts, size = [], 0
-        parts.append(part)
-        size += len(part)
-    if parts:
-        yield _message(parts, revision)
-
-
-def _message(entries: list[bytes], revision: int) -> bytes:
-    """A WatchResponse: field 1 the entries, field 2 the revision."""
-    parts = []
-    for entry in entries:
-        parts += [b"\x0a", _varint(len(entry)), entry]
-    if revision:
-        parts += [b"\x10", _varint(revision)]
-    return b"".join(parts)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    told = time.monotonic()
+    async for stretch in held.feed.stretches(request.start_revision - 1 if request.start_revision else None, progress):
+        if isinstance(stretch, int):
+            told = time.monotonic()
+            yield message([], stretch)
+            continue
+        if sieve.asks:
+            sieve.learn(await held.read(partial(queues_of, contacts=sieve.unknown(stretch.entries))))
+        for part in stretch.messages(sieve.key, sieve.sift):
+            told = time.monotonic()
+            yield part
+        if time.monotonic() - told > progress:  # others' entries come, and none of ours
+            told = time.monotonic()
+            yield message([], stretch.revision)
 
 
 async def _states(held: Tenant, request: pb.WatchRequest, who: Caller) -> AsyncIterator[pb.WatchResponse]:
@@ -153,13 +103,14 @@ class Sieve:
             raise InputError("too many names", Where(key="filter"), f"At most {FILTER_NAMES_MAX} a field")
         self._who = who
         self._queue_of: dict[str, str] = {}
-        self.whole = who.unlimited  # entries are told as they are or not at all
-        self.open = self.whole and not (self._kinds or self._queues or self._agents or self._contacts)
+        self._whole = who.unlimited  # entries are told as they are or not at all
+        self._open = self._whole and not (self._kinds or self._queues or self._agents or self._contacts)
+        self.asks = not self._whole or bool(self._queues)  # whether it depends on the queues of contacts
+        # Two streams of the same key see the same. One that asks remembers queues of its own, and has none.
+        self.key = None if self.asks else wanted.SerializeToString(deterministic=True)
 
     def unknown(self, entries: Iterable[Entry]) -> list[str]:
         """Contacts whose queue has to be asked for."""
-        if self.whole and not self._queues:
-            return []
         found: dict[str, None] = {}
         for entry in entries:
             for part in (entry.event, *entry.effects):
@@ -174,8 +125,10 @@ class Sieve:
 
     def sift(self, entry: Entry) -> Entry | None:
         """The entry as this stream tells it, or None."""
+        if self._open:
+            return entry
         parts = [(part, self._place(part)) for part in (entry.event, *entry.effects)]
-        if self.whole:
+        if self._whole:
             return entry if any(self._wanted(part, queue) for part, queue in parts) else None
         seen = [part for part, queue in parts if self._visible(part, queue)]
         if not any(self._wanted(part, queue) for part, queue in parts if part in seen):

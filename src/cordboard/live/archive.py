@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 from cordboard import __version__
 from cordboard.center import Center
@@ -109,7 +109,7 @@ class Archive:
         same = not listed or listed[0][1] == __version__
         return self._latest(max(last - self._settings.history, 0) if same else last)
 
-    def entries(self, after: int, until: int) -> Iterator[Entry]:
+    def entries(self, after: int, until: int) -> Generator[Entry, None, None]:
         """Entries of before, by a replay on a core of its own."""
         core = self._latest(after)
         for entry in core.replay(self.store.rows(after=core.revision, until=until)):

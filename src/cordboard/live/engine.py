@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -179,7 +179,7 @@ class Engine:
         """
         return self._hub.subscribe(after, capacity)
 
-    def entries(self, after: int = 0, until: int | None = None) -> Iterator[Entry]:
+    def entries(self, after: int = 0, until: int | None = None) -> Generator[Entry, None, None]:
         """All entries after a revision, up to ``until`` or the last: from the journal, by replaying it.
 
         Needs time, but not the writer's: it replays on a core of its own, in the thread of whoever asks.
