@@ -19,7 +19,6 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "cordboard"))
 # All that CI can't make for itself. Any other skip there hides a missing step of the set-up, and fails.
 _MAY_SKIP_IN_CI = (
     "ray is not installed",  # a gigabyte, for one test of an optional extra
-    "promtool is not installed",  # the rules are also parsed by a library, always
     "no release of the contract",
     "get it from",  # real records lie beside the project, not in it
 )

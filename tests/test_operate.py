@@ -27,6 +27,7 @@ from cordboard.cli import build_parser
 from cordboard.live.metrics import Metrics
 from cordboard.live.webhooks import Webhooks
 from cordboard.records import Follower
+from tests.debian import unpacked
 from tests.test_live_metrics import Site
 from tests.test_live_webhooks import SECRET, Endpoint
 
@@ -92,10 +93,23 @@ def test_every_alert_says_what_it_is_in_both_languages_and_how_bad():
         assert rule["labels"]["severity"] in ("page", "warn"), rule["alert"]
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian's package prometheus)")
+def promtool(*arguments: str | Path) -> str:
+    program = unpacked("prometheus") / "usr" / "bin" / "promtool"
+    done = subprocess.run([program, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def test_promtool_finds_nothing_wrong():
-    done = subprocess.run(["promtool", "check", "config", DEPLOY / "prometheus.yml"], capture_output=True, text=True)
-    assert done.returncode == 0 and "10 rules found" in done.stdout, done.stdout + done.stderr
+    assert "10 rules found" in promtool("check", "config", DEPLOY / "prometheus.yml")
+
+
+def test_every_alert_is_raised_when_it_should_be_and_not_before(tmp_path):
+    for file in (DEPLOY / "alerts.yml", ROOT / "tests" / "alerts_test.yml"):
+        shutil.copy(file, tmp_path)
+    promtool("test", "rules", tmp_path / "alerts_test.yml")
+    tested = set(re.findall(r"alertname: (\w+)", (tmp_path / "alerts_test.yml").read_text("utf-8")))
+    assert tested == {rule["alert"] for rule in rules()}
 
 
 def test_the_panels_of_the_dashboard_do_not_overlap_and_have_titles_in_both_languages():
