@@ -169,8 +169,8 @@ def test_every_rule_is_evaluated_and_a_server_that_is_gone_is_seen(watched):
 
 def systemd_analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     folder = unpacked("systemd")
-    libraries = [path for path in folder.glob("usr/lib/*-linux-gnu*")] + [path for path in folder.glob("usr/lib/*-linux-gnu*/systemd")]
-    env = {**os.environ, "LD_LIBRARY_PATH": ":".join(map(str, libraries))}
+    libraries = [str(path) for part in ("", "/systemd") for path in folder.glob(f"usr/lib/*-linux-gnu{part}")]
+    env = {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
     command = [str(folder / "usr" / "bin" / "systemd-analyze"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=60)
 
