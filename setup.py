@@ -34,6 +34,7 @@ PACKAGES = {
     "cordboard.demo": "src/cordboard/demo",
     "cordboard.learning": "src/cordboard/learning",
     "cordboard.live": "src/cordboard/live",
+    "cordboard.calls": "src/cordboard/calls",
     "cordboard.media": "src/cordboard/media",
     "cordboard.records": "src/cordboard/records",
     "cordboard.records.migrations": "src/cordboard/records/migrations",

@@ -236,6 +236,12 @@ class MediaContract:
         heard(world, watch, a, {b})
         heard(world, watch, b, {a})
 
+    def test_a_leg_can_be_made_to_hear_nobody(self, world, watch):
+        a, b, c = dialed(world, watch, "a"), dialed(world, watch, "b"), dialed(world, watch, "c")
+        world.backend.send([Connect(a, c), Connect(b, c), Connect(c, a), Connect(b, a), Disconnect("", c)])
+        heard(world, watch, c, set())
+        heard(world, watch, a, {b, c})
+
     def test_who_hangs_up_is_heard_no_more(self, world, watch):
         a, b = dialed(world, watch, "a"), dialed(world, watch, "b")
         world.backend.send([Connect(a, b), Connect(b, a)])

@@ -41,12 +41,13 @@ def callee(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
-# class of error -> what its constructor carries; `kind` is the house's name for a variable that holds one
+# class of error -> what its constructor carries; `kind` is the house's name for a variable that holds one, `Wrong` and
+# `warn` are those of cordboard.toml_reader
 ERRORS = {
     name: carried(inspect.signature(kind.__init__).parameters)
     for name, kind in vars(errors).items()
     if isinstance(kind, type) and issubclass(kind, errors.CordboardError)
-} | {"kind": {"what": 0, "hint": 2}}
+} | {"kind": {"what": 0, "hint": 2}, "Wrong": {"what": 1, "hint": 2}, "warn": {"what": 1, "hint": 2}}
 
 
 class Reader:

@@ -5,6 +5,7 @@
     CordboardError
     ├── InputError(what, where, hint)        something that was handed in is not usable
     │   ├── CenterError                      a center file: file, line and key
+    │   │   └── CallsError                   a file of calls, likewise
     │   ├── JournalError                     a journal line: file and line
     │   ├── EventError                       an event that the state of the center does not allow
     │   │   ├── DuplicateError               what it would bring in is there already
@@ -105,6 +106,10 @@ class CenterError(InputError):
     """A center file that can't be used. ``errors``: all that the file has, in its order, this one first."""
 
     errors: tuple[CenterError, ...] = ()
+
+
+class CallsError(CenterError):
+    """A file of calls that can't be used."""
 
 
 class JournalError(InputError):

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from cordboard.center import LEVEL_MAX, STEPS_MAX, TIER_MAX, UNFIT
 from cordboard.errors import JournalError, Where
+from cordboard.media.backend import HEADERS_MAX, TEXT_MAX, Cause
 
 LINE_BYTES_MAX = 8 * 1024 * 1024  # the center of 50,000 agents fits in a line
 NAME_CHARACTERS_MAX = 255
@@ -23,6 +24,7 @@ PRIORITY_MAX = 1_000_000_000_000  # counted in microseconds it fits the engine's
 TIME_MAX_S = 9e9  # until here a float64 of seconds holds microseconds exactly
 SKILLS_MAX = 100
 TIER_RULES_MAX = 100
+LEGS_MAX = 100_000
 
 Event = dict[str, Any]
 
@@ -124,6 +126,57 @@ def _text(key: str, value: Any) -> None:
         raise _Wrong(key, f"{_shown(value)} is not the text of a center file")
 
 
+def _line(key: str, value: Any) -> None:
+    if not isinstance(value, str) or len(value) > TEXT_MAX or UNFIT.search(value):
+        raise _Wrong(key, f"{_shown(value)} is not a text of a line", f"Give {TEXT_MAX} characters at most")
+
+
+def _flag(key: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise _Wrong(key, f"{_shown(value)} is not true or false")
+
+
+def _one_of(known: tuple[str, ...]) -> Callable[[str, Any], None]:
+    def check(key: str, value: Any) -> None:
+        if value not in known:
+            raise _Wrong(key, f"{_shown(value)} is not known here", nearest(value, known))
+
+    return check
+
+
+def _names(key: str, value: Any) -> None:
+    if not isinstance(value, list) or len(value) > LEGS_MAX:
+        raise _Wrong(key, f"{_shown(value)} is not a list of names", f"Give {LEGS_MAX} at most")
+    for index, name in enumerate(value):
+        _name(f"{key}[{index}]", name)
+
+
+def _pairs(key: str, value: Any) -> None:
+    if not isinstance(value, list) or len(value) > HEADERS_MAX:
+        raise _Wrong(key, f"{_shown(value)} is not a list of headers", f"Give {HEADERS_MAX} at most")
+    for index, pair in enumerate(value):
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise _Wrong(f"{key}[{index}]", f"{_shown(pair)} is not a header", 'Write ["Diversion", "..."]')
+        for text in pair:
+            _line(f"{key}[{index}]", text)
+
+
+def _object(key: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        raise _Wrong(key, f"{_shown(value)} is not an object")
+
+
+def _object_of(fields: dict[str, Check]) -> Callable[[str, Any], None]:
+    def check(key: str, value: Any) -> None:
+        _object(key, value)
+        for name, part in value.items():
+            if name not in fields:
+                raise _Wrong(f"{key}.{name}", "unknown field", "Known: " + ", ".join(fields))
+            fields[name](f"{key}.{name}", part)
+
+    return check
+
+
 Check = Callable[[str, Any], None]
 
 _AGENT: dict[str, Check] = {"agent": _name}
@@ -158,8 +211,49 @@ EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "clock": ({}, {}),
 }
 
+_LEG: dict[str, Check] = {"leg": _name, "node": _name}
+_PHONE: dict[str, Check] = {"contact": _name, "supervisor": _name}
+_TO: dict[str, Check] = {"to_agent": _name, "to_number": _name}
+_COUNT = _whole(0, 1_000_000_000)
+_QUALITY: dict[str, Check] = {
+    "received": _COUNT,
+    "lost": _COUNT,
+    "sent": _COUNT,
+    "jitter_ms": _number,
+    "round_trip_ms": _number,
+    "mos": _number,
+}
+
+# What media nodes report and people do with calls: for a switchboard (cordboard.calls), which holds an engine.
+CALL_EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
+    "calls_changed": ({"calls": _object}, {}),
+    "node_attached": ({"node": _name, "capacity": _COUNT, "legs": _names}, {}),
+    "node_draining": ({"node": _name, "on": _flag}, {}),
+    "node_lost": ({"node": _name}, {}),
+    "leg_incoming": (_LEG | {"to": _line}, {"caller": _line, "trunk": _line, "headers": _pairs}),
+    "leg_ringing": (_LEG, {"early": _flag}),
+    "leg_answered": (_LEG, {}),
+    "leg_ended": (_LEG | {"cause": _one_of(tuple(Cause))}, {"code": _whole(0, 999), "quality": _object_of(_QUALITY)}),
+    "leg_key": (_LEG | {"key": _one_of(tuple("0123456789*#ABCD"))}, {}),
+    "leg_played": (_LEG | {"token": _line, "whole": _flag}, {}),
+    "leg_recorded": ({"node": _name, "recording": _name, "file": _line, "seconds": _time}, {}),
+    "leg_refused": ({"node": _name, "command": _name, "name": _name, "why": _line}, {}),
+    "call_held": (_CONTACT, {}),
+    "call_resumed": (_CONTACT, {}),
+    "call_muted": (_CONTACT | {"on": _flag}, {}),
+    "call_transferred": (_CONTACT, _TO | {"to_queue": _name, "priority": _number}),
+    "call_consulted": (_CONTACT, _TO),
+    "call_consult_ended": (_CONTACT | {"outcome": _one_of(("transfer", "conference", "cancel"))}, {}),
+    "call_parked": (_CONTACT | {"slot": _name}, {}),
+    "call_picked_up": ({"slot": _name, "agent": _name}, {}),
+    "call_monitored": (_PHONE | {"mode": _one_of(("listen", "whisper", "barge"))}, {}),
+    "call_unmonitored": (_PHONE, {}),
+    "call_taken_over": (_PHONE, {}),
+    "call_recording": (_CONTACT | {"on": _flag}, {}),
+}
+
 # What only a journal has, beside those: the replay takes it, and not the engine.
-JOURNAL_EVENTS = EVENTS | {"center_changed": ({"center": _text}, {})}
+JOURNAL_EVENTS = EVENTS | CALL_EVENTS | {"center_changed": ({"center": _text}, {})}
 
 
 def check_event(event: Any, events: Mapping[str, tuple[dict[str, Check], dict[str, Check]]] = EVENTS) -> Event:

@@ -86,7 +86,7 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """From now on ``sink`` does not hear ``source``."""
+    """From now on ``sink`` does not hear ``source``; if that is empty, it hears no leg at all."""
 
     source: str
     sink: str

@@ -292,6 +292,11 @@ class SimulatedMedia:
 
     def _link(self, command: Connect | Disconnect) -> str:
         source, sink = self._legs.get(command.source), self._legs.get(command.sink)
+        if isinstance(command, Disconnect) and sink is not None and not command.source:
+            for name in sink.sources:
+                self._legs[name].sinks.discard(sink.name)
+            sink.sources.clear()
+            return ""
         if source is None or sink is None:
             return "" if isinstance(command, Disconnect) else "there is no such leg"
         if source is sink:

@@ -1,0 +1,1 @@
+"""Calls: what connects contacts, queues and agents with legs and their audio."""

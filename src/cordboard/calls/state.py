@@ -1,0 +1,198 @@
+"""What a switchboard knows: nodes, legs and calls, as plain data that can be dumped and loaded.
+
+A *call* is legs that belong together; it is named after the leg that it began with. A leg is in one place: in a call,
+or an agent's nailed-up phone at rest, or being hung up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from cordboard.errors import SnapshotError
+
+VERSION = 1
+Play = tuple[tuple[str, ...], bool, str]  # prompts, whether again and again, token
+SILENT: Play = ((), False, "")
+UNKNOWN: Play = ((), True, "")  # differs from all that may be wanted
+T = TypeVar("T")
+
+
+class Phase(StrEnum):
+    """Of a leg."""
+
+    INCOMING = "incoming"  # after somebody called and we answered; the answer is not confirmed yet
+    DIALED = "dialed"  # after we dialed
+    RINGING = "ringing"  # after its phone said so
+    UP = "up"  # after the answer: its audio is open
+    CLOSING = "closing"  # after we hung up; its end is not confirmed yet
+
+
+class Stage(StrEnum):
+    """Of a call."""
+
+    OPENING = "opening"  # until the answer is confirmed
+    GREETING = "greeting"  # while the greeting is played
+    WAITING = "waiting"  # its contact waits or is offered
+    TALKING = "talking"  # with an agent, or with others after the agent left
+    REACHING = "reaching"  # after a transfer to a number, until that answers
+    PARKED = "parked"  # until somebody picks it up
+    GOODBYE = "goodbye"  # while the last announcement is played
+
+
+class Role(StrEnum):
+    """Of a leg in its call."""
+
+    CALLER = "caller"
+    AGENT = "agent"
+    PARTY = "party"  # who was brought in by an agent
+    SUPERVISOR = "supervisor"
+
+
+class Mode(StrEnum):
+    """What a supervisor does."""
+
+    LISTEN = "listen"  # hears all, is heard by nobody
+    WHISPER = "whisper"  # is heard by the agent
+    BARGE = "barge"  # is heard by all
+
+
+@dataclass(slots=True)
+class Leg:
+    """``call``: where it is, empty at rest and while closing. ``person``: whose phone it is, empty for others.
+    ``heard``: names of the legs that it was told to hear, in order; ``play``: what it was told to play."""
+
+    name: str
+    node: str
+    role: str
+    phase: str
+    call: str = ""
+    person: str = ""
+    nailed: bool = False
+    held: bool = False
+    muted: bool = False
+    mode: str = ""
+    dial: dict[str, Any] = field(default_factory=dict)  # how it was dialed
+    heard: list[str] = field(default_factory=list)
+    play: Play = SILENT
+
+
+@dataclass(slots=True)
+class Call:
+    """``contact``: in the Acd, empty if there is none; ``contacts``: so many it had, which makes their names;
+    ``agent``: who talks with it. ``consult``: the leg that its agent asks while the others are on hold."""
+
+    name: str
+    node: str
+    stage: str
+    number: str
+    caller: str
+    queue: str
+    contact: str = ""
+    contacts: int = 0
+    agent: str = ""
+    legs: list[str] = field(default_factory=list)
+    goodbye: tuple[str, ...] = ()
+    consult: str = ""
+    slot: str = ""
+    recording: str = ""
+    recorded: list[str] = field(default_factory=list)  # the legs of the recording
+    paused: bool = False
+
+
+@dataclass(slots=True)
+class Node:
+    """A media node. ``capacity``: legs at once."""
+
+    name: str
+    capacity: int
+    attached: bool = True
+    draining: bool = False
+
+
+@dataclass(slots=True)
+class State:
+    """All of it. ``entered`` and ``ended`` count legs: entered = ended + those that are here."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    legs: dict[str, Leg] = field(default_factory=dict)
+    calls: dict[str, Call] = field(default_factory=dict)
+    dialed: int = 0  # makes names of legs
+    recordings: int = 0  # and of recordings
+    entered: int = 0
+    ended: int = 0
+
+    def record(self) -> dict[str, Any]:
+        """As plain data."""
+        record = asdict(self)
+        for key in ("nodes", "legs", "calls"):
+            record[key] = list(record[key].values())
+        return {"version": VERSION, **record}
+
+    @classmethod
+    def of(cls, record: Any) -> State:
+        """The state of such a record. SnapshotError if it is none."""
+        try:
+            if record["version"] != VERSION:
+                what = f"the dump of calls has version {record['version']}, this is cordboard for version {VERSION}"
+                raise SnapshotError(
+                    what, hint="Replay the journal from its beginning, or use the version that wrote it"
+                )
+            state = cls(
+                {each["name"]: _made(Node, each) for each in record["nodes"]},
+                {each["name"]: _made(Leg, each) for each in record["legs"]},
+                {each["name"]: _made(Call, each) for each in record["calls"]},
+                *(int(record[key]) for key in ("dialed", "recordings", "entered", "ended")),
+            )
+            for leg in state.legs.values():
+                prompts, again, token = leg.play
+                leg.play = (tuple(prompts), bool(again), str(token))
+            for call in state.calls.values():
+                call.goodbye = tuple(call.goodbye)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, SnapshotError):
+                raise
+            raise SnapshotError(
+                f"the dump of calls does not make sense: {error!r}", hint="Take an earlier one"
+            ) from error
+        return state
+
+
+def _made(kind: type[T], record: dict[str, Any]) -> T:
+    return kind(**{one.name: record[one.name] for one in fields(kind)})  # type: ignore[arg-type]
+
+
+# ---- audio: a wish about the present, made of the state alone
+
+
+def hears(state: State, call: Call, sink: Leg) -> list[str]:
+    """Names of the legs that a leg of a call is to hear, in the order in which they came."""
+    if call.stage != Stage.TALKING or sink.held or sink.phase != Phase.UP:
+        return []
+    return [name for name in call.legs if name != sink.name and _reaches(call, state.legs[name], sink)]
+
+
+def _reaches(call: Call, source: Leg, sink: Leg) -> bool:
+    if source.phase != Phase.UP or source.held or source.muted:
+        return False
+    if source.role != Role.SUPERVISOR:
+        return True
+    if source.mode == Mode.WHISPER:
+        return sink.role == Role.AGENT and sink.person == call.agent
+    return source.mode == Mode.BARGE
+
+
+def plays(call: Call, leg: Leg, greeting: tuple[str, ...], music: tuple[str, ...], hold: tuple[str, ...]) -> Play:
+    """What a leg of a call is to be played."""
+    if leg.phase != Phase.UP:
+        return SILENT
+    if leg.held:
+        return (hold, True, "hold") if hold else SILENT
+    if leg.role != Role.CALLER:
+        return SILENT
+    again = {Stage.WAITING: music, Stage.REACHING: hold, Stage.PARKED: hold}.get(Stage(call.stage), ())
+    if again:
+        return (again, True, "music")
+    once = {Stage.GREETING: greeting, Stage.GOODBYE: call.goodbye}.get(Stage(call.stage), ())
+    return (once, False, call.stage) if once else SILENT

@@ -1,0 +1,420 @@
+"""The switchboard: which legs there are, who is connected to whom, and what the routing is told about it.
+
+A :class:`Switchboard` holds an ``Acd`` and takes the events of routing and of calls (``cordboard.journal``: ``EVENTS``
+and ``CALL_EVENTS``), one after the other; like the Acd it has no clock, and the same events give the same effects.
+Beside the effects of routing it gives
+
+- ``leg_…``: commands for media nodes, with the fields of ``cordboard.media.backend`` and the node;
+- what it told the routing by itself, under the event's name: ``contact_queued``, ``offer_accepted``,
+  ``contact_ended`` ... A projection takes them as the events that they are (:func:`routing`).
+
+Within one event everything is carried out: when an agent's phone answers, the offer is accepted and both hear each
+other. Who hears whom and what is played is never kept as steps but worked out of the state (``cordboard.calls.state``),
+and what has changed is said; so it can be said again as a whole to a node that comes back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from cordboard.acd import Acd
+from cordboard.calls.config import Calls, QueueCalls
+from cordboard.calls.state import SILENT, Call, Leg, Phase, Play, Role, Stage, State, hears, plays
+from cordboard.center import Center
+from cordboard.errors import EventError, JournalError, LimitError, Where
+from cordboard.journal import CALL_EVENTS, EVENTS, check_event, tick
+from cordboard.media.backend import Cause
+
+Event = dict[str, Any]
+Effect = dict[str, Any]
+
+OFFER_GRACE_S = 5.0  # a phone rings so much longer than its offer lasts: the offer expires first
+ROUTING = ("contact_queued", "contact_left", "offer_accepted", "offer_declined", "contact_ended")
+_ALL = EVENTS | CALL_EVENTS
+_QUIET = QueueCalls()
+
+
+def routing(event: Mapping[str, Any] | None, effects: Iterable[Effect]) -> Iterator[tuple[Event | None, list[Effect]]]:
+    """An event and its effects as a projection of routing wants them: the event of routing, or None, with its effects,
+    and then each that the switchboard gave by itself, with its own."""
+    at: Event | None = dict(event) if event is not None and event["event"] in EVENTS else None
+    own: list[Effect] = []
+    for effect in effects:
+        if effect["effect"] in ROUTING:
+            yield at, own
+            at, own = {"event" if key == "effect" else key: value for key, value in effect.items()}, []
+        else:
+            own.append(effect)
+    yield at, own
+
+
+class Switchboard:
+    """See above. ``acd`` and ``calls`` may be looked at, and are this one's to change."""
+
+    def __init__(self, acd: Acd, calls: Calls) -> None:
+        from cordboard.calls.desk import Desk  # they need this class
+        from cordboard.calls.reports import Reports
+
+        self.acd, self.calls = acd, calls
+        self.state = State()
+        self.out: list[Effect] = []
+        self._work: deque[Effect] = deque()
+        self._handlers: dict[str, Callable[[Event], None]] = {**Reports(self).handlers, **Desk(self).handlers}
+        self._index()
+
+    def _index(self) -> None:
+        """What is found by name, from the state."""
+        self.agents = frozenset(agent.name for agent in self.acd.center.agents)
+        self.timeouts = {queue.name: queue.offer_timeout for queue in self.acd.center.queues}
+        self.by_contact = {call.contact: call for call in self.state.calls.values() if call.contact}
+        self.nailed = {leg.person: leg for leg in self.state.legs.values() if leg.nailed and leg.phase != Phase.CLOSING}
+
+    # ---- events
+
+    def apply(self, event: Event, *, checked: bool = False) -> list[Effect]:
+        """Take one event; the effects of the timers before it, and then its own.
+
+        EventError if it can't be applied, LimitError at a bound: nothing has changed but time, see ``Acd.apply``.
+        """
+        if not checked:
+            try:
+                event = check_event(event, _ALL)
+            except JournalError as error:
+                raise EventError(error.what, error.where, error.hint) from None
+        self.out = []
+        try:
+            self._fire(event["t"])
+            kind = event["event"]
+            handler = self._handlers.get(kind)
+            if handler is None:
+                self._routed(event)
+            else:
+                self._take(self.acd.advance(event["t"]))
+                handler(event)
+            self._work_off()
+        except (EventError, LimitError) as error:
+            error.effects = (*self.out, *error.effects)
+            raise
+        return self.out
+
+    def advance(self, t: float) -> list[Effect]:
+        """Bring the time to ``t`` (seconds); returns what the timers did."""
+        return self.apply({"t": t, "event": "clock"})
+
+    @property
+    def now(self) -> float:
+        """The time of the last event, seconds."""
+        return self.acd.now
+
+    def next_timer(self) -> float | None:
+        """When something happens by itself next, seconds, or None."""
+        return self.acd.next_timer()
+
+    def with_center(self, center: Center, t: float) -> tuple[Switchboard, list[Effect]]:
+        """The same calls in another center from ``t`` on; see ``Acd.with_center``. Returns itself."""
+        self.out = []
+        self._fire(t)
+        self.acd, effects = self.acd.with_center(center, t)
+        self._index()
+        self._take(effects)
+        self._work_off()
+        return self, self.out
+
+    def _fire(self, t: float) -> None:
+        """Timers, one after the other, so that what they do is carried out at their time."""
+        due = self.acd.next_timer()
+        while due is not None and tick(due) <= tick(t):
+            self._take(self.acd.advance(due))
+            self._work_off()
+            due = self.acd.next_timer()
+
+    def _routed(self, event: Event) -> None:
+        """An event of routing from outside: of a contact that is no call, of an agent, or on behalf of a call."""
+        call = self.by_contact.get(event.get("contact", ""))
+        if call is not None and event["event"] == "offer_accepted":
+            what = f'contact "{call.contact}" is a call: it is accepted by answering the phone'
+            raise EventError(what, Where(key="contact"), "Answer it")
+        self._take(self.acd.apply(event, checked=True))
+        kind = event["event"]
+        if call is not None and kind in ("contact_left", "contact_ended"):
+            self.forget_contact(call)
+            self.end_call(call)
+        elif call is not None and kind == "offer_declined":
+            for leg in self.legs(call, Role.AGENT, event["agent"]):
+                self.release(leg)
+        elif kind == "agent_ready":
+            self.nail_up(event["agent"])
+        elif kind == "agent_offline":
+            nailed = self.nailed.get(event["agent"])
+            if nailed is not None and not nailed.call:
+                self.hang_up(nailed)
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        """Tell the routing what has happened, now, and say so."""
+        told = {"t": self.acd.now, **fields}
+        effects = self.acd.apply({**told, "event": kind}, checked=True)
+        self.out.append({"t": told.pop("t"), "effect": kind, **told})
+        self._take(effects)
+
+    def _take(self, effects: list[Effect]) -> None:
+        self.out += effects
+        self._work.extend(effects)
+
+    def _work_off(self) -> None:
+        """Carry out what the routing decided."""
+        while self._work:
+            effect = self._work.popleft()
+            call = self.by_contact.get(effect.get("contact", ""))
+            if call is None:
+                continue
+            kind = effect["effect"]
+            if kind == "offer":
+                self._offer(call, effect["agent"])
+            elif kind in ("offer_withdrawn", "offer_expired"):
+                for leg in self.legs(call, Role.AGENT, effect["agent"]):
+                    if leg.person != call.agent:
+                        self.release(leg)
+            elif kind == "contact_expired" and effect["to"] is not None:
+                call.queue = effect["to"]
+                self.settle(call)
+            elif kind in ("contact_expired", "contact_rejected"):
+                own = self.sounds(call)
+                self.forget_contact(call)
+                self.say_goodbye(call, own.full if kind == "contact_rejected" else own.expired)
+
+    # ---- offers and phones
+
+    def _offer(self, call: Call, agent: str) -> None:
+        """Reach the agent whom the contact is offered to."""
+        if call.stage != Stage.WAITING or call.contact not in self.acd.agent_state(agent)["offered"]:
+            return  # it is over already
+        here = [leg for leg in self.legs(call, Role.PARTY, agent) if leg.phase == Phase.UP]
+        if here:  # asked before, and now to take over
+            here[0].role = Role.AGENT
+            self.accept(call, here[0])
+            return
+        phone = self.calls.phones.get(agent)
+        nailed = self.nailed.get(agent)
+        if phone is None or (nailed is not None and nailed.call):
+            self.tell("offer_declined", contact=call.contact, agent=agent)
+            return
+        if nailed is not None and nailed.node != call.node:  # legs of a conversation are on one node
+            self.hang_up(nailed)
+            nailed = None
+        if nailed is None:
+            timeout = self.timeouts[call.queue]
+            ring = timeout + OFFER_GRACE_S if timeout else self.calls.ring
+            self.dial(call.node, Role.AGENT, call, person=agent, caller=call.caller, ring_s=ring)
+            return
+        nailed.call = call.name
+        call.legs.append(nailed.name)
+        if nailed.phase == Phase.UP:
+            self.accept(call, nailed)
+
+    def accept(self, call: Call, leg: Leg) -> None:
+        call.stage, call.agent = Stage.TALKING, leg.person
+        self.tell("offer_accepted", contact=call.contact, agent=leg.person)
+        for other in self.legs(call):
+            other.held = False
+        if self.calls.queues.get(call.queue, _QUIET).record:
+            self.record(call, [call.legs[0], leg.name])
+        self.settle(call)
+
+    def record(self, call: Call, legs: list[str]) -> None:
+        self.state.recordings += 1
+        call.recording, call.recorded, call.paused = f"r{self.state.recordings}", legs, False
+        self.say(call.node, "leg_record", recording=call.recording, legs=legs, contact=call.contact)
+
+    def stop_recording(self, call: Call) -> None:
+        """The recording is complete, unless it has ended with its legs."""
+        if call.recording and any(name in self.state.legs for name in call.recorded):
+            self.say(call.node, "leg_stop_recording", recording=call.recording)
+        call.recording, call.recorded, call.paused = "", [], False
+
+    def nail_up(self, agent: str) -> None:
+        """Bring up the leg of an agent who works on a permanent one."""
+        phone = self.calls.phones.get(agent)
+        node = self.node()
+        if phone is not None and phone.nailed_up and agent not in self.nailed and node is not None:
+            self.dial(node, Role.AGENT, None, person=agent, caller="", ring_s=self.calls.ring)
+
+    def node(self) -> str | None:
+        """The node for a leg that is free to choose: attached, not draining, with the smallest share of legs."""
+        found = [node for node in self.state.nodes.values() if node.attached and not node.draining and node.capacity]
+        held = dict.fromkeys(self.state.nodes, 0)
+        for leg in self.state.legs.values():
+            held[leg.node] += 1
+        found = [node for node in found if held[node.name] < node.capacity]
+        return min(found, key=lambda node: (held[node.name] / node.capacity, node.name)).name if found else None
+
+    def dial(
+        self,
+        node: str,
+        role: Role,
+        call: Call | None,
+        *,
+        caller: str,
+        ring_s: float,
+        person: str = "",
+        number: str = "",
+    ) -> Leg:
+        """Dial a phone of a person, or a number over the first trunk."""
+        self.state.dialed += 1
+        to = {"phone": person} if person else {"number": number, "trunk": next(iter(self.calls.trunks))}
+        shown = caller if person else self.calls.trunks[to["trunk"]].caller or caller
+        dial = {**to, "caller": shown, "ring_s": ring_s}
+        leg = Leg(f"d{self.state.dialed}", node, role, Phase.DIALED, person=person, dial=dial)
+        self.state.legs[leg.name] = leg
+        self.state.entered += 1
+        if role == Role.AGENT and self.calls.phones[person].nailed_up:
+            leg.nailed = True
+            self.nailed[person] = leg
+        if call is not None:
+            leg.call = call.name
+            call.legs.append(leg.name)
+        self.say(node, "leg_dial", leg=leg.name, **dial)
+        return leg
+
+    # ---- calls
+
+    def legs(self, call: Call, role: Role | None = None, person: str | None = None) -> list[Leg]:
+        found = [self.state.legs[name] for name in call.legs]
+        return [leg for leg in found if role in (None, leg.role) and person in (None, leg.person)]
+
+    def sounds(self, call: Call) -> QueueCalls:
+        return self.calls.queues.get(call.queue, _QUIET)
+
+    def queue(self, call: Call, queue: str, **fields: Any) -> None:
+        """The caller waits from now on, as a contact of its own."""
+        if queue not in self.timeouts:  # the center has changed
+            self.end_call(call)
+            return
+        call.contacts += 1
+        call.contact = call.name if call.contacts == 1 else f"{call.name}~{call.contacts}"
+        call.stage, call.queue, call.agent = Stage.WAITING, queue, ""
+        self.by_contact[call.contact] = call
+        try:
+            self.tell("contact_queued", contact=call.contact, queue=queue, **fields)
+        except (EventError, LimitError):  # too many, or another contact of that name
+            self.forget_contact(call)
+            self.end_call(call)
+        else:
+            self.settle(call)
+
+    def forget_contact(self, call: Call) -> None:
+        self.by_contact.pop(call.contact, None)
+        call.contact = call.agent = ""
+
+    def end_contact(self, call: Call) -> None:
+        """The contact of a call is over, for the routing; its legs stay."""
+        if call.contact:
+            contact, kind = call.contact, "contact_ended" if call.agent else "contact_left"
+            self.forget_contact(call)
+            self.tell(kind, contact=contact)
+
+    def say_goodbye(self, call: Call, prompts: tuple[str, ...]) -> None:
+        """Play a last announcement to the caller and hang up."""
+        caller = self.state.legs[call.legs[0]]
+        if not prompts or caller.role != Role.CALLER or caller.phase != Phase.UP:
+            self.end_call(call)
+            return
+        self.stop_recording(call)
+        call.stage, call.goodbye = Stage.GOODBYE, prompts
+        for leg in self.legs(call)[1:]:
+            self.release(leg)
+        caller.held = False
+        self.settle(call)
+
+    def end_call(self, call: Call) -> None:
+        """End what is left of a call."""
+        self.end_contact(call)
+        self.stop_recording(call)
+        for leg in self.legs(call):
+            self.release(leg)
+        del self.state.calls[call.name]
+
+    def release(self, leg: Leg) -> None:
+        """Take a leg out of its call: a nailed-up one comes to rest, the others are hung up."""
+        if leg.nailed and leg.person in self.agents and self.acd.agent_state(leg.person)["presence"] != "offline":
+            self.part(leg, speaks=True)
+        else:
+            self.hang_up(leg)
+
+    def hang_up(self, leg: Leg, cause: Cause = Cause.NORMAL) -> None:
+        """Hang up a leg; it is here until its node says that it has ended."""
+        self.part(leg, speaks=False)
+        leg.phase = Phase.CLOSING
+        if self.nailed.get(leg.person) is leg:
+            del self.nailed[leg.person]
+        self.say(leg.node, "leg_hang_up", leg=leg.name, cause=cause.value)
+
+    def part(self, leg: Leg, speaks: bool) -> None:
+        """Take a leg out of its call. ``speaks``: it stays up, so that its node must be told whom it hears no more."""
+        call = self.state.calls.get(leg.call)
+        if call is not None:
+            call.legs.remove(leg.name)
+            if call.consult == leg.name:
+                call.consult = ""
+        for other in self.legs(call) if call is not None else ():
+            if leg.name in other.heard:
+                other.heard.remove(leg.name)
+                if speaks:
+                    self.say(leg.node, "leg_disconnect", source=leg.name, sink=other.name)
+        if speaks:
+            for name in leg.heard:
+                self.say(leg.node, "leg_disconnect", source=name, sink=leg.name)
+            self._play(leg, SILENT)
+        if leg.nailed:
+            leg.role = Role.AGENT
+        leg.call, leg.mode, leg.held, leg.muted, leg.heard, leg.play = "", "", False, False, [], SILENT
+
+    def leave(self, call: Call, leg: Leg) -> None:
+        """A leg of a conversation is gone, or is to go: what becomes of the others."""
+        free = leg.name == call.consult or (leg.role == Role.AGENT and leg.person == call.agent)
+        if leg.role == Role.AGENT and leg.person == call.agent:
+            self.end_contact(call)
+        if leg.name in call.legs:
+            self.release(leg)
+        parties = [one for one in self.legs(call) if one.role != Role.SUPERVISOR]
+        if len(parties) < 2:
+            self.end_call(call)
+            return
+        if free:  # whoever had them on hold is gone
+            call.consult = ""
+            for one in parties:
+                one.held = False
+        self.settle(call)
+
+    # ---- audio
+
+    def settle(self, call: Call) -> None:
+        """Say what has changed of who hears whom and what is played."""
+        number = self.calls.numbers.get(call.number)
+        greeting = number.greeting if number else ()
+        legs = self.legs(call)
+        wanted = {leg.name: hears(self.state, call, leg) for leg in legs}
+        for leg in legs:
+            for name in [name for name in leg.heard if name not in wanted[leg.name]]:
+                self.say(call.node, "leg_disconnect", source=name, sink=leg.name)
+        for leg in legs:
+            self._play(leg, plays(call, leg, greeting, self.sounds(call).music, self.calls.hold))
+        for leg in legs:
+            for name in [name for name in wanted[leg.name] if name not in leg.heard]:
+                self.say(call.node, "leg_connect", source=name, sink=leg.name)
+            leg.heard = wanted[leg.name]
+
+    def _play(self, leg: Leg, play: Play) -> None:
+        if play == leg.play:
+            return
+        leg.play = play
+        prompts, loop, token = play
+        if prompts:
+            self.say(leg.node, "leg_play", leg=leg.name, prompts=list(prompts), loop=loop, token=token)
+        else:
+            self.say(leg.node, "leg_stop", leg=leg.name)
+
+    def say(self, node: str, effect: str, **fields: Any) -> None:
+        """A command for a node."""
+        self.out.append({"t": self.acd.now, "effect": effect, "node": node, **fields})

@@ -1,0 +1,68 @@
+"""Between media nodes and the journal: reports as events, effects as commands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from cordboard.calls.config import Calls, Phone
+from cordboard.media.backend import (
+    Answer,
+    Cause,
+    Command,
+    Connect,
+    Dial,
+    Disconnect,
+    HangUp,
+    PauseRecording,
+    Play,
+    Record,
+    Report,
+    Stop,
+    StopRecording,
+)
+
+_PLAIN: dict[str, type[Any]] = {
+    "leg_answer": Answer,
+    "leg_connect": Connect,
+    "leg_disconnect": Disconnect,
+    "leg_stop": Stop,
+    "leg_pause_recording": PauseRecording,
+    "leg_stop_recording": StopRecording,
+}
+
+
+def event_of(report: Report, node: str) -> dict[str, Any]:
+    """The event of a report, without its time."""
+    event = {key: value for key, value in asdict(report).items() if value not in (None, "", (), False) or key in _KEPT}
+    if "headers" in event:
+        event["headers"] = [list(pair) for pair in event["headers"]]
+    kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(report).__name__).lower()
+    return {"event": f"leg_{kind}", "node": node, **event}
+
+
+_KEPT = ("token", "whole", "file", "seconds", "why", "to")  # fields that events have even where they say nothing
+
+
+def commands_of(effects: Iterable[dict[str, Any]], node: str, calls: Calls) -> list[Command]:
+    """The commands for a node among effects. ``calls`` knows the addresses of phones."""
+    return [_command(effect, calls) for effect in effects if effect.get("node") == node]
+
+
+def _command(effect: dict[str, Any], calls: Calls) -> Command:
+    kind = effect["effect"]
+    fields = {key: value for key, value in effect.items() if key not in ("t", "effect", "node", "contact")}
+    if kind == "leg_dial":
+        phone = calls.phones.get(fields.pop("phone", ""), Phone())
+        to, trunk = fields.pop("number", phone.to), fields.pop("trunk", phone.trunk)
+        return Dial(to=to, trunk=trunk, **fields)
+    if kind == "leg_hang_up":
+        return HangUp(fields["leg"], Cause(fields["cause"]))
+    if kind == "leg_play":
+        return Play(fields["leg"], tuple(fields["prompts"]), fields["loop"], fields["token"])
+    if kind == "leg_record":
+        return Record(fields["recording"], tuple(fields["legs"]))
+    command: Command = _PLAIN[kind](**fields)
+    return command

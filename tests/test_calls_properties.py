@@ -1,0 +1,227 @@
+"""Whatever people, phones and nodes do: no leg, no contact and no agent is lost, and everybody hears whom they should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cordboard import Acd
+from cordboard.calls.state import Phase, Stage, hears
+from cordboard.calls.switchboard import Switchboard, routing
+from cordboard.errors import EventError
+from cordboard.media.backend import Cause
+from cordboard.media.simulated import FarEnd
+from tests.floor import CALLS, CENTER, NODE, Floor
+
+CROWD_CENTER = (
+    CENTER.replace("wrap_up = 5", 'wrap_up = 5\nmax_wait = 60\noverflow = "general"\nmax_waiting = 4')
+    + "[agents.zhao]\n[queues.general]\nmax_wait = 40\nstrategy = 'ring_all'\n"
+)
+CROWD_CALLS = (
+    CALLS.replace("full = ", "record = true\nfull = ")
+    + '[phones.zhao]\nto = "sip:zhao"\nnailed_up = true\n[numbers.4002]\nqueue = "general"\n'
+)
+AGENTS = ("li", "wang", "zhao")
+PHONES = (
+    FarEnd(rings=0.1, picks_up=1.0),
+    FarEnd(rings=0.1, picks_up=None),
+    FarEnd(picks_up=2.0, refuses=Cause.BUSY),
+    FarEnd(picks_up=1.0, hangs_up=15.0),
+    FarEnd(picks_up=0.0, vanishes=5.0),
+)
+CALLERS = (
+    FarEnd(),
+    FarEnd(gives_up=0.0),
+    FarEnd(hangs_up=2.0),
+    FarEnd(hangs_up=12.0, presses=((1.0, "1"),)),
+    FarEnd(hangs_up=70.0),
+    FarEnd(vanishes=10.0),
+)
+
+
+class Crowd(Floor):
+    """A floor where anything may be done at any time. ``n`` chooses."""
+
+    def __init__(self) -> None:
+        super().__init__(CROWD_CENTER, CROWD_CALLS, {})
+        self.said: list[dict] = []  # reports that may come again
+
+    def report(self, event: dict) -> None:
+        self.said.append(dict(event))
+        super().report(event)
+
+    def any_leg(self, n: int) -> str:
+        legs = sorted(self.media.legs())
+        return legs[n % len(legs)] if legs else "nobody"
+
+    def any_contact(self, n: int) -> str:
+        calls = self.board.by_contact
+        contacts = [name for name, call in calls.items() if call.stage == Stage.TALKING or n % 8 == 0] or list(calls)
+        return contacts[n % len(contacts)] if contacts else "nobody"
+
+    def attempt(self, kind: str, **fields) -> None:
+        try:
+            self.apply(kind, **fields)
+        except EventError as error:
+            self.refused.append(error)
+
+    def agent_does(self, n: int) -> None:
+        kinds = ("agent_ready",) * 6 + ("agent_away", "agent_offline")
+        self.attempt(kinds[n // 3 % 8], agent=AGENTS[n % 3])
+
+    def phone_is(self, n: int) -> None:
+        self.phones[f"sip:{(*AGENTS, 'boss', '139')[n % 5]}"] = PHONES[n // 5 % len(PHONES)]
+
+    def somebody_calls(self, n: int) -> None:
+        self.call(CALLERS[n % len(CALLERS)], to=("4001", "4002", "4001", "4999")[n // 6 % 4])
+
+    def somebody_hangs_up(self, n: int) -> None:
+        self.media.hang_up(self.any_leg(n))
+
+    def click(self, n: int) -> None:
+        kind = ("offer_declined", "contact_left", "contact_ended", "offer_accepted")[n // 3 % 4]
+        agent = {"agent": AGENTS[n % 3]} if kind.startswith("offer") else {}
+        self.attempt(kind, contact=self.any_contact(n // 12), **agent)
+
+    def transfer(self, n: int) -> None:
+        to = {"to_agent": AGENTS[n % 3]}, {"to_queue": "general"}, {"to_number": "139"}, {"to_queue": "billing"}
+        self.attempt("call_transferred", contact=self.any_contact(n // 12), **to[n // 3 % 4])
+
+    def consult(self, n: int) -> None:
+        to = {"to_agent": AGENTS[n % 3]}, {"to_number": "139"}
+        self.attempt("call_consulted", contact=self.any_contact(n // 6), **to[n // 3 % 2])
+
+    def end_consult(self, n: int) -> None:
+        outcome = ("transfer", "conference", "cancel")[n % 3]
+        self.attempt("call_consult_ended", contact=self.any_contact(n // 3), outcome=outcome)
+
+    def hold(self, n: int) -> None:
+        self.attempt(("call_held", "call_resumed")[n % 2], contact=self.any_contact(n // 2))
+
+    def mute(self, n: int) -> None:
+        self.attempt("call_muted", contact=self.any_contact(n // 2), on=n % 2 == 0)
+
+    def park(self, n: int) -> None:
+        self.attempt("call_parked", contact=self.any_contact(n // 2), slot=f"p{n % 2}")
+
+    def pick_up(self, n: int) -> None:
+        self.attempt("call_picked_up", slot=f"p{n % 2}", agent=AGENTS[n // 2 % 3])
+
+    def monitor(self, n: int) -> None:
+        who = {"contact": self.any_contact(n // 10), "supervisor": ("boss", "wang")[n // 5 % 2]}
+        if n % 5 < 3:
+            self.attempt("call_monitored", mode=("listen", "whisper", "barge")[n % 5], **who)
+        else:
+            self.attempt(("call_unmonitored", "call_taken_over")[n % 5 - 3], **who)
+
+    def pause(self, n: int) -> None:
+        self.attempt("call_recording", contact=self.any_contact(n // 2), on=n % 2 == 0)
+
+    def report_again(self, n: int) -> None:
+        if self.said:
+            super().report(dict(self.said[n % len(self.said)]))
+
+    def node_dies(self, n: int) -> None:
+        """And what it still wanted to say is lost, or comes too late."""
+        late = self.media.reports(0.0) if n % 2 else []
+        self.media.close()
+        self.media = self.node(self.media.now)
+        self.apply("node_lost", node=NODE)
+        for _ in late:
+            self.report_again(n)
+        self.apply("node_attached", node=NODE, capacity=1000, legs=[])
+
+    def engine_misses_a_while(self, n: int) -> None:
+        """Reports and commands are lost on the way until the node attaches again."""
+        send, self.media.send = self.media.send, lambda commands: None
+        self.steps[n % len(self.steps)](self, n // len(self.steps))
+        self.media.reports(0.0)
+        self.media.advance(self.media.now + 3.0)
+        self.media.reports(0.0)
+        self.media.send = send
+        self.apply("node_attached", node=NODE, capacity=1000, legs=sorted(self.media.legs()))
+
+    def wait(self, n: int) -> None:
+        self.run((0.5, 1.0, 3.0, 10.0, 30.0)[n % 5])
+
+    steps: tuple[Callable[[Crowd, int], None], ...] = (
+        agent_does, somebody_calls, somebody_hangs_up, click, transfer, consult, end_consult, hold, mute, park, pick_up,
+        monitor, pause, phone_is, wait, report_again,
+    )  # fmt: skip
+
+    def agree(self) -> None:
+        """The node and the switchboard have the same legs, and everybody hears whom they should."""
+        self.pump()
+        state = self.board.state
+        assert self.media.legs() == set(state.legs)
+        for call in state.calls.values():
+            for name in call.legs:
+                leg = state.legs[name]
+                wanted = set(hears(state, call, leg)) | set(leg.play[0] if leg.play[1] else ())
+                heard = {one for one in self.media.hears(name) if one in state.legs or one in ("music", "hold")}
+                assert leg.phase != Phase.UP or heard == wanted, leg
+            assert call.stage != Stage.TALKING or len(call.legs) > 1
+        for leg in state.legs.values():
+            assert leg.call or not self.media.hears(leg.name)
+
+
+OFTEN = (Crowd.agent_does, Crowd.somebody_calls, Crowd.somebody_calls, Crowd.wait, Crowd.wait, Crowd.wait, Crowd.wait)
+RARELY = (Crowd.node_dies, Crowd.engine_misses_a_while)
+STEPS = st.lists(
+    st.tuples(st.sampled_from((*Crowd.steps, *OFTEN, *Crowd.steps, *OFTEN, *RARELY)), st.integers(0, 999)),
+    min_size=20,
+    max_size=80,
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(STEPS)
+def test_whatever_happens_every_leg_and_contact_is_in_one_place_and_ends(steps):
+    # Given a floor with agents
+    floor = Crowd()
+    floor.ready("li", "zhao")
+    # When anything happens
+    for step, n in steps:
+        step(floor, n)
+        floor.agree()
+    # Then, when all hang up and go home, nothing is left
+    for agent in AGENTS:
+        floor.attempt("agent_offline", agent=agent)
+    for leg in sorted(floor.media.legs()):
+        floor.media.hang_up(leg)
+    floor.run(120.0)
+    floor.agree()
+    state, counts = floor.board.state, floor.board.acd.counts()
+    assert not state.legs and not state.calls and state.entered == state.ended
+    assert counts["entered"] == counts["ended"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(STEPS)
+def test_a_replay_of_any_journal_gives_the_same_and_what_the_routing_was_told_is_complete(steps):
+    floor = Crowd()
+    floor.ready("li", "zhao")
+    for step, n in steps:
+        step(floor, n)
+    # When the journal is replayed, and beside it what the switchboard told the routing
+    board, acd = Switchboard(Acd(floor.center), floor.calls), Acd(floor.center)
+    effects: list[dict] = []
+    told: list[dict] = []
+    for event in floor.journal:
+        error = None
+        try:
+            here = board.apply(event)
+        except EventError as refused:
+            here, error = list(refused.effects), refused
+        effects += here
+        for at, own in routing(None if error else event, here):
+            if at is not None and "t" in at:
+                told += acd.apply(at)
+            assert all(effect["effect"] not in ("contact_queued",) for effect in own)
+        told += acd.advance(event["t"])
+    # Then the effects are the same to the byte, and an Acd that is told the same decides the same
+    assert effects == floor.effects and board.state.record() == floor.board.state.record()
+    assert acd.counts() == floor.board.acd.counts()
+    assert acd.state() == floor.board.acd.state()
