@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from cordboard.floor import Floor
 from cordboard.replay import fire_timers
 from cordboard.telling import tell
 from tests.oracle.worlds import Journalist, Seeded, random_center
+from tests.test_center_change import changed
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
 CENTER, JOURNAL = str(EXAMPLES / "center.toml"), str(EXAMPLES / "journal.jsonl")
@@ -107,6 +109,22 @@ def test_a_changed_center_shows_that_the_change_was_right() -> None:
     assert story_of(center.replace("zh = 9", "zh = 7"), "c1", *events).entries[-1].kind == "offer"
 
 
+def test_a_story_goes_on_over_changes_of_the_center() -> None:
+    # given a contact that nobody has the level for, and one whose queue is taken away while it waits
+    before = "[queues.q]\nrequires = { zh = 9 }\n[queues.old]\nrequires = { zh = 9 }\noverflow = 'q'\n[agents.a]\nskills = { zh = 3 }\n"
+    after = "[queues.q]\nrequires = { zh = 5 }\n[agents.a]\nskills = { zh = 3 }\n[agents.b]\nskills = { zh = 7 }\n"
+    events = [*ready(0, "a"), queued(1, "c1"), queued(2, "c2", "old"), {"t": 5, "event": "center_changed", "center": after}]
+    events += [*ready(8, "b"), clock(9)]
+    # then the new agent is seen, and gets the one who came first
+    first, second = (story_of(before, name, *events) for name in ("c1", "c2"))
+    assert [entry.kind for entry in first.entries] == ["contact_queued", "waiting", "center_changed", "waiting", "offer"]
+    assert spells(first) == [(1.0, 5.0, {"level": ("a",)}), (5.0, 8.0, {"level": ("a",), "offline": ("b",)})]
+    text = "\n".join(tell(second))
+    assert "5.0  the center changes\n5.0  there is no such queue now; it goes on to q" in text
+    assert "b: rings for another contact; was free at 8.0 and went to c1" in text and "asking for zh 3 instead of 5: a" in text
+    assert first.skipped == second.skipped == 0
+
+
 def test_an_offer_is_told_with_its_key_and_the_runner_up() -> None:
     events = [*ready(0, "li"), *ready(5, "wu"), queued(8, "c1")]
     text = "\n".join(tell(story_of("[queues.q]\n[agents.li]\n[agents.wu]\n", "c1", *events)))
@@ -162,6 +180,37 @@ def test_the_floor_and_the_engine_name_the_same_filters_for_every_waiting_contac
         except CordboardError:
             continue
         floor.take_event(event)
+        for effect in effects:
+            floor.take_effect(effect)
+        floor.sweep()
+        journalist.note(event, effects)
+        checked += compare_filters(acd, floor)
+    assert checked > 50
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_they_still_do_when_the_center_changes_while_it_works(seed: int) -> None:
+    source = Seeded(7000 + seed)
+    center = replace(random_center(source), reserves=())
+    acd, floor, journalist = Acd(center, seed=seed), Floor(center), Journalist(source, center)
+    checked = 0
+    for step in range(160):
+        if step % 12 == 11:
+            center = changed(source, center)
+            acd, effects = acd.with_center(center, journalist.t)
+            floor.with_center(center)
+            journalist.center, event = center, None
+        else:
+            event = journalist.next_event(acd.next_timer())
+            fired = fire_timers(acd, event["t"])
+            for effect in fired:
+                floor.take_effect(effect)
+            journalist.note(None, fired)
+            try:
+                effects = acd.apply(event)
+            except CordboardError:
+                continue
+            floor.take_event(event)
         for effect in effects:
             floor.take_effect(effect)
         floor.sweep()

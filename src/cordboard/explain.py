@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from cordboard.center import Center
-from cordboard.errors import InputError, UnknownNameError, Where
+from cordboard.errors import UnknownNameError, Where
 from cordboard.floor import Block, Desk, Effect, Floor, Visit, asked
 from cordboard.journal import Event
 from cordboard.replay import Engine, replay
@@ -102,8 +102,14 @@ class _Witness:
         return effects
 
     def with_center(self, center: Center, t: float) -> tuple[Engine, list[Effect]]:
-        what = "an explanation can't go on over a change of the center"
-        raise InputError(what, hint="Use --until with a time before it")
+        self.engine, effects = self.engine.with_center(center, t)
+        self.center = center
+        self.floor.with_center(center)
+        if self.story.contact in self.floor.visits:
+            self._close(t)
+            self._tell(t, "center_changed", {})
+        self._watch(t, None, effects)
+        return self, effects
 
     def finish(self) -> None:
         """Close the spell that is still open."""
@@ -155,6 +161,8 @@ class _Witness:
             data["queue"] = visit.queue.name
             data["strategy"] = visit.queue.strategy
             data["waited"] = float(effect["t"]) - visit.arrived
+        elif effect["effect"] == "contact_expired":
+            data["queue_gone"] = self.floor.visits[effect["contact"]].queue.name not in self.floor.queues
         return data
 
     def _notice_passing_over(self, effect: Effect) -> None:
@@ -196,8 +204,9 @@ class _Witness:
     def _groups(self, visit: Visit, t: float) -> tuple[tuple[Group, ...], Group | None]:
         found: dict[tuple[Any, ...], tuple[Block, list[str]]] = {}
         best: tuple[tuple[float, ...], Group] | None = None
-        for index, (name, desk) in enumerate(self.floor.desks.items()):
-            blocks = self.floor.blocks(visit, desk, t) or [Block("eligible")]
+        for index, agent in enumerate(self.center.agents):
+            name = agent.name
+            blocks = self.floor.blocks(visit, self.floor.desks[name], t) or [Block("eligible")]
             shown = self._shown(name, blocks[0])
             found.setdefault(_key(shown), (shown, []))[1].append(name)
             if len(blocks) == 1 and blocks[0].kind in CHANGES:

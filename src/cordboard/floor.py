@@ -65,6 +65,7 @@ class Floor:
         self.queues = {queue.name: queue for queue in center.queues}
         self.desks = {agent.name: Desk(agent) for agent in center.agents}
         self.visits: dict[str, Visit] = {}
+        self._gone: set[str] = set()  # agents whom the center no longer has, and who have a conversation still
 
     # -- following ------------------------------------------------------------------------------------------------
 
@@ -91,6 +92,22 @@ class Floor:
         elif kind == "contact_left" and visit:
             visit.state = "gone"  # until its offers are withdrawn, just below
 
+    def with_center(self, center: Center) -> None:
+        """Another center from now on; the effects of the change come after it. Who and what is in both stays as it is;
+        agents who are gone stay while they talk, queues that are gone while they are talked for."""
+        before = self.desks
+        self.center = center
+        self.queues = {queue.name: queue for queue in center.queues}
+        self.desks = {one.name: before.pop(one.name) if one.name in before else Desk(one) for one in center.agents}
+        for agent in center.agents:
+            self.desks[agent.name].agent = agent
+        for desk in before.values():
+            desk.presence = "offline"
+        self.desks |= before
+        self._gone = set(before)
+        for visit in self.visits.values():
+            visit.queue = self.queues.get(visit.queue.name, visit.queue)
+
     def take_effect(self, effect: Effect) -> None:
         """Follow one effect."""
         kind, t = effect["effect"], float(effect["t"])
@@ -115,9 +132,14 @@ class Floor:
             desk.idle_since = t
 
     def sweep(self) -> None:
-        """Forget the contacts that have left; call after an event's effects."""
+        """Forget the contacts that have left, and agents who are gone; call after an event's effects."""
         for name in [name for name, visit in self.visits.items() if visit.state == "gone"]:
             del self.visits[name]
+        for name in [name for name in self._gone if not self.desks[name].held]:
+            self._gone.discard(name)
+            del self.desks[name]
+            for visit in self.visits.values():
+                visit.excluded.pop(name, None)
 
     def _presence(self, desk: Desk, presence: str, t: float) -> None:
         desk.presence, desk.since = presence, t

@@ -87,9 +87,10 @@ def _withdrawn(data: Data, lang: Lang) -> str:
 
 
 def _expired(data: Data, lang: Lang) -> str:
+    en, zh = ("there is no such queue now", "队列已不存在") if data["queue_gone"] else ("its wait is over", "等待超时")
     if data["to"] is None:
-        return pick(lang, "its wait is over; it leaves", "等待超时，离开")
-    return pick(lang, f"its wait is over; it goes on to {data['to']}", f"等待超时，溢出到 {data['to']}")
+        return pick(lang, f"{en}; it leaves", f"{zh}，离开")
+    return pick(lang, f"{en}; it goes on to {data['to']}", f"{zh}，溢出到 {data['to']}")
 
 
 _HAPPENINGS: dict[str, Callable[[Data, Lang], str]] = {
@@ -102,6 +103,7 @@ _HAPPENINGS: dict[str, Callable[[Data, Lang], str]] = {
     "priority_changed": lambda d, lang: pick(
         lang, f"its priority is {d['priority']} from now on", f"优先级改为 {d['priority']}"
     ),
+    "center_changed": lambda d, lang: pick(lang, "the center changes", "中心配置变更"),
     "contact_rejected": lambda d, lang: pick(lang, "rejected: the queue is full", "被拒绝：队列已满"),
     "contact_expired": _expired,
     "contact_left": lambda d, lang: pick(lang, "leaves before it is connected", "接通前离开"),
