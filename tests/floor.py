@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from cordboard import Acd
-from cordboard.calls.config import Calls, parse_calls
+from cordboard.calls.config import Calls, calls_record, parse_calls
 from cordboard.calls.state import Phase, Role, Stage
 from cordboard.calls.switchboard import Switchboard
 from cordboard.calls.translate import commands_of, event_of
@@ -91,11 +91,12 @@ class Floor:
         self.calls: Calls = parse_calls(calls, self.center)
         self.phones = phones if phones is not None else {}
         self.media = self.node()
-        self.board = Switchboard(Acd(self.center), self.calls)
+        self.board = Switchboard(Acd(self.center), Calls())
         self.journal: list[dict[str, Any]] = []
         self.effects: list[dict[str, Any]] = []
         self.refused: list[EventError] = []
         self.callers = 0
+        self.apply("calls_changed", calls=calls_record(self.calls))
         self.apply("node_attached", node=NODE, capacity=1000, legs=[])
 
     def node(self, now: float = 0.0) -> SimulatedMedia:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cordboard import Acd
+from cordboard.calls.config import Calls
 from cordboard.calls.switchboard import Switchboard
 from cordboard.errors import DuplicateError, EventError, StaleEventError, UnknownNameError
 from cordboard.media.backend import Cause, Ended
@@ -404,7 +405,7 @@ def test_a_replay_of_the_journal_gives_the_same_effects():
         floor.call(FarEnd(hangs_up=9.0))
         floor.run(4.0)
     floor.run(100.0)
-    again = Switchboard(Acd(floor.center), floor.calls)
+    again = Switchboard(Acd(floor.center), Calls())
     effects = []
     for event in floor.journal:
         try:

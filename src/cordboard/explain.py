@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 from cordboard.center import Center
 from cordboard.errors import UnknownNameError, Where
 from cordboard.floor import Block, Desk, Effect, Floor, Visit, asked
-from cordboard.journal import Event
-from cordboard.replay import Engine, replay
+from cordboard.journal import CALL_EVENTS, EVENTS, Event, told
+from cordboard.replay import Engine, replay, with_calls
 
 # How big a change each thing in the way would need, the smallest first. Within a kind the size decides.
 CHANGES = ("level", "tier_wait", "delay", "window", "reserve", "retry", "wrap_up", "rings", "talks", "other_channel",
@@ -97,8 +97,19 @@ class _Witness:
         return effects
 
     def apply(self, event: Event) -> list[Effect]:
+        if event["event"] in CALL_EVENTS:
+            self.engine = with_calls(self.engine)
         effects = self.engine.apply(event)
-        self._watch(float(event["t"]), event, effects)
+        follow: Event | None = event if event["event"] in EVENTS else None
+        t, own = float(event["t"]), list[Effect]()
+        for effect in effects:  # what a switchboard told the routing was an event, too
+            event_told = told(effect)
+            if event_told is not None:
+                self._watch(t, follow, own)
+                t, follow, own = float(effect["t"]), event_told, []
+            elif not effect["effect"].startswith("leg_"):
+                own.append(effect)
+        self._watch(t, follow, own)
         return effects
 
     def with_center(self, center: Center, t: float) -> tuple[Engine, list[Effect]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cordboard.center import Agent, Center, Queue, Step
-from cordboard.journal import Event, tick
+from cordboard.journal import Event, tick, told
 
 Effect = dict[str, Any]
 
@@ -110,6 +110,10 @@ class Floor:
 
     def take_effect(self, effect: Effect) -> None:
         """Follow one effect."""
+        event = told(effect)
+        if event is not None:
+            self.take_event(event)
+            return
         kind, t = effect["effect"], float(effect["t"])
         visit = self.visits.get(effect.get("contact", ""))
         desk = self.desks.get(effect.get("agent", ""))

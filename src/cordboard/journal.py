@@ -252,6 +252,9 @@ CALL_EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "call_recording": (_CONTACT | {"on": _flag}, {}),
 }
 
+# What a switchboard tells the routing by itself stands among its effects, under the event's name.
+TOLD = ("contact_queued", "contact_left", "offer_accepted", "offer_declined", "contact_ended")
+
 # What only a journal has, beside those: the replay takes it, and not the engine.
 JOURNAL_EVENTS = EVENTS | CALL_EVENTS | {"center_changed": ({"center": _text}, {})}
 
@@ -301,6 +304,13 @@ def _check_fields(event: Event, events: Mapping[str, tuple[dict[str, Check], dic
     queued_at = event.get("queued_at")
     if queued_at is not None and queued_at > event["t"]:
         raise _Wrong("queued_at", f"{_shown(queued_at)} is later than t", "It can't lie in the future")
+
+
+def told(effect: Mapping[str, Any]) -> Event | None:
+    """The event of routing that an effect says has happened too, or None: for whoever follows the routing."""
+    if effect["effect"] not in TOLD:
+        return None
+    return {"event" if key == "effect" else key: value for key, value in effect.items()}
 
 
 def nearest(name: Any, known: Iterable[str]) -> str:

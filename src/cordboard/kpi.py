@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from cordboard.journal import told
+
 SHORT_ABANDON_S = 5.0  # an abandonment this soon says nothing about the queue
 
 
@@ -183,6 +185,9 @@ class QueueTallies:
 
     def _effect(self, effect: Mapping[str, Any]) -> None:
         kind, t = effect["effect"], effect["t"]
+        event = told(effect)
+        if event is not None:
+            self._event(event)
         if kind == "contact_rejected":
             queue, _ = self._waiting.pop(effect["contact"])
             self.by_queue[queue].offered -= 1

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 
 from cordboard.center import Center, parse_center
 from cordboard.errors import CordboardError, EventError, InputError, JournalError, UnknownNameError, Where
-from cordboard.journal import Event, nearest, read_journal, tick
+from cordboard.journal import CALL_EVENTS, Event, nearest, read_journal, tick
 from cordboard.kpi import QueueTallies
 
 Effect = dict[str, Any]
@@ -71,6 +71,8 @@ def replay(
                 what = f"the time goes back: {item['t']} after {engine.now}"
                 raise EventError(what, Where(key="t"), "Sort the journal by time")
             fired = fire_timers(engine, item["t"])
+            if item["event"] in CALL_EVENTS:
+                engine = with_calls(engine)
             if item["event"] == "center_changed":
                 changed = parse_center(item["center"], f"{file}:{number}")
                 engine, effects = engine.with_center(changed, item["t"])
@@ -84,6 +86,14 @@ def replay(
             yield Answer(number, item, fired, [], error)
     if until is not None and tick(until) >= tick(engine.now):
         yield Answer(number, None, engine.advance(until), [])
+
+
+def with_calls(engine: Engine) -> Engine:
+    """The engine that goes on when an event of calls comes."""
+    from cordboard.acd import Acd  # late: most journals have no calls
+    from cordboard.calls import switchboard
+
+    return switchboard.with_calls(engine) if isinstance(engine, Acd) else engine
 
 
 def _names(center: Center) -> tuple[frozenset[str], frozenset[str]]:

@@ -6,7 +6,8 @@ Beside the effects of routing it gives
 
 - ``leg_…``: commands for media nodes, with the fields of ``cordboard.media.backend`` and the node;
 - what it told the routing by itself, under the event's name: ``contact_queued``, ``offer_accepted``,
-  ``contact_ended`` ... A projection takes them as the events that they are (:func:`routing`).
+  ``contact_ended`` ... Whoever follows the routing takes them as the events that
+  they are (``cordboard.journal.told``).
 
 Within one event everything is carried out: when an agent's phone answers, the offer is accepted and both hear each
 other. Who hears whom and what is played is never kept as steps but worked out of the state (``cordboard.calls.state``),
@@ -16,7 +17,7 @@ and what has changed is said; so it can be said again as a whole to a node that 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from cordboard.acd import Acd
@@ -31,34 +32,24 @@ Event = dict[str, Any]
 Effect = dict[str, Any]
 
 OFFER_GRACE_S = 5.0  # a phone rings so much longer than its offer lasts: the offer expires first
-ROUTING = ("contact_queued", "contact_left", "offer_accepted", "offer_declined", "contact_ended")
 _ALL = EVENTS | CALL_EVENTS
 _QUIET = QueueCalls()
 
 
-def routing(event: Mapping[str, Any] | None, effects: Iterable[Effect]) -> Iterator[tuple[Event | None, list[Effect]]]:
-    """An event and its effects as a projection of routing wants them: the event of routing, or None, with its effects,
-    and then each that the switchboard gave by itself, with its own."""
-    at: Event | None = dict(event) if event is not None and event["event"] in EVENTS else None
-    own: list[Effect] = []
-    for effect in effects:
-        if effect["effect"] in ROUTING:
-            yield at, own
-            at, own = {"event" if key == "effect" else key: value for key, value in effect.items()}, []
-        else:
-            own.append(effect)
-    yield at, own
+def with_calls(engine: Acd | Switchboard) -> Switchboard:
+    """The switchboard that goes on with an engine when the first event of calls comes."""
+    return engine if isinstance(engine, Switchboard) else Switchboard(engine, Calls())
 
 
 class Switchboard:
     """See above. ``acd`` and ``calls`` may be looked at, and are this one's to change."""
 
-    def __init__(self, acd: Acd, calls: Calls) -> None:
+    def __init__(self, acd: Acd, calls: Calls, state: State | None = None) -> None:
         from cordboard.calls.desk import Desk  # they need this class
         from cordboard.calls.reports import Reports
 
         self.acd, self.calls = acd, calls
-        self.state = State()
+        self.state = state if state is not None else State()
         self.out: list[Effect] = []
         self._work: deque[Effect] = deque()
         self._handlers: dict[str, Callable[[Event], None]] = {**Reports(self).handlers, **Desk(self).handlers}

@@ -12,8 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cordboard.acd import Acd
+from cordboard.calls.config import Calls, calls_record, record_calls
+from cordboard.calls.state import State
+from cordboard.calls.switchboard import Switchboard, with_calls
 from cordboard.center import Center
-from cordboard.errors import CordboardError, EventError, LimitError, SnapshotError
+from cordboard.errors import CordboardError, EventError, JournalError, LimitError, SnapshotError
+from cordboard.journal import CALL_EVENTS
 from cordboard.live.center_json import center_record, encode, etag_of, record_center
 from cordboard.live.entry import Entry
 from cordboard.live.store import Row
@@ -48,10 +52,12 @@ class CoreOptions:
 
 
 class Core:
-    """An Acd that is fed by rows, at a revision of its journal."""
+    """An Acd that is fed by rows, at a revision of its journal. ``board`` holds it from the first event of calls on."""
 
-    def __init__(self, acd: Acd, options: CoreOptions, revision: int = 0, ticks: int = 0) -> None:
-        self.acd, self.options = acd, options
+    def __init__(
+        self, acd: Acd, options: CoreOptions, revision: int = 0, ticks: int = 0, board: Switchboard | None = None
+    ) -> None:
+        self.acd, self.options, self.board = acd, options, board
         self.revision, self.ticks = revision, ticks
         self.etag = etag_of(acd.center)
 
@@ -75,7 +81,7 @@ class Core:
         acd = Acd.load(center, dump, **options.bounds())
         if options.learn_waits and acd.loaded is not None and acd.loaded.waits == "off":
             acd.learn_waits()  # asked for since
-        return cls(acd, options, revision, ticks)
+        return cls(acd, options, revision, ticks, _board(acd, meta.get("calls")))
 
     def dump(self) -> bytes:
         """A snapshot: a line of JSON with the center and the revision, and then the dump of the Acd."""
@@ -84,9 +90,11 @@ class Core:
     def dump_later(self) -> Callable[[], bytes]:
         """A snapshot of now, whose bytes another thread may ask for while the core goes on."""
         revision, ticks, center, dump = self.revision, self.ticks, self.acd.center, self.acd.dump_later()
+        board = self.board
+        calls = None if board is None else {"settings": calls_record(board.calls), "state": board.state.record()}
 
         def later() -> bytes:
-            meta = {"revision": revision, "ticks": ticks, "center": center_record(center)}
+            meta = {"revision": revision, "ticks": ticks, "center": center_record(center), "calls": calls}
             return encode(meta).encode() + b"\n" + dump()
 
         return later
@@ -102,8 +110,11 @@ class Core:
                 error = EventError(f"the core failed on this event, and it was left out: {why}")
             elif event["event"] == "center_changed":
                 effects = self._change_center(event)
-            else:
+            elif self.board is None and event["event"] not in CALL_EVENTS:
                 effects = self.acd.apply(event, checked=True)
+            else:
+                self.board = with_calls(self.acd if self.board is None else self.board)
+                effects = self.board.apply(event, checked=True)
         except (EventError, LimitError) as refused:
             effects, error = refused.effects, refused.with_traceback(None)
         except Exception as cause:
@@ -119,9 +130,11 @@ class Core:
     def _change_center(self, event: Event) -> list[Effect]:
         """Go over to another center, with all contacts; first the timers of the old one, last a round of matching."""
         t = event["t"]
-        fired = self.acd.advance(t)
+        engine = self.acd if self.board is None else self.board
+        fired = engine.advance(t)
         try:
-            self.acd, effects = self.acd.with_center(record_center(event["center"]), t)
+            engine, effects = engine.with_center(record_center(event["center"]), t)
+            self.acd = engine.acd if isinstance(engine, Switchboard) else engine
         except (EventError, LimitError) as refused:
             refused.effects = tuple(fired)
             raise
@@ -132,6 +145,21 @@ class Core:
 def event_of(row: Row) -> Event:
     """The event of a row, with its time in seconds."""
     return {"t": row.ticks / 1e6, **json.loads(row.event)}
+
+
+def _board(acd: Acd, calls: Any) -> Switchboard | None:
+    """The switchboard of a snapshot, or None if it had none."""
+    if calls is None:
+        return None
+    try:
+        return Switchboard(acd, record_calls(calls["settings"]), State.of(calls["state"]))
+    except (JournalError, KeyError, TypeError) as error:
+        raise SnapshotError(f"the dump of calls does not make sense: {error!r}", hint="Take an earlier one") from error
+
+
+def calls_changed(calls: Calls) -> Event:
+    """The event that brings other settings of calls."""
+    return {"event": "calls_changed", "calls": calls_record(calls)}
 
 
 def center_changed(center: Center) -> Event:

@@ -14,13 +14,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from cordboard.acd import Acd
+from cordboard.calls.config import Calls
+from cordboard.calls.switchboard import Switchboard
 from cordboard.center import UNFIT, Center
 from cordboard.errors import InputError, JournalError, LimitError, UnavailableError, Where
-from cordboard.journal import NAME_CHARACTERS_MAX, check_event, tick
+from cordboard.journal import CALL_EVENTS, EVENTS, NAME_CHARACTERS_MAX, check_event, tick
 from cordboard.live.archive import Archive
 from cordboard.live.center_json import encode, etag_of
 from cordboard.live.clock import EvenClock
-from cordboard.live.core import Core, Event, center_changed
+from cordboard.live.core import Core, Event, calls_changed, center_changed
 from cordboard.live.drain import Drain
 from cordboard.live.entry import EngineState, Entry, Outcome
 from cordboard.live.hub import Hub, Subscription
@@ -31,6 +33,7 @@ from cordboard.live.store import Row, Store, make_store
 from cordboard.live.writer import Writer
 
 OLD_MAX = 100  # requests of long ago that are looked up at once
+_SUBMITTED = EVENTS | {kind: fields for kind, fields in CALL_EVENTS.items() if kind != "calls_changed"}
 DRAIN_AT_ONCE = 250  # agents who are set away in one transaction
 
 T = TypeVar("T")
@@ -152,6 +155,18 @@ class Engine:
         event = center_changed(center)
         new = etag_of(center)
         return self._put(Submission([(event, encode(event))], [request_id], actor, Future(), False, etag, new))
+
+    def change_calls(self, calls: Calls, *, request_id: str = "", actor: str = "") -> Future[Outcome]:
+        """Go over to other settings of calls: an event ``calls_changed``, with all that decides, in the journal. They
+        hold from the next step of each call on."""
+        self._check_open()
+        _check_texts(actor, [request_id])
+        event = calls_changed(calls)
+        return self._put(Submission([(event, encode(event))], [request_id], actor, Future(), False))
+
+    def read_calls(self, look: Callable[[Switchboard | None], T]) -> Future[T]:
+        """Like ``read``, with the switchboard; None before the first event of calls."""
+        return self._put(Look(lambda core: look(core.board), Future()))
 
     def read(self, look: Callable[[Acd], T]) -> Future[T]:
         """Call ``look`` with the core, between two events, on the writer's thread; after all that was submitted before.
@@ -290,10 +305,11 @@ def _checked(event: Mapping[str, Any], now: float) -> tuple[Event, str]:
     """The event, checked, and as JSON; both without its time, and so that nobody else can change them."""
     if "t" in event:
         raise JournalError("the engine gives events their time", Where(key="t"), "Leave it out")
-    checked = check_event({"t": now, **event})
+    checked = check_event({"t": now, **event}, _SUBMITTED)
     del checked["t"]
     text = encode(checked)
-    if len(checked) > 3 and checked["event"] == "contact_queued":  # it may hold objects of whoever sent it
+    kind = checked["event"]
+    if kind in CALL_EVENTS or (len(checked) > 3 and kind == "contact_queued"):  # it may hold objects of whoever sent it
         checked = json.loads(text)
     return checked, text
 

@@ -24,6 +24,7 @@ from cordboard.errors import (
     UnavailableError,
     UnknownNameError,
 )
+from cordboard.journal import told
 
 try:
     from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -218,6 +219,9 @@ class _Watched:
 
     def _effect(self, effect: Mapping[str, Any]) -> None:
         kind = effect["effect"]
+        event = told(effect)
+        if event is not None:
+            self._event(event, effect["t"])
         if kind == "contact_rejected":
             self._leave(effect["contact"], "rejected")
         elif kind == "contact_expired":

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cordboard.errors import DataError
+from cordboard.journal import told
 
 Values = dict[str, Any]
 Effect = Mapping[str, Any]
@@ -155,7 +156,7 @@ class Projection:
     # ---- events and effects
 
     def _event(self, event: Mapping[str, Any]) -> None:
-        kind, t = event["event"], self.t
+        kind, t = event["event"], float(event["t"])
         if kind == "contact_queued":
             self._arrive(event, t)
         elif kind == "contact_left":
@@ -178,6 +179,9 @@ class Projection:
 
     def _effect(self, effect: Effect) -> None:
         kind, t = effect["effect"], float(effect["t"])
+        event = told(effect)
+        if event is not None:
+            self._event(event)
         if kind == "offer":
             self._offer(effect, t)
         elif kind == "offer_withdrawn":
