@@ -1,5 +1,7 @@
 # The two commands are `make demo` and `make test`. Each makes what it needs in .venv, once; a second run starts at once.
 #
+#   make media      the production build of the media layer (PJSIP, four minutes), for real calls
+#   make test-media its tests, with sipp at the other end
 #   make lint       ruff and mypy, part of `make test`
 #   make bench      every benchmark once, quickly
 #   make sanitize   the extensions built with ASan and UBSan, the core's tests run over them
@@ -11,7 +13,7 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest
 CORE := $(wildcard src/_core/*.pyx src/_core/*.pxd src/_core/*.h)
 
-.PHONY: demo test lint build bench sanitize fuzz dist clean
+.PHONY: demo test media test-media lint build bench sanitize fuzz dist clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.built
@@ -24,6 +26,12 @@ lint: $(VENV)/.built $(VENV)/.tools
 	$(BIN)/ruff check .
 	$(BIN)/python setup.py -q --name >/dev/null  # links new files into build/tree, where mypy looks
 	$(BIN)/mypy
+
+media: $(VENV)/.built
+	PYTHON=$(BIN)/python bindings/pjsip/make/build.sh $(PJSIP)
+
+test-media: media $(VENV)/.tools
+	$(PYTEST) -n $(JOBS) --timeout 300 tests/test_media_pjsip.py
 
 build: $(VENV)/.built
 

@@ -40,6 +40,8 @@ PACKAGES = {
     "cordboard.records.migrations": "src/cordboard/records/migrations",
     "cordboard.records.migrations.versions": "src/cordboard/records/migrations/versions",
     "cordboard._core": CORE,
+    "cordboard.bindings": "bindings",
+    "cordboard.bindings.pjsip": "bindings/pjsip",
     "cordboard.services": "services",
     "cordboard.services.cli": "services/cli",
     "cordboard.services.servicers": "services/servicers",

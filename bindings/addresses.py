@@ -1,0 +1,55 @@
+"""Addresses: who may be dialed, who may call, and how they are written in SIP."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import quote, unquote
+
+_HOST = r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]{1,253})(?::\d{1,5})?"
+_URI = re.compile(r"sips?:(?:([^@\s<>\"]{1,256})@)?" + _HOST + r"((?:;[^\s<>\"?]*)?)")
+_NUMBER = re.compile(r"[0-9A-Za-z+*#._-]{1,64}")
+_WITHHELD = {"anonymous", "unknown", "unavailable", "restricted"}
+_SIP_USER = re.compile(r"sips?:([^@;>\s]*)@")
+
+
+def sip_uri(to: str, gateway: str = "") -> str:
+    """The SIP URI of what is to be dialed: a URI as it is, a number at a gateway; empty if it is neither."""
+    if _URI.fullmatch(to):
+        return to
+    if gateway and _NUMBER.fullmatch(to):
+        return f"sip:{quote(to, safe='+*')}@{gateway}"
+    return ""
+
+
+def caller_uri(caller: str, host: str) -> str:
+    """What the other side is shown: a URI as it is, a number at our own address; empty if it is neither."""
+    return sip_uri(caller, host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is of this machine alone, without asking a name server."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def stays_here(uri: str) -> bool:
+    """Whether a request for the URI can't leave this machine."""
+    found = _URI.fullmatch(uri)
+    return found is not None and is_loopback(found.group(2)) and "maddr" not in found.group(3).lower()
+
+
+def user_of(uri: str) -> str:
+    """The number or user of a URI or of a From header; empty if there is none or it is withheld."""
+    found = _SIP_USER.search(uri)
+    user = unquote(found.group(1)) if found else ""
+    return "" if user.lower() in _WITHHELD else user[:256]
+
+
+def networks(texts: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Networks such as 10.0.0.0/8; a single address is one of a single machine. ValueError if one is not."""
+    return tuple(ipaddress.ip_network(text) for text in texts)

@@ -1,0 +1,506 @@
+"""MediaBackend on PJSIP: what a leg is, what it hears, and why it ended.
+
+:mod:`sip` knows calls, ports of the bridge and players; this module knows legs by name. Commands are wishes about a
+state: who hears whom is kept here and made true whenever a port of the bridge appears or changes. Every leg that was
+named ends through :meth:`PjsipMedia._end`, once: because PJSIP says so, or because the watchdog finds that PJSIP has
+forgotten it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import ipaddress
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cordboard.bindings.addresses import caller_uri, networks, sip_uri, stays_here, user_of
+from cordboard.bindings.outcomes import CODES, quality, refusal
+from cordboard.bindings.pjsip import sip as pj
+from cordboard.bindings.settings import SipSettings
+from cordboard.media.backend import (
+    HEADERS_MAX,
+    TEXT_MAX,
+    Answer,
+    Answered,
+    Cause,
+    Command,
+    Connect,
+    Dial,
+    Disconnect,
+    Ended,
+    HangUp,
+    Incoming,
+    Key,
+    PauseRecording,
+    Play,
+    Played,
+    Record,
+    Recorded,
+    Refused,
+    Report,
+    Ring,
+    Ringing,
+    Stop,
+    StopRecording,
+)
+
+WATCHDOG_S = 1.0
+NAMES_MAX = 100_000  # so many names of legs are remembered
+CLOSING_S = 1.0
+_KEYS = re.compile(r"[0-9*#A-Da-d]{1,32}")
+_RECORDING = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+USED = "the name was used before"
+NO_LEG = "there is no such leg"
+NOT_OPEN = "its audio is not open"
+
+
+@dataclass(slots=True)
+class _Playing:
+    command: Play
+    files: list[str]
+    at: int = 0  # which of them
+    player: int = -1
+    port: int = -1
+
+
+@dataclass(slots=True)
+class _Recording:
+    name: str
+    file: str
+    legs: tuple[str, ...]
+    ports: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Leg:
+    name: str
+    call: int
+    number: int  # of sip: tells it from others that had the same slot
+    incoming: bool
+    port: int = -1  # of the bridge; -1: its audio is not open
+    confirmed: bool = False  # by the signalling
+    answered: bool = False  # and reported
+    rang: bool = False
+    early: bool = False
+    missing: bool = False  # the watchdog did not find it
+    why: Cause | None = None  # we ended it
+    sources: set[str] = field(default_factory=set)  # whom it hears
+    sinks: set[str] = field(default_factory=set)  # who hears it
+    recordings: set[str] = field(default_factory=set)
+    playing: _Playing | None = None
+    stats: pj.Numbers | None = None
+    packets: int = 0  # received when the watchdog last looked
+    packets_at: float = 0.0
+
+
+class PjsipMedia:
+    """The production media layer; one in a process. See :class:`cordboard.media.backend.MediaBackend`.
+
+    OSError if PJSIP can't start, RuntimeError if this process has one already.
+    """
+
+    def __init__(self, settings: SipSettings) -> None:
+        self._settings = settings
+        self._trunks = {trunk.name: trunk for trunk in settings.trunks}
+        self._sources = [(network, t.name) for t in settings.trunks for network in networks(t.networks())]
+        self._sources += [(network, "") for network in networks(settings.phones)]
+        self._sip = pj.Sip(
+            address=settings.address,
+            port=settings.port,
+            identity=f"sip:cordboard@{settings.address}",
+            codecs=",".join(settings.codecs),
+            headers=",".join(settings.headers),
+            rtp_port=settings.rtp_port,
+            rtp_ports=settings.rtp_ports,
+            legs_max=settings.legs_max,
+            events_max=settings.events_max,
+            log_level=settings.log_level,
+        )
+        self.port = self._sip.port
+        self.turned_away = 0  # calls from unknown sources
+        self._prefix = secrets.token_hex(4)
+        self._legs: dict[str, _Leg] = {}
+        self._by_number: dict[int, _Leg] = {}
+        self._used: dict[str, None] = {}
+        self._players: dict[int, _Leg] = {}  # number of a player that will say that it is at its end
+        self._recordings: dict[str, tuple[int, _Recording]] = {}
+        self._recorded: dict[int, _Recording] = {}  # until sip says that they are complete
+        self._due: list[tuple[float, int]] = []  # ring times: when, number of the leg
+        self._watch_at = time.monotonic() + WATCHDOG_S
+        self._reports: list[Report] = []
+        self._closed = False
+
+    # ---- MediaBackend
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """Take commands, in order. What can't be done is a Refused report."""
+        for command in commands:
+            why = "closed" if self._closed else self._do(command)
+            if not why:
+                continue
+            self._reports.append(Refused(type(command).__name__, _name(command), why))
+            if isinstance(command, Dial) and why != USED:
+                self._reports.append(Ended(command.leg, Cause.FAILED))
+
+    def reports(self, timeout: float) -> list[Report]:
+        """What has happened, in order: at once if there is something, else after at most ``timeout`` seconds."""
+        end = time.monotonic() + timeout
+        while not self._closed:
+            now = time.monotonic()
+            until = min(end, self._watch_at, self._due[0][0] if self._due else end)
+            self._take(self._sip.poll(0.0 if self._reports else max(0.0, until - now)))
+            self._tick(time.monotonic())
+            if self._reports or time.monotonic() >= end:
+                break
+        found, self._reports = self._reports, []
+        return found
+
+    def legs(self) -> frozenset[str]:
+        """The legs that are not over."""
+        return frozenset(self._legs)
+
+    def wake(self) -> None:
+        """From any thread: let ``reports`` return at once."""
+        self._sip.wake()
+
+    def close(self) -> None:
+        """Hang up everything and stop; a second at most, for recordings to be written."""
+        if self._closed:
+            return
+        for leg in list(self._legs.values()):
+            self._hang_up(leg, Cause.CANCELLED)
+        for number, _ in self._recordings.values():
+            self._sip.stop_recording(number)
+        end = time.monotonic() + CLOSING_S
+        while (self._legs or self._recorded) and time.monotonic() < end:
+            self._take(self._sip.poll(0.02))
+        for leg in list(self._legs.values()):
+            self._end(leg, leg.why or Cause.FAILED, 0)
+        self._closed = True
+        self._sip.stop()
+        self._take([event for event in self._sip.take() if event[0] == pj.RECORDED])
+
+    # ---- commands
+
+    def _do(self, command: Command) -> str:
+        """Do it; why not, if it can't be done."""
+        if isinstance(command, Dial):
+            return self._dial(command)
+        if isinstance(command, Connect | Disconnect):
+            return self._link(command)
+        if isinstance(command, Record):
+            return self._record(command)
+        if isinstance(command, PauseRecording | StopRecording):
+            return self._change_recording(command)
+        leg = self._legs.get(command.leg)
+        if leg is None:
+            return NO_LEG
+        if isinstance(command, HangUp):
+            return self._hang_up(leg, command.cause if leg.incoming else Cause.CANCELLED)
+        if isinstance(command, Ring | Answer):
+            return self._answer(leg, command)
+        if isinstance(command, Play):
+            return self._play(leg, command)
+        if isinstance(command, Stop):
+            self._stop(leg)
+            return ""
+        if leg.port < 0:
+            return NOT_OPEN
+        if not _KEYS.fullmatch(command.keys):
+            return "these are no keys"
+        return self._sip.keys(leg.call, leg.number, command.keys)
+
+    def _dial(self, dial: Dial) -> str:
+        if dial.leg in self._used:
+            return USED
+        self._remember(dial.leg)
+        texts = [dial.leg, dial.to, dial.caller, *(text for header in dial.headers for text in header)]
+        if len(dial.headers) > HEADERS_MAX or any(len(text) > TEXT_MAX or _CONTROL.search(text) for text in texts):
+            return "a text is too long or has control characters, or there are too many headers"
+        if not all(_HEADER.fullmatch(name) for name, _ in dial.headers):
+            return "this is no name of a header"
+        if dial.trunk and dial.trunk not in self._trunks:
+            return "there is no such trunk"
+        to = sip_uri(dial.to, self._trunks[dial.trunk].gateway if dial.trunk else "")
+        caller = caller_uri(dial.caller, self._settings.address) if dial.caller else ""
+        if not to or (dial.caller and not caller):
+            return "this is neither a SIP URI nor a number with a trunk"
+        if not self._settings.beyond_loopback and not stays_here(to):
+            return "this address is not of this machine, and beyond_loopback is not set"
+        headers = "\n".join(f"{name}: {value}" for name, value in dial.headers)
+        why, call, number = self._sip.dial(to, f"<{caller}>" if caller else "", headers)
+        if "PJ_ETOOMANY" in why:
+            self._reports.append(Ended(dial.leg, Cause.CONGESTION))
+            return ""
+        if why:
+            return why
+        self._add(_Leg(dial.leg, call, number, incoming=False))
+        heapq.heappush(self._due, (time.monotonic() + dial.ring_s, number))
+        return ""
+
+    def _answer(self, leg: _Leg, command: Ring | Answer) -> str:
+        if not leg.incoming:
+            return "it did not come in"
+        if leg.confirmed:
+            return ""
+        code = 180 if isinstance(command, Ring) else 183 if command.early else 200
+        return self._sip.answer(leg.call, leg.number, code)
+
+    def _hang_up(self, leg: _Leg, cause: Cause) -> str:
+        if leg.why is None:
+            leg.why = Cause.NORMAL if leg.answered else cause
+            self._sip.hang_up(leg.call, leg.number, 0 if leg.answered or not leg.incoming else CODES[cause])
+        return ""
+
+    def _link(self, command: Connect | Disconnect) -> str:
+        source, sink = self._legs.get(command.source), self._legs.get(command.sink)
+        if source is None or sink is None:
+            return "" if isinstance(command, Disconnect) else NO_LEG
+        if source is sink:
+            return "a leg does not hear itself"
+        there = sink.name in source.sinks
+        if isinstance(command, Connect):
+            source.sinks.add(sink.name)
+            sink.sources.add(source.name)
+            if not there:
+                self._connect(source.port, sink.port)
+        elif there:
+            source.sinks.discard(sink.name)
+            sink.sources.discard(source.name)
+            if source.port >= 0 and sink.port >= 0:
+                self._sip.disconnect(source.port, sink.port)
+        return ""
+
+    def _connect(self, source: int, sink: int) -> None:
+        if source >= 0 and sink >= 0:
+            self._sip.connect(source, sink)
+
+    # ---- prompts
+
+    def _play(self, leg: _Leg, command: Play) -> str:
+        if leg.port < 0:
+            return NOT_OPEN
+        files = [self._prompt(name) for name in command.prompts]
+        if not files or not all(files):
+            return "there is no such prompt"
+        self._stop(leg)
+        leg.playing = _Playing(command, files)
+        why = self._next_prompt(leg, leg.playing)
+        if why:
+            leg.playing = None
+        return why
+
+    def _prompt(self, name: str) -> str:
+        """The file of a prompt in the folder of prompts; empty if there is none."""
+        path = Path(name)
+        if not name or path.is_absolute() or ".." in path.parts or _CONTROL.search(name):
+            return ""
+        for file in (self._settings.prompts / path, self._settings.prompts / f"{name}.wav"):
+            if file.is_file():
+                return str(file)
+        return ""
+
+    def _next_prompt(self, leg: _Leg, playing: _Playing) -> str:
+        alone = playing.command.loop and len(playing.files) == 1
+        why, playing.player, playing.port, number = self._sip.play(playing.files[playing.at], alone, leg.port)
+        if not why:
+            self._players[number] = leg
+        return why
+
+    def _prompt_over(self, leg: _Leg) -> None:
+        playing = leg.playing
+        if playing is None:
+            return
+        self._sip.stop_player(playing.player)
+        playing.at += 1
+        if playing.command.loop:
+            playing.at %= len(playing.files)
+        if playing.at < len(playing.files) and not self._next_prompt(leg, playing):
+            return
+        leg.playing = None
+        self._reports.append(Played(leg.name, playing.command.token, playing.at == len(playing.files)))
+
+    def _stop(self, leg: _Leg) -> None:
+        if leg.playing is not None:
+            self._players = {number: other for number, other in self._players.items() if other is not leg}
+            self._sip.stop_player(leg.playing.player)
+            self._reports.append(Played(leg.name, leg.playing.command.token, False))
+            leg.playing = None
+
+    # ---- recordings
+
+    def _record(self, command: Record) -> str:
+        if not 1 <= len(command.legs) <= 2 or len(set(command.legs)) != len(command.legs):
+            return "one or two legs can be recorded"
+        if not all(name in self._legs for name in command.legs):
+            return NO_LEG
+        if not _RECORDING.fullmatch(command.recording):
+            return "the name of a recording has letters, digits, points, dashes and underscores only"
+        file = f"{command.recording}.wav"
+        if (self._settings.recordings / file).exists():
+            return USED
+        why, ports, number = self._sip.record(str(self._settings.recordings / file), len(command.legs))
+        if why:
+            return why
+        recording = _Recording(command.recording, file, command.legs, ports)
+        self._recordings[command.recording] = (number, recording)
+        self._recorded[number] = recording
+        for name, port in zip(command.legs, ports, strict=True):
+            self._legs[name].recordings.add(command.recording)
+            self._connect(self._legs[name].port, port)
+        return ""
+
+    def _change_recording(self, command: PauseRecording | StopRecording) -> str:
+        if command.recording not in self._recordings:
+            return "there is no such recording"
+        if isinstance(command, PauseRecording):
+            return self._sip.pause_recording(self._recordings[command.recording][0], command.on)
+        return self._sip.stop_recording(self._recordings.pop(command.recording)[0])
+
+    # ---- what happens
+
+    def _add(self, leg: _Leg) -> None:
+        leg.packets_at = time.monotonic()
+        self._legs[leg.name] = self._by_number[leg.number] = leg
+
+    def _remember(self, name: str) -> None:
+        self._used[name] = None
+        if len(self._used) > NAMES_MAX:
+            del self._used[next(iter(self._used))]
+
+    def _take(self, events: list[pj.Event]) -> None:
+        for kind, call, number, code, flag, text, numbers in events:
+            if kind == pj.INCOMING:
+                self._incoming(call, number, text)
+            elif kind == pj.PLAYED:
+                if number in self._players:
+                    self._prompt_over(self._players.pop(number))
+            elif kind == pj.RECORDED:
+                recording = self._recorded.pop(number)
+                self._recordings.pop(recording.name, None)
+                self._reports.append(Recorded(recording.name, recording.file, numbers[3]))
+            elif number in self._by_number:
+                self._happen(self._by_number[number], kind, code, bool(flag), numbers)
+
+    def _incoming(self, call: int, number: int, text: str) -> None:
+        lines = text.split("\n") if text else ["", "", ""]
+        trunk = self._trunk_of(lines[2])
+        if trunk is None:
+            self.turned_away += 1
+            self._sip.hang_up(call, number, 403)
+            return
+        leg = _Leg(f"{self._prefix}-{number}", call, number, incoming=True)
+        self._remember(leg.name)
+        self._add(leg)
+        pairs = [line.partition(":") for line in lines[3:] if ":" in line][:HEADERS_MAX]
+        headers = tuple((name.strip(), value.strip()[:TEXT_MAX]) for name, _, value in pairs)
+        self._reports.append(Incoming(leg.name, user_of(lines[0]), user_of(lines[1]), trunk, headers))
+
+    def _trunk_of(self, source: str) -> str | None:
+        """The trunk that a call comes from, empty for a phone, None for a stranger."""
+        try:
+            address = ipaddress.ip_address(source)
+        except ValueError:
+            return None
+        return next((name for network, name in self._sources if address in network), None)
+
+    def _happen(self, leg: _Leg, kind: int, code: int, local: bool, numbers: pj.Numbers) -> None:
+        if kind == pj.ENDED:
+            self._end(leg, self._cause(leg, code, local), 0 if local else code)
+        elif kind == pj.KEY:
+            self._reports.append(Key(leg.name, chr(code).upper()))
+        elif kind == pj.QUALITY:
+            leg.stats = numbers
+        elif kind == pj.AUDIO:
+            self._audio(leg, code)
+        elif kind == pj.ANSWERED:
+            leg.confirmed = True
+        elif kind == pj.EARLY and (not leg.rang or (leg.port >= 0 and not leg.early)):
+            leg.rang, leg.early = True, leg.port >= 0
+            self._reports.append(Ringing(leg.name, leg.early))
+        if leg.confirmed and leg.port >= 0 and not leg.answered:
+            leg.answered = True
+            if leg.why is not None:  # we hung up before we took this event
+                leg.why = Cause.NORMAL
+            self._reports.append(Answered(leg.name))
+
+    def _audio(self, leg: _Leg, port: int) -> None:
+        """A port of the bridge has come, changed or gone; what was connected to it must be so again."""
+        leg.port = port
+        if port < 0:
+            return
+        for name in leg.sources:
+            self._connect(self._legs[name].port, port)
+        for name in leg.sinks:
+            self._connect(port, self._legs[name].port)
+        for name in leg.recordings & self._recordings.keys():
+            recording = self._recordings[name][1]
+            self._connect(port, recording.ports[recording.legs.index(leg.name)])
+        if leg.playing is not None:
+            self._connect(leg.playing.port, port)
+
+    @staticmethod
+    def _cause(leg: _Leg, code: int, local: bool) -> Cause:
+        if leg.why is not None:
+            return leg.why
+        if leg.answered:
+            return Cause.UNREACHABLE if local else Cause.NORMAL
+        return Cause.UNREACHABLE if local else refusal(code, leg.rang)
+
+    def _end(self, leg: _Leg, cause: Cause, code: int) -> None:
+        """The one place where a leg ends."""
+        self._stop(leg)
+        del self._legs[leg.name], self._by_number[leg.number]
+        for name in leg.sources:
+            self._legs[name].sinks.discard(leg.name)
+        for name in leg.sinks:
+            self._legs[name].sources.discard(leg.name)
+        for name in leg.recordings & self._recordings.keys():
+            number, recording = self._recordings[name]
+            if not any(other in self._legs for other in recording.legs):
+                del self._recordings[name]
+                self._sip.stop_recording(number)
+        self._reports.append(Ended(leg.name, cause, code, quality(*leg.stats) if leg.stats else None))
+
+    # ---- timers
+
+    def _tick(self, now: float) -> None:
+        while self._due and self._due[0][0] <= now:
+            leg = self._by_number.get(heapq.heappop(self._due)[1])
+            if leg is not None and not leg.confirmed:
+                self._hang_up(leg, Cause.NO_ANSWER)
+                self._take(self._sip.take())
+        if now >= self._watch_at:
+            self._watch_at = now + WATCHDOG_S
+            for leg in list(self._legs.values()):
+                self._look_after(leg, now)
+
+    def _look_after(self, leg: _Leg, now: float) -> None:
+        """End a leg that PJSIP has forgotten (seen twice, so that an event under way is not overtaken), and one whose
+        audio has stopped."""
+        if not self._sip.is_alive(leg.call, leg.number):
+            if leg.missing:
+                self._end(leg, leg.why or (Cause.NORMAL if leg.answered else Cause.FAILED), 0)
+            leg.missing = True
+            return
+        if leg.answered and self._settings.silence_s and now - leg.packets_at >= self._settings.silence_s / 2:
+            packets = self._sip.received(leg.call, leg.number)
+            if packets != leg.packets or packets <= 0:
+                leg.packets, leg.packets_at = packets, now
+            elif now - leg.packets_at >= self._settings.silence_s:
+                self._hang_up(leg, Cause.UNREACHABLE)
+                leg.why = Cause.UNREACHABLE
+                self._take(self._sip.take())
+
+
+def _name(command: Command) -> str:
+    """Of the leg or recording that a command is for."""
+    if isinstance(command, Record | PauseRecording | StopRecording):
+        return command.recording
+    return command.source if isinstance(command, Connect | Disconnect) else command.leg

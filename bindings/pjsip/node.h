@@ -1,0 +1,83 @@
+/* One PJSUA in one process, as plain C functions: calls in, events out.
+ *
+ * Rules of lifetime:
+ * - There is one node in a process, between node_start and node_stop; whoever calls decides that, nothing here checks it.
+ * - A call is named by PJSUA's slot and by a leg number that is never used again; a function whose slot has another leg
+ *   by now does nothing and returns NODE_GONE.
+ * - Callbacks run in PJSIP's threads and only put records into the ring; node_poll takes them out. Nothing here knows Python.
+ *
+ * Every int result is PJSIP's status: 0 is success, NODE_GONE is ours.
+ */
+#ifndef CORDBOARD_NODE_H
+#define CORDBOARD_NODE_H
+
+#include <stdint.h>
+
+#define NODE_GONE (-1)
+
+enum node_kind {
+    NODE_INCOMING = 1, /* text: request URI, From, source address, then the headers that are passed on, line by line */
+    NODE_EARLY,        /* code: 180 to 189 */
+    NODE_ANSWERED,     /* after the ACK, ours or theirs */
+    NODE_ENDED,        /* code: of SIP; flag: 1 if no message said so (time-out, transport) */
+    NODE_AUDIO,        /* code: port of the bridge, -1 while there is none */
+    NODE_KEY,          /* code: the character */
+    NODE_QUALITY,      /* of a stream that is over */
+    NODE_PLAYED,       /* leg: the player's number */
+    NODE_RECORDED      /* leg: the recording's number; jitter: its seconds; code: errno if it could not be written whole */
+};
+
+typedef struct {
+    int kind, call, code, flag;
+    int64_t leg;
+    int64_t received, lost, sent;
+    double jitter, round_trip; /* ms, means */
+    char *text;                /* whoever takes the record frees it */
+} node_event;
+
+typedef struct {
+    const char *address;     /* IP address that SIP and RTP bind to */
+    const char *identity;    /* SIP URI of who we are */
+    const char *codecs;      /* names separated by commas, best first */
+    const char *headers;     /* names separated by commas: passed on with NODE_INCOMING */
+    int port, rtp_port, rtp_ports, legs_max, events_max, log_level;
+} node_settings;
+
+int node_start(const node_settings *settings);
+void node_stop(void);
+int node_port(void);               /* the port that SIP is bound to */
+void node_error(int status, char *text, int size);
+
+int node_poll(int ms);             /* runs SIP; returns at once if the ring holds something */
+int node_take(node_event *into, int max); /* after node_stop too, until the next node_start */
+int64_t node_overflowed(void);     /* records that found the ring full */
+void node_wake(void);              /* from any thread: ends a node_poll */
+
+/* headers: lines "Name: value"; caller: a SIP URI or empty */
+int node_dial(const char *to, const char *caller, const char *headers, int *call, int64_t *leg);
+int node_answer(int call, int64_t leg, int code);
+int node_hang_up(int call, int64_t leg, int code);
+int node_alive(int call, int64_t leg);
+int node_received(int call, int64_t leg, int64_t *packets);
+int node_keys(int call, int64_t leg, const char *keys);
+
+int node_connect(int source, int sink);    /* ports of the bridge */
+int node_disconnect(int source, int sink);
+/* port: of the bridge, to connect it anew when the sink's has changed */
+int node_play(const char *path, int loop, int sink, int *player, int *port, int64_t *number);
+int node_stop_player(int player);
+
+/* ports: filled, one a channel */
+int node_record(const char *path, int channels, int *ports, int64_t *number);
+int node_pause_recording(int64_t number, int on);
+int node_stop_recording(int64_t number);
+
+/* inside: between node.c and recorder.c */
+#define NODE_RATE 8000
+#define NODE_FRAME 160
+void node_push(const node_event *event);
+int64_t node_number(void);
+int recorder_start(void);
+void recorder_stop(void);
+
+#endif

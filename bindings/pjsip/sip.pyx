@@ -1,0 +1,259 @@
+# cython: language_level=3
+"""PJSUA for Python: a thin, typed skin over node.c.
+
+Rules of lifetime: one :class:`Sip` in a process at a time; after ``stop`` it answers every call with an error; a call
+or player that is over gives an error too, never a crash. No callback enters Python: events wait in a ring for ``poll``.
+
+Methods that can fail return PJSIP's reason as text, empty for success.
+"""
+
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free
+
+cdef extern from "node.h" nogil:
+    enum: NODE_GONE
+    cdef enum node_kind:
+        NODE_INCOMING, NODE_EARLY, NODE_ANSWERED, NODE_ENDED, NODE_AUDIO, NODE_KEY, NODE_QUALITY, NODE_PLAYED, NODE_RECORDED
+    ctypedef struct node_event:
+        int kind, call, code, flag
+        int64_t leg, received, lost, sent
+        double jitter, round_trip
+        char *text
+    ctypedef struct node_settings:
+        const char *address
+        const char *identity
+        const char *codecs
+        const char *headers
+        int port, rtp_port, rtp_ports, legs_max, events_max, log_level
+    int node_start(const node_settings *settings)
+    void node_stop()
+    int node_port()
+    void node_error(int status, char *text, int size)
+    int node_poll(int ms)
+    int node_take(node_event *into, int max)
+    int64_t node_overflowed()
+    void node_wake()
+    int node_dial(const char *to, const char *caller, const char *headers, int *call, int64_t *leg)
+    int node_answer(int call, int64_t leg, int code)
+    int node_hang_up(int call, int64_t leg, int code)
+    int node_alive(int call, int64_t leg)
+    int node_received(int call, int64_t leg, int64_t *packets)
+    int node_keys(int call, int64_t leg, const char *keys)
+    int node_connect(int source, int sink)
+    int node_disconnect(int source, int sink)
+    int node_play(const char *path, int loop, int sink, int *player, int *port, int64_t *number)
+    int node_stop_player(int player)
+    int node_record(const char *path, int channels, int *ports, int64_t *number)
+    int node_pause_recording(int64_t number, int on)
+    int node_stop_recording(int64_t number)
+
+INCOMING, EARLY, ANSWERED, ENDED = NODE_INCOMING, NODE_EARLY, NODE_ANSWERED, NODE_ENDED
+AUDIO, KEY, QUALITY, PLAYED, RECORDED = NODE_AUDIO, NODE_KEY, NODE_QUALITY, NODE_PLAYED, NODE_RECORDED
+
+cdef enum:
+    BATCH = 256
+    TEXT_MAX = 256
+
+cdef bint _running = False
+
+
+cdef str reason(int status):
+    cdef char text[TEXT_MAX]
+    if status == 0:
+        return ""
+    node_error(status, text, TEXT_MAX)
+    return text[:].decode("utf-8", "replace")
+
+
+cdef class Sip:
+    """The one PJSUA of this process."""
+
+    cdef bint alive
+
+    def __init__(self, *, str address, int port, str identity, str codecs, str headers, int rtp_port, int rtp_ports,
+                 int legs_max, int events_max, int log_level):
+        global _running
+        cdef bytes a = address.encode(), i = identity.encode(), c = codecs.encode(), h = headers.encode()
+        cdef node_settings settings
+        if _running:
+            raise RuntimeError("this process runs a Sip already: stop it first, or start another process")
+        settings.address, settings.identity, settings.codecs, settings.headers = a, i, c, h
+        settings.port, settings.rtp_port, settings.rtp_ports = port, rtp_port, rtp_ports
+        settings.legs_max, settings.events_max, settings.log_level = legs_max, events_max, log_level
+        cdef int status
+        with nogil:
+            status = node_start(&settings)
+            if status != 0:
+                node_stop()
+        if status != 0:
+            raise OSError(f"PJSIP can't start on {address}:{port}: {reason(status)}")
+        self.alive = _running = True
+
+    def stop(self):
+        """Forget all calls, without a word to anybody: hang up before."""
+        global _running
+        if self.alive:
+            self.alive = False
+            with nogil:
+                node_stop()
+            _running = False
+
+    def __dealloc__(self):
+        global _running
+        if self.alive:
+            node_stop()
+            _running = False
+
+    cdef int check(self) except -1:
+        if not self.alive:
+            raise RuntimeError("this Sip is stopped")
+        return 0
+
+    @property
+    def port(self):
+        self.check()
+        return node_port()
+
+    @property
+    def overflowed(self):
+        """Events that were lost because nobody polled in time."""
+        return node_overflowed()
+
+    def wake(self):
+        """From any thread: end a poll that waits."""
+        if self.alive:
+            node_wake()
+
+    def poll(self, double seconds):
+        """Run SIP for at most this long; return what happened: (kind, call, leg, code, flag, text, numbers)."""
+        self.check()
+        cdef int ms = <int>(seconds * 1000)
+        with nogil:
+            node_poll(ms)
+        return self.take()
+
+    def take(self):
+        """What has happened, without running anything; after ``stop`` too."""
+        cdef node_event events[BATCH]
+        cdef node_event *e
+        cdef int count, i
+        found = []
+        while True:
+            count = node_take(events, BATCH)
+            for i in range(count):
+                e = &events[i]
+                text = ""
+                if e.text != NULL:
+                    text = (<bytes>e.text).decode("utf-8", "replace")
+                    free(e.text)
+                found.append((e.kind, e.call, e.leg, e.code, e.flag, text, (e.received, e.lost, e.sent, e.jitter, e.round_trip)))
+            if count < BATCH:
+                return found
+
+    def dial(self, str to, str caller, str headers):
+        """(reason, call, leg)."""
+        self.check()
+        cdef bytes t = to.encode(), c = caller.encode(), h = headers.encode()
+        cdef const char *tp = t
+        cdef const char *cp = c
+        cdef const char *hp = h
+        cdef int call = -1, status
+        cdef int64_t leg = 0
+        with nogil:
+            status = node_dial(tp, cp, hp, &call, &leg)
+        return reason(status), call, leg
+
+    def answer(self, int call, int64_t leg, int code):
+        self.check()
+        cdef int status
+        with nogil:
+            status = node_answer(call, leg, code)
+        return reason(status)
+
+    def hang_up(self, int call, int64_t leg, int code):
+        self.check()
+        cdef int status
+        with nogil:
+            status = node_hang_up(call, leg, code)
+        return reason(status)
+
+    def is_alive(self, int call, int64_t leg):
+        self.check()
+        return bool(node_alive(call, leg))
+
+    def received(self, int call, int64_t leg):
+        """RTP packets received so far; -1 if there is no stream."""
+        self.check()
+        cdef int64_t packets = -1
+        with nogil:
+            node_received(call, leg, &packets)
+        return packets
+
+    def keys(self, int call, int64_t leg, str keys):
+        self.check()
+        cdef bytes k = keys.encode()
+        cdef const char *kp = k
+        cdef int status
+        with nogil:
+            status = node_keys(call, leg, kp)
+        return reason(status)
+
+    def connect(self, int source, int sink):
+        self.check()
+        cdef int status
+        with nogil:
+            status = node_connect(source, sink)
+        return reason(status)
+
+    def disconnect(self, int source, int sink):
+        self.check()
+        cdef int status
+        with nogil:
+            status = node_disconnect(source, sink)
+        return reason(status)
+
+    def play(self, str path, bint loop, int sink):
+        """(reason, player, its port, number); PLAYED comes with the number at the end of a file that does not loop."""
+        self.check()
+        cdef bytes p = path.encode()
+        cdef const char *pp = p
+        cdef int player = -1, port = -1, status
+        cdef int64_t number = 0
+        with nogil:
+            status = node_play(pp, loop, sink, &player, &port, &number)
+        return reason(status), player, port, number
+
+    def stop_player(self, int player):
+        self.check()
+        cdef int status
+        with nogil:
+            status = node_stop_player(player)
+        return reason(status)
+
+    def record(self, str path, int channels):
+        """(reason, ports, number): connect sources to the ports, one a channel; RECORDED comes with the number."""
+        self.check()
+        cdef bytes p = path.encode()
+        cdef const char *pp = p
+        cdef int ports[2]
+        cdef int status
+        cdef int64_t number = 0
+        if not 1 <= channels <= 2:
+            raise ValueError(f"a recording has 1 or 2 channels, not {channels}")
+        with nogil:
+            status = node_record(pp, channels, ports, &number)
+        return reason(status), tuple([ports[i] for i in range(channels)]), number
+
+    def pause_recording(self, int64_t number, bint on):
+        self.check()
+        cdef int status
+        with nogil:
+            status = node_pause_recording(number, on)
+        return reason(status)
+
+    def stop_recording(self, int64_t number):
+        self.check()
+        cdef int status
+        with nogil:
+            status = node_stop_recording(number)
+        return reason(status)
