@@ -107,7 +107,8 @@ class Server:
             (service_of(operations_pb2.DESCRIPTOR), OperationsServicer(tenants, self._jobs)),
         ]
         for service, servicer in servicers:
-            self._server.add_registered_method_handlers(service.full_name, handlers(service, servicer, local))
+            found = handlers(service, servicer, local, tenants.calls)
+            self._server.add_registered_method_handlers(service.full_name, found)
         self.servicers = {service.full_name: servicer for service, servicer in servicers}
         self._names = list(self.servicers)
         self._health = health.aio.HealthServicer()

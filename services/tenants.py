@@ -11,13 +11,14 @@ from cordboard.acd import Acd
 from cordboard.errors import CordboardError, DeniedError
 from cordboard.live import Engine, Outcome
 from cordboard.live.access import Caller, checked_name
+from cordboard.live.inbox import Asked
 from cordboard.live.models import Models
 from cordboard.live.privacy import KeyStore
 from cordboard.services.board import Board
 from cordboard.services.calling import caller_of
 from cordboard.services.feed import Feed
 from cordboard.services.lines import Lines
-from cordboard.services.waiting import Bell, Mailbox
+from cordboard.services.waiting import Bell, Calls, Gathering, Mailbox, Reply
 
 T = TypeVar("T")
 
@@ -25,10 +26,11 @@ T = TypeVar("T")
 class Tenant:
     """A tenant at work, for the servicers; in the loop in which it is made."""
 
-    def __init__(self, name: str, engine: Engine, keys: KeyStore | None = None) -> None:
+    def __init__(self, name: str, engine: Engine, calls: Calls, keys: KeyStore | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.name, self.engine, self.keys = name, engine, keys
         self.mailbox = Mailbox(loop)
+        self._gathering = Gathering(engine, loop, calls)
         self.bell = Bell(engine, loop)
         self.feed = Feed(engine, loop)
         self.draining = False
@@ -36,9 +38,11 @@ class Tenant:
         self.board = Board(self)
         self.models = Models(engine.settings.tenant_folder(name) / "models")
 
-    def submit(self, event: dict[str, Any], request_id: str, actor: str) -> asyncio.Future[Outcome]:
+    def submit(self, event: dict[str, Any], request_id: str, actor: str) -> Reply[Outcome]:
         """Journal and apply one event."""
-        return self.mailbox.settle(self.engine.submit(event, request_id=request_id, actor=actor))
+        reply: Reply[Outcome] = Reply(self.mailbox)
+        self._gathering.add(Asked(event, request_id, actor, reply))
+        return reply
 
     async def private(self, event: dict[str, Any]) -> dict[str, Any]:
         """The event for the journal: where personal data is kept apart, with a subject in the place of a customer."""
@@ -50,12 +54,14 @@ class Tenant:
             subject = await asyncio.wrap_future(self.keys.subject(customer))
         return event | {"customer": subject}
 
-    def read(self, look: Callable[[Acd], T]) -> asyncio.Future[T]:
+    def read(self, look: Callable[[Acd], T]) -> Reply[T]:
         """What a look at the core gives, between two events."""
-        return self.mailbox.settle(self.engine.read(look))
+        reply: Reply[T] = Reply(self.mailbox)
+        self.engine.look(look, reply)
+        return reply
 
-    def settle(self, future: Future[T]) -> asyncio.Future[T]:
-        """A future of the engine as one of the loop."""
+    def settle(self, future: Future[T]) -> Reply[T]:
+        """A future of the engine, to be awaited in the loop."""
         return self.mailbox.settle(future)
 
     def end_streams(self, error: CordboardError) -> None:
@@ -79,7 +85,8 @@ class Tenants:
 
     def __init__(self, engines: Mapping[str, Engine], keys: Mapping[str, KeyStore] | None = None) -> None:
         held = keys or {}
-        self._tenants = {name: Tenant(name, engine, held.get(name)) for name, engine in engines.items()}
+        self.calls = Calls()
+        self._tenants = {name: Tenant(name, engine, self.calls, held.get(name)) for name, engine in engines.items()}
 
     def __iter__(self) -> Iterator[Tenant]:
         return iter(self._tenants.values())

@@ -3,48 +3,138 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
+from collections.abc import Generator
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cordboard.errors import CordboardError
 from cordboard.live import Engine
+from cordboard.live.inbox import Asked
 
 T = TypeVar("T")
+FEW = 1  # calls at once with which each event goes alone
+GATHER_S = 0.002
+GROUP_MAX = 64
 
 
 class Mailbox:
     """Brings results of other threads into the loop: one wake-up for as many as have come."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._done: deque[tuple[Future[Any], asyncio.Future[Any]]] = deque()
+        self.loop = loop
+        self._thread = threading.get_ident()
+        self._done: deque[Reply[Any]] = deque()
         self._armed = False
 
-    def settle(self, future: Future[T]) -> asyncio.Future[T]:
-        """What a future of another thread comes to, as one of this loop. Giving up waiting leaves that one as it is."""
-        waiter: asyncio.Future[T] = self._loop.create_future()
+    def settle(self, future: Future[T]) -> Reply[T]:
+        """What a future of another thread comes to, to be awaited here. Giving up waiting leaves that one as it is."""
+        reply: Reply[T] = Reply(self)
 
         def done(finished: Future[T]) -> None:
-            self._done.append((finished, waiter))
-            if not self._armed:
-                self._armed = True
-                self._loop.call_soon_threadsafe(self._deliver)
+            error = finished.exception()
+            if error is None:
+                reply.set_result(finished.result())
+            else:
+                reply.set_exception(error)
 
         future.add_done_callback(done)
-        return waiter
+        return reply
+
+    def bring(self, reply: Reply[Any]) -> None:
+        """Something has come for whoever awaits this."""
+        if threading.get_ident() == self._thread:
+            reply.wake()
+            return
+        self._done.append(reply)
+        if not self._armed:
+            self._armed = True
+            self.loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         self._armed = False  # before the first is taken: whoever adds one now wakes us again
         while self._done:
-            future, waiter = self._done.popleft()
-            if waiter.done():
-                continue
-            error = future.exception()
-            if error is None:
-                waiter.set_result(future.result())
-            else:
-                waiter.set_exception(error)
+            self._done.popleft().wake()
+
+
+class Reply(Generic[T]):
+    """What an engine is asked, to be awaited once, in the mailbox's loop: lighter than the future of a thread and one
+    of a loop. What has come by then is there without waiting."""
+
+    __slots__ = ("_error", "_here", "_mailbox", "_value", "_waiter")
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: BaseException | None = None
+        self._here = False
+
+    def set_running_or_notify_cancel(self) -> bool:
+        return True
+
+    def done(self) -> bool:
+        return self._here
+
+    def set_result(self, result: T) -> None:
+        self._value = result
+        self._here = True
+        self._mailbox.bring(self)
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        self._error = exception
+        self._here = True
+        self._mailbox.bring(self)
+
+    def wake(self) -> None:
+        """It is here: whoever waits goes on."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if not self._here:
+            self._waiter = self._mailbox.loop.create_future()
+            yield from self._waiter
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class Calls:
+    """How many unary calls are in the server, from when they are read until they are answered."""
+
+    def __init__(self) -> None:
+        self.running = 0
+
+    def count(self, task: asyncio.Task[Any]) -> None:
+        """A call begins, whose task this is."""
+        self.running += 1
+        task.add_done_callback(self._ended)
+
+    def _ended(self, _: asyncio.Task[Any]) -> None:
+        self.running -= 1
+
+
+class Gathering:
+    """Events for an engine: at once while few call; together with those of the next millisecond while many do. A group
+    goes through every step in one loop, one commit and one wake-up, and costs an event less than half."""
+
+    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop, calls: Calls) -> None:
+        self._engine, self._loop, self._calls = engine, loop, calls
+        self._asked: list[Asked] = []
+
+    def add(self, asked: Asked) -> None:
+        """Have the event journaled; what comes of it, or why not, comes into its reply."""
+        self._asked.append(asked)
+        if self._calls.running <= FEW or len(self._asked) >= GROUP_MAX:
+            self._post()
+        elif len(self._asked) == 1:
+            self._loop.call_later(GATHER_S, self._post)
+
+    def _post(self) -> None:
+        if self._asked:
+            asked, self._asked = self._asked, []
+            self._engine.post(asked)
 
 
 class Bell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from cordboard.errors import CordboardError
 from cordboard.live.access import Caller
 from cordboard.services.calling import CALLER
 from cordboard.services.errors import status_of
+from cordboard.services.waiting import Calls
 
 Context = Any  # grpc.aio's, whose type differs between unary and streaming
 
@@ -29,8 +31,11 @@ async def refuse(context: Context, error: CordboardError) -> None:
     await context.abort_with_status(rpc_status.to_status(status_of(error)))
 
 
-def _unary(method: Callable[..., Any], local: Caller | None) -> Callable[..., Any]:
+def _unary(method: Callable[..., Any], local: Caller | None, calls: Calls) -> Callable[..., Any]:
     async def call(request: Any, context: Context) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        calls.count(task)
         if local is not None:
             CALLER.set(local)
         try:
@@ -54,7 +59,9 @@ def _streaming(method: Callable[..., AsyncIterator[Any]], local: Caller | None) 
     return call
 
 
-def handler(method: MethodDescriptor, servicer: object, local: Caller | None) -> grpc.RpcMethodHandler[Any, Any]:
+def handler(
+    method: MethodDescriptor, servicer: object, local: Caller | None, calls: Calls
+) -> grpc.RpcMethodHandler[Any, Any]:
     """The handler of one rpc."""
     function = getattr(servicer, method.name)
     read = GetMessageClass(method.input_type).FromString
@@ -64,11 +71,12 @@ def handler(method: MethodDescriptor, servicer: object, local: Caller | None) ->
         )
         return make(_streaming(function, local), read, _serialized)
     make = grpc.stream_unary_rpc_method_handler if method.client_streaming else grpc.unary_unary_rpc_method_handler
-    return make(_unary(function, local), read, _serialized)
+    return make(_unary(function, local, calls), read, _serialized)
 
 
 def handlers(
-    service: ServiceDescriptor, servicer: object, local: Caller | None
+    service: ServiceDescriptor, servicer: object, local: Caller | None, calls: Calls
 ) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
-    """The handlers of a service, by the names of its rpcs. ``local``: who calls, where no guard says it."""
-    return {method.name: handler(method, servicer, local) for method in service.methods}
+    """The handlers of a service, by the names of its rpcs. ``local``: who calls, where no guard says it.
+    ``calls``: counts the unary ones."""
+    return {method.name: handler(method, servicer, local, calls) for method in service.methods}

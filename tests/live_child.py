@@ -37,8 +37,9 @@ def random_event(source: random.Random) -> dict[str, Any]:
 
 
 def main(folder: str, seed: int) -> None:
+    """Submit until killed. Every second one has a journal that is not synced, which outlives the process all the same."""
     source = random.Random(seed)
-    engine = Engine.open(load_center(Path(folder) / "center.toml"), Settings(data=folder, **SETTINGS))
+    engine = Engine.open(load_center(Path(folder) / "center.toml"), Settings(data=folder, durable=seed % 2 == 0, **SETTINGS))
     flying: list[Future[Outcome]] = []
 
     def told(future: Future[Outcome]) -> None:

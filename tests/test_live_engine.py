@@ -20,7 +20,7 @@ from cordboard.errors import (
     UnavailableError,
 )
 from cordboard.live import Engine, Outcome, Settings
-from tests.clocks import Wall
+from tests.clocks import Wall, until
 
 CENTER = parse_center("""
 [queues.billing]
@@ -54,9 +54,9 @@ def wall() -> Wall:
     return Wall()
 
 
-@pytest.fixture
-def engine(tmp_path: Path, wall: Wall) -> Iterator[Engine]:
-    with opened(tmp_path, wall) as found:
+@pytest.fixture(params=[True, False], ids=["durable", "not durable"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path, wall: Wall) -> Iterator[Engine]:
+    with opened(tmp_path, wall, durable=request.param) as found:
         yield found
 
 
@@ -275,3 +275,36 @@ def test_a_closed_engine_takes_nothing_and_ends_its_subscriptions(tmp_path: Path
         with pytest.raises(UnavailableError):
             call()
     engine.close()
+
+
+def test_without_durability_many_threads_share_one_writer_and_each_ones_events_stay_in_order(tmp_path: Path, wall: Wall) -> None:
+    with opened(tmp_path, wall, durable=False) as engine:
+        watching = engine.subscribe(0)
+
+        def many(name: int) -> None:
+            for number in range(200):
+                engine.submit(queued(f"{name}-{number}"))
+
+        threads = [threading.Thread(target=many, args=(name,)) for name in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+
+        engine.read(lambda acd: acd.now).result(10)
+        seen = [entry.event["contact"].split("-") for entry in watching.poll()]
+        assert len(seen) == 800
+        for name in range(4):
+            assert [int(number) for own, number in seen if own == str(name)] == list(range(200))
+
+
+def test_without_durability_a_timer_wakes_the_thread_that_sleeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cordboard.live.writer.LOOK_UP_S", 3600.0)
+    center = parse_center("[queues.billing]\noffer_timeout = 0.05\n[agents.li]\nskills = {}\n")
+    with Engine.open(center, Settings(data=tmp_path, durable=False)) as engine:
+        watching = engine.subscribe(0)
+        engine.submit(READY)
+        engine.submit(queued("c1")).result(10)
+        seen: list[Any] = []
+        until(lambda: seen.extend(watching.poll()) or len(seen) == 3)
+        assert seen[2].effects[0]["effect"] == "offer_expired"

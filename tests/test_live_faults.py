@@ -135,11 +135,14 @@ class Flaky(SqliteStore):
             raise StoreError("i/o error", "the write was done, and the answer was lost")
 
 
+@pytest.mark.parametrize("durable", [True, False])
 @pytest.mark.parametrize("how", ["before", "after"])
-def test_a_group_whose_commit_failed_is_applied_only_if_it_is_in_the_journal(tmp_path: Path, how: str) -> None:
+def test_a_group_whose_commit_failed_is_applied_only_if_it_is_in_the_journal(
+    tmp_path: Path, how: str, durable: bool
+) -> None:
     store = Flaky(tmp_path / "journal.db")
     store.fails = lambda number: how if number == 3 else ""
-    with Engine.open(CENTER, Settings(data=tmp_path), store=store) as engine:
+    with Engine.open(CENTER, Settings(data=tmp_path, durable=durable), store=store) as engine:
         outcomes = [engine.submit(queued(number), request_id=f"r{number}").result(10) for number in range(2)]
         with pytest.raises(UnavailableError, match="i/o error"):
             engine.submit(queued(2), request_id="r2").result(10)
@@ -152,11 +155,14 @@ def test_a_group_whose_commit_failed_is_applied_only_if_it_is_in_the_journal(tmp
         expect_whole(engine, [*outcomes, again])
 
 
-def test_many_faults_in_a_row_leave_journal_and_core_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("durable", [True, False])
+def test_many_faults_in_a_row_leave_journal_and_core_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
     monkeypatch.setattr("cordboard.live.writer.RETRY_S", 0.01)
     store = Flaky(tmp_path / "journal.db")
     store.fails = lambda number: ("", "before", "", "after", "")[number % 5]
-    with Engine.open(CENTER, Settings(data=tmp_path), store=store) as engine:
+    with Engine.open(CENTER, Settings(data=tmp_path, durable=durable), store=store) as engine:
         outcomes: dict[int, Outcome] = {}
         for number in range(60):
             for _ in range(10):
@@ -194,8 +200,9 @@ def test_a_lost_connection_to_postgresql_is_made_anew(tmp_path: Path, postgres_u
         expect_whole(engine, outcomes)
 
 
+@pytest.mark.parametrize("durable", [True, False])
 def test_an_event_on_which_the_core_fails_is_left_out_by_every_replay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
 ) -> None:
     apply = Acd.apply
 
@@ -206,7 +213,7 @@ def test_an_event_on_which_the_core_fails_is_left_out_by_every_replay(
         return effects
 
     monkeypatch.setattr(Acd, "apply", failing)
-    with Engine.open(CENTER, Settings(data=tmp_path)) as engine:
+    with Engine.open(CENTER, Settings(data=tmp_path, durable=durable)) as engine:
         for number in range(10):
             if number == 5:
                 with pytest.raises(UnavailableError, match="the core failed"):

@@ -7,7 +7,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from cordboard import words
@@ -42,6 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help=data)
     database = words.pick(lang, "keep the journals in PostgreSQL instead", "改用 PostgreSQL 保存日志")
     parser.add_argument("--database", metavar="URL", default="", help=database)
+    durable = words.pick(
+        lang, "off: acknowledge before the disk has it; a power cut may lose the last events", "off：落盘前即确认"
+    )
+    parser.add_argument("--durable", choices=("on", "off"), default="on", help=durable)
     listen = words.pick(lang, f"address; port 0 lets the system choose ({LISTEN})", f"监听地址（{LISTEN}）")
     parser.add_argument("--listen", metavar="HOST:PORT", help=listen)
     drain = words.pick(lang, "seconds that conversations get at the end (30)", "停止时留给通话的秒数（30）")
@@ -61,7 +65,9 @@ def run(options: argparse.Namespace) -> int:
     tenants = {name: load_center(tenant.center) for name, tenant in file.tenants.items()}
     centers = tenants or {TENANT: load_center(options.center)}
     options.listen = options.listen or file.listen or LISTEN
-    settings = Settings(data=options.data or file.data or DATA, database=options.database)
+    settings = Settings(
+        data=options.data or file.data or DATA, database=options.database, durable=options.durable == "on"
+    )
     host, _, port = options.listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise InputError(f"{options.listen!r} is no address", Where(key="--listen"), "Write 127.0.0.1:7443")
@@ -72,7 +78,17 @@ def run(options: argparse.Namespace) -> int:
     company.check(centers)
     if options.check:
         return checked(centers, options)
-    return asyncio.run(serve(centers, settings, safety, company, options))
+    with asyncio.Runner(loop_factory=new_loop()) as runner:
+        return runner.run(serve(centers, settings, safety, company, options))
+
+
+def new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the loop: uvloop, where it is to be had, or else (None) the standard library."""
+    try:
+        import uvloop
+    except ImportError:  # there is none for Windows and PyPy
+        return None
+    return uvloop.new_event_loop
 
 
 def checked(centers: Mapping[str, Center], options: argparse.Namespace) -> int:

@@ -43,7 +43,9 @@ class RoutingServicer:
         if request.preferred_agent:
             of, preferred = names.split(request.preferred_agent, "agents", "preferred_agent")
             self._tenants.of(of)
-        event = await held.private(contact_queued(request, contact, queue, preferred))
+        event = contact_queued(request, contact, queue, preferred)
+        if held.keys is not None:
+            event = await held.private(event)
         outcome = await held.submit(event, request.request_id, who.name)
         return pb.EnqueueResponse(contact=names.resource(tenant, "contacts", contact), applied=applied(outcome))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from cordboard.acd import Acd
 from cordboard.calls.config import Calls
 from cordboard.calls.switchboard import Switchboard
 from cordboard.center import UNFIT, Center
-from cordboard.errors import InputError, JournalError, LimitError, UnavailableError, Where
+from cordboard.errors import CordboardError, InputError, JournalError, LimitError, UnavailableError, Where
 from cordboard.journal import CALL_EVENTS, EVENTS, NAME_CHARACTERS_MAX, check_event, tick
 from cordboard.live.archive import Archive
 from cordboard.live.center_json import encode, etag_of
@@ -26,7 +26,7 @@ from cordboard.live.core import Core, Event, calls_changed, center_changed
 from cordboard.live.drain import Drain
 from cordboard.live.entry import EngineState, Entry, Outcome
 from cordboard.live.hub import Hub, Subscription
-from cordboard.live.inbox import Inbox, Item, Look, Submission
+from cordboard.live.inbox import Asked, Inbox, Item, Look, Reply, Submission
 from cordboard.live.requests import KEPT_TICKS, Requests
 from cordboard.live.settings import Settings
 from cordboard.live.store import Row, Store, make_store
@@ -53,6 +53,7 @@ class Engine:
         self._aside = ThreadPoolExecutor(1, "cordboard-aside")  # what may take long: old entries, writing snapshots
         self._old = threading.Semaphore(OLD_MAX)
         self._drain = Drain()
+        self._helped = not settings.durable and not settings.database  # whoever submits makes the round: see Writer
         self._snapshot_at = 0
 
     @classmethod
@@ -117,7 +118,30 @@ class Engine:
         JournalError for what is no event, LimitError when too many wait, UnavailableError when nothing can be journaled
         now.
         """
-        return self._submit([event], [request_id], actor, many=False)
+        future: Future[Outcome] = Future()
+        self._put(self._single(Asked(event, request_id, actor, future), self._clock()))
+        return future
+
+    def post(self, asked: Iterable[Asked]) -> None:
+        """Like ``submit``, for some at once, each with a reply of its own for what comes of it, be it an error."""
+        now = self._clock()
+        for one in asked:
+            try:
+                self._inbox.put(self._single(one, now), wake=False)
+            except CordboardError as error:
+                one.reply.set_exception(error)
+        if self._helped:
+            self._writer.help()
+        else:
+            self._inbox.wake()
+
+    def _single(self, asked: Asked, now: float) -> Submission:
+        """One event, checked. Raises what ``submit`` raises."""
+        self._check_open()
+        checked = _checked(asked.event, now)
+        self._check_draining(checked[0])
+        _check_texts(asked.actor, (asked.request_id,))
+        return Submission([checked], [asked.request_id], asked.actor, asked.reply, False)
 
     def submit_many(
         self, events: Sequence[Mapping[str, Any]], *, request_ids: Sequence[str] = (), actor: str = ""
@@ -130,16 +154,15 @@ class Engine:
         if len(ids) != len(events):
             what = f"{len(ids)} request_ids for {len(events)} events"
             raise InputError(what, Where(key="request_ids"), "Give one for each event, or none")
-        return self._submit(events, ids, actor, many=True)
-
-    def _submit(self, events: Sequence[Mapping[str, Any]], ids: list[str], actor: str, *, many: bool) -> Future[Any]:
         self._check_open()
         now = self._clock()
         checked = [_checked(event, now) for event in events]
-        if self._status == "draining" and any(event["event"] == "agent_ready" for event, _ in checked):
-            raise UnavailableError("no agent can become ready", "draining")
+        for event, _ in checked:
+            self._check_draining(event)
         _check_texts(actor, ids)
-        return self._put(Submission(checked, ids, actor, Future(), many))
+        future: Future[list[Outcome]] = Future()
+        self._put(Submission(checked, ids, actor, future, True))
+        return future
 
     def change_center(
         self, center: Center, *, etag: str = "", request_id: str = "", actor: str = ""
@@ -150,39 +173,52 @@ class Engine:
         overflowed, or expire; conversations with agents who are gone go on; new agents are offline. ``etag``: of the
         center that this is to change; the future raises ConflictError if it is another one by now.
         """
-        self._check_open()
-        _check_texts(actor, [request_id])
-        event = center_changed(center)
-        new = etag_of(center)
-        return self._put(Submission([(event, encode(event))], [request_id], actor, Future(), False, etag, new))
+        return self._change(center_changed(center), request_id, actor, etag, etag_of(center))
 
     def change_calls(self, calls: Calls, *, request_id: str = "", actor: str = "") -> Future[Outcome]:
         """Go over to other settings of calls: an event ``calls_changed``, with all that decides, in the journal. They
         hold from the next step of each call on."""
+        return self._change(calls_changed(calls), request_id, actor)
+
+    def _change(self, event: Event, request_id: str, actor: str, etag: str = "", new_etag: str = "") -> Future[Outcome]:
         self._check_open()
         _check_texts(actor, [request_id])
-        event = calls_changed(calls)
-        return self._put(Submission([(event, encode(event))], [request_id], actor, Future(), False))
+        future: Future[Outcome] = Future()
+        self._put(Submission([(event, encode(event))], [request_id], actor, future, False, etag, new_etag))
+        return future
 
     def read_calls(self, look: Callable[[Switchboard | None], T]) -> Future[T]:
         """Like ``read``, with the switchboard; None before the first event of calls."""
-        return self._put(Look(lambda core: look(core.board), Future()))
+        future: Future[T] = Future()
+        self._put(Look(lambda core: look(core.board), future))
+        return future
 
     def read(self, look: Callable[[Acd], T]) -> Future[T]:
-        """Call ``look`` with the core, between two events, on the writer's thread; after all that was submitted before.
+        """Call ``look`` with the core, between two events, on the thread that writes; after all that was submitted
+        before.
 
         It must be quick and change nothing. What it raises, the future raises.
         """
-        return self._put(Look(lambda core: look(core.acd), Future()))
+        future: Future[T] = Future()
+        self.look(look, future)
+        return future
 
-    def _put(self, item: Item) -> Future[Any]:
-        if not self._inbox.put(item):
-            raise UnavailableError("the engine is closed", "closed")
-        return item.future
+    def look(self, look: Callable[[Acd], T], reply: Reply) -> None:
+        """Like ``read``, with what it gives, or raises, into a reply of the caller's own."""
+        self._put(Look(lambda core: look(core.acd), reply))
+
+    def _put(self, item: Item) -> None:
+        self._inbox.put(item, wake=not self._helped)
+        if self._helped:
+            self._writer.help()
 
     def _check_open(self) -> None:
         if self._writer.fault:
             raise UnavailableError("the journal can't be written", f"read-only: {self._writer.fault}")
+
+    def _check_draining(self, event: Event) -> None:
+        if self._status == "draining" and event["event"] == "agent_ready":
+            raise UnavailableError("no agent can become ready", "draining")
 
     # ---- entries
 
@@ -234,9 +270,11 @@ class Engine:
 
     def snapshot(self) -> int:
         """Write a snapshot of how things are, and give its revision. The engine writes some by itself, too."""
-        revision, dump = self._put(Look(lambda core: (core.revision, core.dump_later()), Future())).result()
+        found: Future[tuple[int, Callable[[], bytes]]] = Future()
+        self._put(Look(lambda core: (core.revision, core.dump_later()), found))
+        revision, dump = found.result()
         self._archive.keep(revision, dump())
-        return int(revision)
+        return revision
 
     def _after_round(self, core: Core) -> None:
         if core.revision - self._snapshot_at >= self.settings.snapshot_events:

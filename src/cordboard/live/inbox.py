@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
-from cordboard.errors import LimitError
+from cordboard.errors import LimitError, UnavailableError
 from cordboard.live.core import Core
+
+
+class Reply(Protocol):
+    """Where what comes of something is put, on the writer's thread: a Future, or something lighter."""
+
+    def set_running_or_notify_cancel(self) -> bool: ...
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: Any) -> None: ...
+
+    def set_exception(self, exception: BaseException | None) -> None: ...
+
+
+class Asked(NamedTuple):
+    """An event that somebody asks for, and where what comes of it is to be put."""
+
+    event: Mapping[str, Any]
+    request_id: str
+    actor: str
+    reply: Reply
 
 
 @dataclass(slots=True)
@@ -21,7 +41,7 @@ class Submission:
     events: list[tuple[dict[str, Any], str]]
     request_ids: list[str]
     actor: str
-    future: Future[Any]
+    future: Reply
     many: bool
     etag: str = ""
     new_etag: str = ""
@@ -36,7 +56,7 @@ class Look:
     """A function to be called with the core, between two events."""
 
     look: Callable[[Core], Any]
-    future: Future[Any]
+    future: Reply
     size: int = 1
 
 
@@ -54,29 +74,39 @@ class Inbox:
         self._closed = False
         self.size = 0
 
-    def put(self, item: Item) -> bool:
-        """Add one; False if the inbox is closed. LimitError if it has no room for it."""
+    def put(self, item: Item, *, wake: bool = True) -> None:
+        """Add one. UnavailableError if the inbox is closed, LimitError if it is full. Without ``wake`` whoever takes is
+        left asleep."""
         with self._changed:
             if self._closed:
-                return False
+                raise UnavailableError("the engine is closed", "closed")
             if self.size + item.size > self._limit:
                 raise LimitError("too many events wait for the journal", self._limit, "Send them more slowly")
             self._items.append(item)
             self.size += item.size
-            if self._idle:
+            if wake and self._idle:
                 self._changed.notify()
-            return True
 
-    def take(self, most: int, timeout: float) -> list[Item] | None:
-        """What waits, in order, up to ``most`` events (one item at least); an empty list after ``timeout`` seconds
-        without any; None when it is closed and empty."""
+    def wait(self, timeout: float) -> bool:
+        """Wait until there is something, for ``timeout`` seconds at most, or until ``wake``; False when it is closed
+        and empty."""
         with self._changed:
             if not self._items and not self._closed:
                 self._idle = True
                 self._changed.wait(timeout)
                 self._idle = False
+            return bool(self._items) or not self._closed
+
+    def wake(self) -> None:
+        """End a ``wait``."""
+        with self._changed:
+            self._changed.notify()
+
+    def take(self, most: int) -> list[Item]:
+        """What is there, in order, up to ``most`` events (one item at least, if there is one)."""
+        with self._changed:
             if not self._items:
-                return None if self._closed else []
+                return []
             found = [self._items.popleft()]
             size = found[0].size
             while self._items and size + self._items[0].size <= most:

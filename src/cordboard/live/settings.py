@@ -30,6 +30,9 @@ class Settings:
     ``data``: folder of the SQLite journals, one folder a tenant within. ``database``: a PostgreSQL address
     (``postgresql://...``) to keep the journals there instead, one schema a tenant.
 
+    ``durable``: an event is acknowledged when it is on disk. Without it, when the system has it: that survives the end
+    of the process, ``kill -9`` too, but when the machine itself stops, the last events may be lost.
+
     ``queue_events``: so many may wait before the writer (LimitError beyond). ``group_events``: so many are committed at
     once. ``history``: so many entries are held in memory for subscribers. ``request_ids``: so
     many are remembered (for 24 hours, 32 to 64 bytes each). ``snapshot_events``: a snapshot after so
@@ -42,6 +45,7 @@ class Settings:
 
     data: str | os.PathLike[str] = "cordboard-data"
     database: str = ""
+    durable: bool = True
     queue_events: int = 50_000
     group_events: int = 1_000
     history: int = 20_000

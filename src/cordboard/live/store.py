@@ -80,10 +80,13 @@ def make_store(settings: Settings, tenant: str, *, read_only: bool = False) -> S
     if settings.database:
         from cordboard.live.store_postgres import PostgresStore  # needs psycopg
 
-        return PostgresStore(settings.database, checked_tenant(tenant), read_only=read_only)
+        return PostgresStore(
+            settings.database, checked_tenant(tenant), read_only=read_only, durable=settings.durable
+        )
     from cordboard.live.store_sqlite import SqliteStore
 
-    return SqliteStore(settings.tenant_folder(tenant) / "journal.db", read_only=read_only)
+    path = settings.tenant_folder(tenant) / "journal.db"
+    return SqliteStore(path, read_only=read_only, durable=settings.durable)
 
 
 def first_after(ticks_of: Callable[[int], int], last: int, since: int) -> int:

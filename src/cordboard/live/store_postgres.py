@@ -72,8 +72,8 @@ def _told(call: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T
 class PostgresStore:
     """See :class:`cordboard.live.store.Store`. ``url``: the database's address; ``tenant``: names the schema."""
 
-    def __init__(self, url: str, tenant: str, *, read_only: bool = False) -> None:
-        self._url, self._read_only = url, read_only
+    def __init__(self, url: str, tenant: str, *, read_only: bool = False, durable: bool = True) -> None:
+        self._url, self._read_only, self._durable = url, read_only, durable
         self._name = f"cordboard_{tenant}"
         self._schema = sql.Identifier(self._name)
         self._db: psycopg.Connection[Any] | None = None
@@ -192,7 +192,7 @@ class PostgresStore:
         given = conninfo.conninfo_to_dict(self._url)
         patience = {key: value for key, value in _PATIENCE.items() if key not in given}
         db = psycopg.connect(conninfo.make_conninfo(self._url, **patience), autocommit=True)
-        db.execute("SET synchronous_commit = on")
+        db.execute(f"SET synchronous_commit = {'on' if self._durable else 'off'}")
         return db
 
     @_told

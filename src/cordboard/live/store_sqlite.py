@@ -74,10 +74,11 @@ def _told(call: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T
 
 
 class SqliteStore:
-    """See :class:`cordboard.live.store.Store`. ``path``: the file of the journal; its folder is made."""
+    """See :class:`cordboard.live.store.Store`. ``path``: the file of the journal; its folder is made. Not ``durable``:
+    commits are not synced, checkpoints are, so that what is lost with the machine is the last commits and no more."""
 
-    def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False, durable: bool = True) -> None:
+        self.path, self._durable = Path(path), durable
         self._snapshots = self.path.with_name("snapshots.db")
         self._read_only = read_only
         self._db: sqlite3.Connection | None = None
@@ -95,7 +96,7 @@ class SqliteStore:
         self._take_lock()
         self._db = self._connect()
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
         self._db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
             self._db.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version={SCHEMA};COMMIT")

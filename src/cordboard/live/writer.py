@@ -8,12 +8,17 @@ A store that fails makes the engine read-only: what waits is refused, looks are 
 writer tries once a second to open and write the store until it works. Then it first applies what the journal has and
 the core has not: of a commit that failed it is not known whether it is there. A core that fails on an event is made
 anew from the journal in the same way, and that event is marked to be left out by every replay.
+
+Where a commit costs no more than a few microseconds (a journal that is not synced), going over to another thread and
+back would cost more than all else. There a round is made by whoever has put something into the inbox (``help``), one at
+a time and in order all the same, and the thread does what nobody has asked for: timers, and trying a store again.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -80,6 +85,8 @@ class Writer:
         self.fault = ""  # why nothing can be journaled now, or empty
         self._core_error: CoreError | None = None
         self._retry_at = 0.0
+        self._turn = threading.Lock()  # held by whoever makes a round
+        self._awake_at = math.inf  # when the thread looks at the clock again, in the clock's seconds
         self._thread = threading.Thread(target=self._run, name="cordboard-writer", daemon=True)
 
     def start(self) -> None:
@@ -91,36 +98,54 @@ class Writer:
     # ---- rounds
 
     def _run(self) -> None:
-        while True:
-            items = self._inbox.take(self._group_events, self._patience())
-            if items is None:
-                return
-            live = [item for item in items if item.future.set_running_or_notify_cancel()]
-            try:
+        while self._inbox.wait(self._patience()):
+            with self._turn:
                 if self.fault and time.monotonic() >= self._retry_at:
                     self._try_again()
-                if self.fault:
-                    self._refuse(live)
-                else:
-                    self._round(live)
-                    self._after_round(self.core)
-            except (
-                BaseException
-            ) as error:  # a fault of ours: nobody may wait for ever, and nothing more is acknowledged
-                _log.critical("the writer failed and stops", exc_info=True)
-                self.fault = f"the writer failed: {error!r}"
-                self._inbox.close()
-                self._refuse([item for item in live if not item.future.done()])
-                while (rest := self._inbox.take(self._group_events, 0.0)) is not None:
-                    self._refuse([item for item in rest if item.future.set_running_or_notify_cancel()])
+                self._work()
+
+    def help(self) -> None:
+        """Work off what waits, on the thread of whoever has put something there, unless another one is at it: that one
+        will find it."""
+        while self._inbox.size:
+            if self.fault:  # it is the thread that tries again
+                self._inbox.wake()
                 return
+            if not self._turn.acquire(blocking=False):
+                return
+            try:
+                self._work()
+                due = self.core.acd.next_timer()
+            finally:
+                self._turn.release()
+            if due is not None and due < self._awake_at:
+                self._inbox.wake()
+
+    def _work(self) -> None:
+        """One round; the turn is held."""
+        live = [item for item in self._inbox.take(self._group_events) if item.future.set_running_or_notify_cancel()]
+        try:
+            if self.fault:
+                self._refuse(live)
+            else:
+                self._round(live)
+                self._after_round(self.core)
+        except BaseException as error:  # a fault of ours: nobody may wait for ever, and nothing more is acknowledged
+            _log.critical("the writer failed and stops", exc_info=True)
+            self.fault = f"the writer failed: {error!r}"
+            self._inbox.close()
+            self._refuse([item for item in live if not item.future.done()])
+            while rest := self._inbox.take(self._group_events):
+                self._refuse([item for item in rest if item.future.set_running_or_notify_cancel()])
 
     def _patience(self) -> float:
         """How long nothing needs to be done if nobody asks, seconds."""
         if self.fault:
             return max(self._retry_at - time.monotonic(), 0.0)
-        due = self.core.acd.next_timer()
-        return LOOK_UP_S if due is None else min(max(due - self._clock(), 0.0), LOOK_UP_S)
+        now, due = self._clock(), self.core.acd.next_timer()
+        patience = LOOK_UP_S if due is None else min(max(due - now, 0.0), LOOK_UP_S)
+        self._awake_at = now + patience
+        return patience
 
     def _round(self, items: list[Item]) -> None:
         now = max(self.core.ticks, tick(self._clock()))
