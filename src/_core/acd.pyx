@@ -17,10 +17,11 @@ from libc.string cimport memcpy
 
 from cordboard._core.acd_build cimport engine_close, engine_tables
 from cordboard._core.acd_center cimport build, plan_store, store, ticks_of, value_numbers, window_numbers
-from cordboard._core.acd_classes cimport plan_drop, waiting_before
+from cordboard._core.acd_classes cimport plan_drop
 from cordboard._core.acd_columns cimport AHEAD, Event_C, apply_row, fetch, refused
 from cordboard._core.acd_ids cimport id_find
 from cordboard._core.acd_intern cimport intern_drop
+from cordboard._core.acd_line cimport line_before, line_copy, line_oldest, line_place, place_before
 from cordboard._core.acd_match cimport seconds
 from cordboard._core.acd_pick cimport holds_idle
 from cordboard._core.acd_snapshot cimport *
@@ -122,7 +123,7 @@ cdef void acd_queued_defaults(Queued_C* spec, int64_t id, int32_t queue) noexcep
 # ---- from Python
 
 cdef int sorted_by_line(const void* a, const void* b) noexcept nogil:
-    return -1 if waiting_before(<const Waiting*>a, <const Waiting*>b) else 1
+    return -1 if place_before(<const Place*>a, <const Place*>b) else 1
 
 cdef class Router:
     """An engine for a center (``cordboard.center.Center``), without names.
@@ -300,8 +301,8 @@ cdef class Router:
             "handled": a.handled, "misses": a.misses, "available": a.available,
             "offered": [slot for _, slot in sorted(offered)], "connected": [slot for _, slot in sorted(connected)],
             "held": [a.held[c] for c in range(CHANNELS)],
-            "wrap_until": seconds(a.wrap_until) if a.wrapping else None,
-            "retry_until": seconds(a.retry_until) if a.tm_retry >= 0 else None,
+            "wrap_until": seconds(e.timers[a.tm_wrap_up].due) if a.wrapping else None,
+            "retry_until": seconds(e.timers[a.tm_retry].due) if a.tm_retry >= 0 else None,
         }
 
     def queue(self, int queue):
@@ -310,10 +311,8 @@ cdef class Router:
         cdef Queue* q = &e.queues[queue]
         cdef int64_t oldest = NEVER
         cdef int32_t c = q.classes
-        cdef int32_t i
         while c >= 0:
-            for i in range(e.classes[c].n):
-                oldest = min(oldest, e.classes[c].heap[i].arrival)
+            oldest = min(oldest, line_oldest(&e.classes[c].line))
             c = e.classes[c].next_in_queue
         return {
             "waiting": q.waiting, "offered": q.offered, "connected": q.connected,
@@ -324,14 +323,12 @@ cdef class Router:
         """How many contacts of its queue wait before this waiting one, in the center's order."""
         cdef Engine* e = self.engine
         cdef Contact* contact = &e.contacts[slot]
-        cdef Waiting node = e.classes[contact.cls].heap[e.heap_at[slot]]
+        cdef const Place* place = line_place(&e.classes[contact.cls].line, contact.place)
         cdef int32_t c = e.queues[contact.queue].classes
-        cdef int32_t i
         cdef int32_t n = 0
         with nogil:
             while c >= 0:
-                for i in range(e.classes[c].n):
-                    n += waiting_before(&e.classes[c].heap[i], &node)
+                n += line_before(&e.classes[c].line, place)
                 c = e.classes[c].next_in_queue
         return n
 
@@ -342,19 +339,18 @@ cdef class Router:
         cdef int32_t n = 0
         cdef int32_t c = e.queues[queue].classes
         cdef int32_t i
-        cdef Waiting* nodes = <Waiting*>malloc((total + 1) * sizeof(Waiting))
-        if nodes == NULL:
+        cdef Place* places = <Place*>malloc((total + 1) * sizeof(Place))
+        if places == NULL:
             raise MemoryError
         while c >= 0:
-            if e.classes[c].n > 0:
-                memcpy(nodes + n, e.classes[c].heap, e.classes[c].n * sizeof(Waiting))
-            n += e.classes[c].n
+            line_copy(&e.classes[c].line, places + n)
+            n += e.classes[c].line.n
             c = e.classes[c].next_in_queue
-        qsort(nodes, n, sizeof(Waiting), &sorted_by_line)
+        qsort(places, n, sizeof(Place), &sorted_by_line)
         try:
-            return [nodes[i].slot for i in range(n)]
+            return [places[i].subject for i in range(n)]
         finally:
-            free(nodes)
+            free(places)
 
     def held_back(self, int agent, int queue):
         """Whether a reserve rule keeps this agent from the contacts of a queue just now."""

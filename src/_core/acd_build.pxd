@@ -4,8 +4,11 @@ from libc.stdlib cimport calloc, free, malloc
 
 from cordboard._core.acd_bits cimport bit_words
 from cordboard._core.acd_intern cimport intern_close, intern_init
+from cordboard._core.acd_ids cimport id_table
+from cordboard._core.acd_line cimport line_free
+from cordboard._core.acd_memory cimport array_new, array_zeros
 from cordboard._core.acd_types cimport (
-    ACD_NO_MEMORY, ACD_OK, Agent, CHANNELS, Class, Contact, Effect_C, Engine, Group, HEAP_KINDS, HeapNode, KEEP_BITS,
+    ACD_NO_MEMORY, ACD_OK, Agent, CHANNELS, Class, Contact, Effect_C, Engine, Group, HEAP_KINDS, KEEP_BITS,
     KEEP_OCCUPANCY, Link, Match, Membership, NEVER, Pool, Queue, Reserve, Timer,
 )
 
@@ -17,17 +20,13 @@ cdef inline int engine_tables(Engine* e) noexcept nogil:
     cdef int32_t i
     e.effects_room = e.freed_room = e.contacts_room = e.links_room = e.timers_room = ROOM
     e.classes_room = e.n_class_buckets = ROOM
-    e.ids_room = ROOM
     e.class_words = bit_words(ROOM)
     e.free_contact = e.free_link = e.free_class = -1
     e.effects = <Effect_C*>malloc(ROOM * sizeof(Effect_C))
     e.freed = <int32_t*>malloc(ROOM * sizeof(int32_t))
-    e.contacts = <Contact*>malloc(ROOM * sizeof(Contact))
-    e.heap_at = <int32_t*>malloc(ROOM * sizeof(int32_t))
-    e.links = <Link*>malloc(ROOM * sizeof(Link))
+    e.contacts = <Contact*>array_new(ROOM * sizeof(Contact))
+    e.links = <Link*>array_new(ROOM * sizeof(Link))
     e.timers = <Timer*>malloc(ROOM * sizeof(Timer))
-    e.ids = <int64_t*>malloc(ROOM * sizeof(int64_t))
-    e.id_slots = <int32_t*>malloc(ROOM * sizeof(int32_t))
     e.classes = <Class*>calloc(ROOM, sizeof(Class))
     e.class_buckets = <int32_t*>malloc(ROOM * sizeof(int32_t))
     e.has_contacts = <uint64_t*>calloc(e.class_words, sizeof(uint64_t))
@@ -36,13 +35,12 @@ cdef inline int engine_tables(Engine* e) noexcept nogil:
     e.first_arrival = <int64_t*>malloc(ROOM * sizeof(int64_t))
     e.first_seq = <int64_t*>malloc(ROOM * sizeof(int64_t))
     e.dirty_classes = <int32_t*>malloc(ROOM * sizeof(int32_t))
-    if (e.effects == NULL or e.freed == NULL or e.contacts == NULL or e.heap_at == NULL or e.links == NULL
-            or e.timers == NULL or e.ids == NULL or e.id_slots == NULL or e.classes == NULL or e.class_buckets == NULL
+    if (e.effects == NULL or e.freed == NULL or e.contacts == NULL or e.links == NULL
+            or e.timers == NULL or id_table(e, ROOM) < 0 or e.classes == NULL or e.class_buckets == NULL
             or e.has_contacts == NULL or e.first_weight == NULL or e.first_key == NULL or e.first_arrival == NULL
             or e.first_seq == NULL or e.dirty_classes == NULL):
         return ACD_NO_MEMORY
     for i in range(ROOM):
-        e.id_slots[i] = -1
         e.class_buckets[i] = -1
     if (intern_init(&e.requirements) < 0 or intern_init(&e.exclusions) < 0 or intern_init(&e.plans) < 0
             or intern_init(&e.windows) < 0 or intern_init(&e.pair_values) < 0):
@@ -59,7 +57,7 @@ cdef inline int engine_arrays(Engine* e, int32_t n_agents, int32_t n_queues, int
     e.n_skills = n_skills
     e.n_reserves = n_reserves
     e.group_words = bit_words(n_groups)
-    e.agents = <Agent*>calloc(n_agents + 1, sizeof(Agent))
+    e.agents = <Agent*>array_zeros(<size_t>(n_agents + 1) * sizeof(Agent))
     e.queues = <Queue*>calloc(n_queues + 1, sizeof(Queue))
     e.groups = <Group*>calloc(n_groups + 1, sizeof(Group))
     e.by_queue = <Membership*>calloc(n_memberships + 1, sizeof(Membership))
@@ -100,13 +98,8 @@ cdef inline int reserve_arrays(Engine* e, int32_t r) noexcept nogil:
 cdef inline int pool_arrays(Engine* e, int32_t channel, int32_t g, int32_t keep) noexcept nogil:
     cdef Pool* pool = &e.pools[channel * e.n_groups + g]
     cdef int32_t n = e.groups[g].n
-    cdef int32_t kind, i
+    cdef int32_t i
     pool.keep = keep
-    for kind in range(HEAP_KINDS):
-        if keep & (1 << kind):
-            pool.heap[kind] = <HeapNode*>malloc(n * sizeof(HeapNode))
-            if pool.heap[kind] == NULL:
-                return ACD_NO_MEMORY
     if keep & KEEP_BITS:
         pool.n_words = bit_words(n)
         pool.bits = <uint64_t*>calloc(pool.n_words, sizeof(uint64_t))
@@ -131,13 +124,13 @@ cdef inline void engine_close(Engine* e) noexcept nogil:
         return
     if e.classes != NULL:
         for i in range(e.n_classes):
-            free(e.classes[i].heap)
+            line_free(&e.classes[i].line)
             free(e.classes[i].tiers)
             free(e.classes[i].groups)
     if e.pools != NULL:
         for i in range(CHANNELS * e.n_groups):
             for kind in range(HEAP_KINDS):
-                free(e.pools[i].heap[kind])
+                line_free(&e.pools[i].lines[kind])
             free(e.pools[i].bits)
             free(e.pools[i].summary)
             free(e.pools[i].matches)
@@ -153,14 +146,14 @@ cdef inline void engine_close(Engine* e) noexcept nogil:
         free(e.head_key[kind])
         free(e.head_agent[kind])
         free(e.agent_at[kind])
-    cdef void* arrays[29]
+    cdef void* arrays[27]
     arrays[:] = [
-        e.effects, e.freed, e.contacts, e.heap_at, e.ids, e.id_slots, e.links, e.timers, e.agents, e.queues, e.by_queue,
+        e.effects, e.freed, e.contacts, e.ids, e.links, e.timers, e.agents, e.queues, e.by_queue,
         e.groups, e.levels, e.pools, e.has_agents, e.dirty_groups, e.reserves, e.scratch, e.numbers, e.classes,
         e.class_buckets, e.has_contacts, e.may_serve, e.first_weight, e.first_key, e.first_arrival, e.first_seq,
         e.dirty_classes, e.last_served,
     ]
-    for i in range(29):
+    for i in range(27):
         free(arrays[i])
     intern_close(&e.requirements)
     intern_close(&e.exclusions)

@@ -4,8 +4,7 @@
 # Contact.phase is the waiting time that counts. It runs through boundaries in their turn: a contact that comes back by
 # another timer of the very instant of a boundary waits in the phase before it, until the boundary's own timer fires.
 #
-# Heap invariant of a class: for 0 < i < n, (key, arrival, seq) of node (i - 1) / 4 is before that of node i;
-# heap_at[slot] = i; first_*[class] is node 0; bit c of has_contacts is set if and only if class c has n > 0.
+# first_*[class] is the first of its line, if it has any; bit c of has_contacts is set if and only if class c has any.
 from libc.math cimport llrint
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -13,12 +12,17 @@ from libc.string cimport memcpy, memset
 
 from cordboard._core.acd_bits cimport bit_clear, bit_get, bit_lowest, bit_set
 from cordboard._core.acd_intern cimport intern_drop, intern_forget, intern_keep, intern_release, mix
+from cordboard._core.acd_line cimport line_add, line_first, line_free, line_remove, place_before
+from cordboard._core.acd_memory cimport prefetch
 from cordboard._core.acd_occupancy cimport int128
 from cordboard._core.acd_timers cimport timer_order, timer_start, timer_stop
 from cordboard._core.acd_types cimport (
     ACD_NO_MEMORY, ACD_OK, Class, Contact, Engine, Interned, Membership, NEVER, ORDER_PRIORITY, ORDER_RATIO, ORDER_SCORE,
-    Queue, TIMER_PHASE, Waiting, WAITING,
+    Place, Queue, TIMER_PHASE, WAITING,
 )
+
+cdef enum:
+    CONTACT_INTS = sizeof(Contact) // 4
 
 ctypedef union DoubleBits:
     double number
@@ -37,7 +41,7 @@ cdef inline int64_t contact_key(const Engine* e, const Contact* contact) noexcep
         return contact.arrival - llrint(contact.priority * 1e6)
     return contact.arrival
 
-cdef inline bint node_before_first(const Engine* e, int32_t a, const Waiting* node, int32_t b) noexcept nogil:
+cdef inline bint node_before_first(const Engine* e, int32_t a, const Place* node, int32_t b) noexcept nogil:
     # Whether a contact of class a comes before the first one of class b, in the center's order.
     cdef int128 ratio_a, ratio_b  # (now - arrival) / within, multiplied crosswise
     if e.order == ORDER_RATIO:
@@ -56,59 +60,28 @@ cdef inline bint node_before_first(const Engine* e, int32_t a, const Waiting* no
 
 cdef inline bint first_before(const Engine* e, int32_t a, int32_t b) noexcept nogil:
     # Whether the first contact of class a comes before that of class b.
-    cdef Waiting node
+    cdef Place node
     node.key = e.first_key[a]
     node.arrival = e.first_arrival[a]
     node.seq = e.first_seq[a]
     return node_before_first(e, a, &node, b)
 
-# ---- the heap of a class
+# ---- the line of a class
 
-cdef inline bint waiting_before(const Waiting* a, const Waiting* b) noexcept nogil:
-    if a.key != b.key:
-        return a.key < b.key
-    if a.arrival != b.arrival:
-        return a.arrival < b.arrival
-    return a.seq < b.seq
-
-cdef inline void waiting_up(Engine* e, Waiting* heap, int32_t i, Waiting node) noexcept nogil:
-    cdef int32_t parent
-    while i > 0:
-        parent = (i - 1) >> 2
-        if not waiting_before(&node, &heap[parent]):
-            break
-        heap[i] = heap[parent]
-        e.heap_at[heap[i].slot] = i
-        i = parent
-    heap[i] = node
-    e.heap_at[node.slot] = i
-
-cdef inline void waiting_down(Engine* e, Waiting* heap, int32_t n, int32_t i, Waiting node) noexcept nogil:
-    cdef int32_t child, last, best
-    while True:
-        child = 4 * i + 1
-        if child >= n:
-            break
-        last = min(child + 4, n)
-        best = child
-        child += 1
-        while child < last:
-            if waiting_before(&heap[child], &heap[best]):
-                best = child
-            child += 1
-        if not waiting_before(&heap[best], &node):
-            break
-        heap[i] = heap[best]
-        e.heap_at[heap[i].slot] = i
-        i = best
-    heap[i] = node
-    e.heap_at[node.slot] = i
-
-cdef inline void first_store(Engine* e, int32_t c) noexcept nogil:
-    cdef const Waiting* first = &e.classes[c].heap[0]
+cdef inline int32_t first_store(Engine* e, int32_t c) noexcept nogil:
+    cdef const Place* first = line_first(&e.classes[c].line)
     e.first_key[c] = first.key
     e.first_arrival[c] = first.arrival
     e.first_seq[c] = first.seq
+    return first.subject
+
+cdef inline bint comes_first(const Engine* e, int32_t c, const Place* place) noexcept nogil:
+    # Before the first of class c so far; without a look at the line itself, the head of which may be long out of the cache.
+    cdef Place first
+    first.key = e.first_key[c]
+    first.arrival = e.first_arrival[c]
+    first.seq = e.first_seq[c]
+    return place_before(place, &first)
 
 cdef inline void class_touch(Engine* e, int32_t c) noexcept nogil:
     if not e.classes[c].dirty:
@@ -119,25 +92,18 @@ cdef inline void class_touch(Engine* e, int32_t c) noexcept nogil:
 cdef inline int class_add(Engine* e, int32_t c, int32_t slot) noexcept nogil:
     cdef Class* cls = &e.classes[c]
     cdef Contact* contact = &e.contacts[slot]
-    cdef Waiting node
-    cdef Waiting* grown
-    if cls.n == cls.room:
-        grown = <Waiting*>realloc(cls.heap, <size_t>max(2 * cls.room, 4) * sizeof(Waiting))
-        if grown == NULL:
-            e.out_of_memory = 1
-            return ACD_NO_MEMORY
-        cls.heap = grown
-        cls.room = max(2 * cls.room, 4)
-    node.key = contact_key(e, contact)
-    node.arrival = contact.arrival
-    node.seq = contact.seq
-    node.slot = slot
+    cdef Place place
+    place.key = contact_key(e, contact)
+    place.arrival = contact.arrival
+    place.seq = contact.seq
+    place.subject = slot
+    if line_add(&cls.line, &place, &e.contacts.place, CONTACT_INTS) < 0:
+        e.out_of_memory = 1
+        return ACD_NO_MEMORY
     contact.cls = c
-    cls.n += 1
-    waiting_up(e, cls.heap, cls.n - 1, node)
-    if cls.n == 1:
+    if cls.line.n == 1:
         bit_set(e.has_contacts, c)
-    if e.heap_at[slot] == 0:
+    if cls.line.n == 1 or comes_first(e, c, &place):
         first_store(e, c)
     class_touch(e, c)
     return ACD_OK
@@ -145,35 +111,15 @@ cdef inline int class_add(Engine* e, int32_t c, int32_t slot) noexcept nogil:
 cdef inline void class_remove(Engine* e, int32_t slot) noexcept nogil:
     cdef int32_t c = e.contacts[slot].cls
     cdef Class* cls
-    cdef Waiting last
-    cdef int32_t i = e.heap_at[slot]
     if c < 0:
         return
     cls = &e.classes[c]
     e.contacts[slot].cls = -1
-    cls.n -= 1
-    if i < cls.n:
-        last = cls.heap[cls.n]
-        if waiting_before(&last, &cls.heap[i]):
-            waiting_up(e, cls.heap, i, last)
-        else:
-            waiting_down(e, cls.heap, cls.n, i, last)
-    if cls.n == 0:
+    line_remove(&cls.line, slot, &e.contacts.place, CONTACT_INTS)
+    if cls.line.n == 0:
         bit_clear(e.has_contacts, c)
-    elif i == 0:
-        first_store(e, c)
-
-cdef inline int32_t class_second(const Engine* e, int32_t c) noexcept nogil:
-    # The slot of the contact after the first, or -1: it is one of the root's children.
-    cdef const Class* cls = &e.classes[c]
-    cdef int32_t best = 1
-    cdef int32_t i
-    if cls.n < 2:
-        return -1
-    for i in range(2, min(cls.n, 5)):
-        if waiting_before(&cls.heap[i], &cls.heap[best]):
-            best = i
-    return cls.heap[best].slot
+    else:
+        prefetch(&e.contacts[first_store(e, c)])  # whoever gets free next takes this one
 
 # ---- making and finding classes
 
@@ -220,7 +166,7 @@ cdef inline void class_free(Engine* e, int32_t c) noexcept nogil:
     if cls.requirement >= 0:
         intern_drop(&e.requirements, cls.requirement)
     intern_drop(&e.exclusions, cls.excluded)
-    free(cls.heap)
+    line_free(&cls.line)
     free(cls.tiers)
     free(cls.groups)
     memset(cls, 0, sizeof(Class))
@@ -284,7 +230,7 @@ cdef inline int class_room(Engine* e) noexcept nogil:
     if e.free_class >= 0 or e.n_classes < e.classes_room:
         return ACD_OK
     for c in range(e.n_classes):
-        if e.classes[c].live and e.classes[c].n == 0 and not e.classes[c].dirty:
+        if e.classes[c].live and e.classes[c].line.n == 0 and not e.classes[c].dirty:
             class_free(e, c)
     if 2 * e.live_classes > e.classes_room and classes_grow(e) < 0:
         return ACD_NO_MEMORY

@@ -2,8 +2,9 @@
 from libc.math cimport llrint
 from libc.stdint cimport int32_t, int64_t
 
-from cordboard._core.acd_ids cimport id_find, id_home, prefetch
+from cordboard._core.acd_ids cimport id_find, id_home
 from cordboard._core.acd_match cimport effect_add
+from cordboard._core.acd_memory cimport prefetch
 from cordboard._core.acd_steps cimport (
     on_advance, on_agent_away, on_agent_offline, on_agent_ready, on_contact_ended, on_contact_left, on_contact_queued,
     on_offer_accepted, on_offer_declined, on_priority_changed, on_queued_defaults, on_wrap_up_ended,
@@ -67,12 +68,10 @@ cdef inline void fetch(const Engine* e, const Event_C* far, const Event_C* middl
     cdef int64_t home = id_home(e, far.contact)
     cdef int32_t slot, agent, link
     prefetch(&e.ids[home])
-    prefetch(&e.id_slots[home])
     slot = id_find(e, middle.contact)
     if slot >= 0:
         prefetch(&e.contacts[slot])
         prefetch(<const char*>&e.contacts[slot] + 64)
-        prefetch(&e.heap_at[slot])
     slot = id_find(e, near.contact)
     agent = near.agent
     if slot >= 0 and e.contacts[slot].links >= 0:
@@ -81,7 +80,6 @@ cdef inline void fetch(const Engine* e, const Event_C* far, const Event_C* middl
     if 0 <= agent < e.n_agents:
         prefetch(&e.agents[agent])
         prefetch(<const char*>&e.agents[agent] + 64)
-        prefetch(<const char*>&e.agents[agent] + 128)
 
 cdef inline void refused(Engine* e, const Event_C* row, int code, Py_ssize_t place) noexcept nogil:
     cdef Effect_C* effect = effect_add(e, EFFECT_REFUSED, -1, row.agent)

@@ -10,6 +10,7 @@ from cordboard._core.acd_match cimport (
     contact_unheld, contact_unoffer, contact_unwait, contact_wait, effect_add, link_remove, match, offer_withdraw,
     offers_withdraw, seconds,
 )
+from cordboard._core.acd_memory cimport array_grown
 from cordboard._core.acd_pools cimport agent_refresh
 from cordboard._core.acd_timers cimport timer_order, timer_start, timer_stop
 from cordboard._core.acd_types cimport (
@@ -24,25 +25,20 @@ from cordboard._core.acd_types cimport (
 cdef inline int32_t contact_new(Engine* e) noexcept nogil:
     # An empty slot, or a negative code.
     cdef int32_t slot = e.free_contact
-    cdef int32_t room
+    cdef size_t used
     cdef Contact* grown
-    cdef int32_t* places
     if e.live_contacts >= e.max_contacts:
         return ACD_TOO_MANY_CONTACTS
     if slot >= 0:
         e.free_contact = e.contacts[slot].next_free
     else:
         if e.n_contacts == e.contacts_room:
-            room = 2 * e.contacts_room
-            grown = <Contact*>realloc(e.contacts, <size_t>room * sizeof(Contact))
-            if grown != NULL:
-                e.contacts = grown
-            places = <int32_t*>realloc(e.heap_at, <size_t>room * sizeof(int32_t))
-            if places != NULL:
-                e.heap_at = places
-            if grown == NULL or places == NULL:
+            used = <size_t>e.contacts_room * sizeof(Contact)
+            grown = <Contact*>array_grown(e.contacts, used, 2 * used)
+            if grown == NULL:
                 return ACD_NO_MEMORY
-            e.contacts_room = room
+            e.contacts = grown
+            e.contacts_room *= 2
         slot = e.n_contacts
         e.n_contacts += 1
     e.live_contacts += 1
@@ -196,11 +192,10 @@ cdef inline void agent_leave(Engine* e, int32_t a, int32_t presence, int32_t rea
 cdef inline void agent_rest(Engine* e, int32_t a, int64_t delay) noexcept nogil:
     # retry_delay: nothing from any queue until then; of two, the later counts.
     cdef Agent* agent = &e.agents[a]
-    if delay <= 0 or (agent.tm_retry >= 0 and agent.retry_until >= e.now + delay):
+    if delay <= 0 or (agent.tm_retry >= 0 and e.timers[agent.tm_retry].due >= e.now + delay):
         return
     timer_stop(e, agent.tm_retry)
-    agent.retry_until = e.now + delay
-    if timer_start(e, TIMER_RETRY, a, agent.retry_until, timer_order(TIMER_RETRY, 0, a)) < 0:
+    if timer_start(e, TIMER_RETRY, a, e.now + delay, timer_order(TIMER_RETRY, 0, a)) < 0:
         e.out_of_memory = 1
 
 cdef inline void wrap_up_start(Engine* e, int32_t a, int64_t length) noexcept nogil:
@@ -210,12 +205,14 @@ cdef inline void wrap_up_start(Engine* e, int32_t a, int64_t length) noexcept no
         if not agent.wrapping:
             agent.idle_since = e.now
         return
+    cdef int64_t until = e.now + length
+    if agent.wrapping:
+        until = max(until, e.timers[agent.tm_wrap_up].due)
     timer_stop(e, agent.tm_wrap_up)
-    agent.wrap_until = max(e.now + length, agent.wrap_until if agent.wrapping else 0)
     agent.wrapping = 1
-    if timer_start(e, TIMER_WRAP_UP, a, agent.wrap_until, timer_order(TIMER_WRAP_UP, 0, a)) < 0:
+    if timer_start(e, TIMER_WRAP_UP, a, until, timer_order(TIMER_WRAP_UP, 0, a)) < 0:
         e.out_of_memory = 1
-    effect_add(e, EFFECT_WRAP_UP_STARTED, -1, a).value = seconds(agent.wrap_until)
+    effect_add(e, EFFECT_WRAP_UP_STARTED, -1, a).value = seconds(until)
 
 cdef inline void wrap_up_end(Engine* e, int32_t a) noexcept nogil:
     cdef Agent* agent = &e.agents[a]

@@ -8,8 +8,10 @@ from libc.string cimport memset
 
 from cordboard._core.acd_bits cimport bit_lowest
 from cordboard._core.acd_classes cimport (
-    class_second, contact_place, contact_unplace, first_before, node_before_first,
+    contact_place, contact_unplace, first_before, node_before_first,
 )
+from cordboard._core.acd_line cimport line_first, line_second
+from cordboard._core.acd_memory cimport array_grown
 from cordboard._core.acd_occupancy cimport busy_share
 from cordboard._core.acd_pick cimport (
     Out, class_has_agent, count_free, is_excluded, out_of, pair_score, holds_idle, pick_agent, proficiency, ring_list, sticky_agent,
@@ -18,7 +20,7 @@ from cordboard._core.acd_pools cimport agent_refresh
 from cordboard._core.acd_timers cimport timer_order, timer_start, timer_stop
 from cordboard._core.acd_types cimport (
     Agent, Class, Contact, EFFECT_OFFER, EFFECT_OFFER_WITHDRAWN, Effect_C, Engine, FEWEST_CONTACTS, LEAST_OCCUPIED,
-    LEAST_SKILLED, LONGEST_IDLE, Link, MOST_SKILLED, OFFERED, ORDER_PRIORITY, ORDER_SCORE, Queue, RANDOM, RING_ALL,
+    LEAST_SKILLED, LONGEST_IDLE, Link, MOST_SKILLED, OFFERED, ORDER_PRIORITY, ORDER_SCORE, Place, Queue, RANDOM, RING_ALL,
     TIMER_OFFER, WAITING, WEIGHTED,
 )
 
@@ -55,6 +57,7 @@ cdef inline Effect_C* effect_add(Engine* e, int32_t kind, int32_t slot, int32_t 
 # ---- links
 
 cdef inline int32_t link_add(Engine* e, int32_t slot, int32_t a) noexcept nogil:
+    cdef size_t used
     cdef Link* grown
     cdef Link* link
     cdef int32_t l = e.free_link
@@ -63,7 +66,8 @@ cdef inline int32_t link_add(Engine* e, int32_t slot, int32_t a) noexcept nogil:
         e.free_link = e.links[l].next_of_contact
     else:
         if e.n_links == e.links_room:
-            grown = <Link*>realloc(e.links, 2 * <size_t>e.links_room * sizeof(Link))
+            used = <size_t>e.links_room * sizeof(Link)
+            grown = <Link*>array_grown(e.links, used, 2 * used)
             if grown == NULL:
                 e.out_of_memory = 1
                 return -1
@@ -195,7 +199,7 @@ cdef inline void explain_contacts(const Engine* e, int32_t chosen, int32_t a, Ef
     cdef int32_t w, c
     cdef int32_t n = 0
     cdef int32_t runner = -1
-    cdef int32_t second = class_second(e, chosen)
+    cdef const Place* second = line_second(&e.classes[chosen].line)
     for w in range(e.class_words):
         bits = may[w] & e.has_contacts[w]
         while bits:
@@ -206,15 +210,15 @@ cdef inline void explain_contacts(const Engine* e, int32_t chosen, int32_t a, Ef
             if (not (e.agents[a].available >> cls.channel) & 1 or is_excluded(&out, a)
                     or (e.agents[a].idle and holds_idle(e, g, cls.queue))):
                 continue
-            n += cls.n
+            n += cls.line.n
             if c != chosen and (runner < 0 or first_before(e, c, runner)):
                 runner = c
     row.eligible_contacts = n
     # The chosen class's second contact against the first of the best other class.
-    if second >= 0 and (runner < 0 or node_before_first(e, chosen, &e.classes[chosen].heap[e.heap_at[second]], runner)):
-        row.runner_slot = second
+    if second != NULL and (runner < 0 or node_before_first(e, chosen, second, runner)):
+        row.runner_slot = second.subject
     elif runner >= 0:
-        row.runner_slot = e.classes[runner].heap[0].slot
+        row.runner_slot = line_first(&e.classes[runner].line).subject
     if row.runner_slot >= 0:
         row.runner_contact = e.contacts[row.runner_slot].id
         row.runner_contact_value = contact_value(e, row.runner_slot)
@@ -262,7 +266,7 @@ cdef inline void offer_to(Engine* e, int32_t c, int32_t slot, int32_t a, int32_t
 
 cdef inline void offer_first(Engine* e, int32_t c) noexcept nogil:
     # Offer the first contact of class c, which has an eligible agent.
-    cdef int32_t slot = e.classes[c].heap[0].slot
+    cdef int32_t slot = line_first(&e.classes[c].line).subject
     cdef Contact* contact = &e.contacts[slot]
     cdef int32_t tier = 0
     cdef int32_t a, i, n
@@ -326,7 +330,7 @@ cdef inline int match(Engine* e) noexcept nogil:
         best = -1
         for i in range(e.n_dirty_classes):
             c = e.dirty_classes[i]
-            if e.classes[c].n > 0 and (best < 0 or first_before(e, c, best)) and class_has_agent(e, c):
+            if e.classes[c].line.n > 0 and (best < 0 or first_before(e, c, best)) and class_has_agent(e, c):
                 best = c
         for i in range(e.n_dirty_groups):
             best = first_class_of_group(e, e.dirty_groups[i], best)

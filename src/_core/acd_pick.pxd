@@ -1,15 +1,15 @@
 # Which agent a waiting contact gets: tier by tier, the best of the first agents of the groups that may serve its class.
 # Within a group the pool's own order decides; excluded agents are passed over in that order.
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport qsort
 
 from cordboard._core.acd_bits cimport bit_count, bit_get, bit_lowest, bits_next
 from cordboard._core.acd_classes cimport DoubleBits
 from cordboard._core.acd_occupancy cimport busy_share, less_occupied, occupancy_settle
-from cordboard._core.acd_pools cimport node_before
+from cordboard._core.acd_line cimport place_before, run_at, run_next
 from cordboard._core.acd_types cimport (
-    Agent, Class, Contact, Engine, FEWEST_CONTACTS, Group, HEAP_HANDLED, HEAP_IDLE, HEAP_LATEST, HeapNode, Interned,
-    LEAST_OCCUPIED, LEAST_SKILLED, LINEAR, LONGEST_IDLE, MOST_SKILLED, Pool, Queue, RANDOM, Reserve, RING_ALL, ROUND_ROBIN,
+    Agent, Class, Contact, Engine, FEWEST_CONTACTS, Group, HEAP_HANDLED, HEAP_IDLE, HEAP_LATEST, Interned,
+    LEAST_OCCUPIED, LEAST_SKILLED, LINEAR, Line, LONGEST_IDLE, MOST_SKILLED, Place, Pool, Queue, RANDOM, Reserve, RING_ALL, ROUND_ROBIN,
     WEIGHTED,
 )
 from cordboard._core.rng cimport rng_below
@@ -129,29 +129,36 @@ cdef inline bint class_has_agent(const Engine* e, int32_t c) noexcept nogil:
 
 # ---- the best of one group
 
-cdef inline void heap_best(const HeapNode* heap, int32_t n, int32_t i, const Out* out, int32_t* best) noexcept nogil:
-    # Below node i nothing is before it: only nodes that are out are looked under.
-    cdef int32_t child
-    if i >= n or (best[0] >= 0 and not node_before(&heap[i], &heap[best[0]])):
-        return
-    if not is_out(out, heap[i].agent):
-        best[0] = i
-        return
-    for child in range(4 * i + 1, min(4 * i + 5, n)):
-        heap_best(heap, n, child, out, best)
+cdef inline const Place* run_best(const Line* line, const Out* out) noexcept nogil:
+    cdef uint32_t number = line.head
+    while number != line.tail and is_out(out, run_at(line, number).subject):
+        number = run_next(line, number)
+    return run_at(line, number) if number != line.tail else NULL
 
-cdef inline bint first_of_heap(const Engine* e, int32_t at, int32_t kind, const Out* out, Candidate* found) noexcept nogil:
-    cdef const Pool* pool = &e.pools[at]
-    cdef int32_t best = -1
+cdef inline const Place* heap_best(const Line* line, int32_t i, const Out* out, const Place* best) noexcept nogil:
+    # The first of `best` and of those under node i who are not out. Below a node nothing is before it: only nodes that
+    # are out are looked under.
+    cdef int32_t child
+    if i >= line.n_heap or (best != NULL and not place_before(&line.heap[i], best)):
+        return best
+    if not is_out(out, line.heap[i].subject):
+        return &line.heap[i]
+    for child in range(4 * i + 1, 4 * i + 5):
+        best = heap_best(line, child, out, best)
+    return best
+
+cdef inline bint first_of_line(const Engine* e, int32_t at, int32_t kind, const Out* out, Candidate* found) noexcept nogil:
+    cdef const Line* line = &e.pools[at].lines[kind]
+    cdef const Place* best
     if nobody_out(out):
         found.key = e.head_key[kind][at]
         found.agent = e.head_agent[kind][at]
         return True
-    heap_best(pool.heap[kind], pool.n, 0, out, &best)
-    if best < 0:
+    best = heap_best(line, 0, out, run_best(line, out))
+    if best == NULL:
         return False
-    found.key = pool.heap[kind][best].key
-    found.agent = pool.heap[kind][best].agent
+    found.key = best.key
+    found.agent = best.subject
     return True
 
 cdef inline int32_t next_in_file(const Engine* e, const Pool* pool, const Group* g, int32_t rank, const Out* out) noexcept nogil:
@@ -212,18 +219,18 @@ cdef inline bint group_candidate(Engine* e, const Class* cls, const Contact* con
     found.key = 0
     found.agent = -1
     if q.strategy == LONGEST_IDLE:
-        return first_of_heap(e, at, HEAP_IDLE, out, found)
+        return first_of_line(e, at, HEAP_IDLE, out, found)
     if q.strategy == FEWEST_CONTACTS:
-        return first_of_heap(e, at, HEAP_HANDLED, out, found)
+        return first_of_line(e, at, HEAP_HANDLED, out, found)
     if q.strategy == MOST_SKILLED or q.strategy == LEAST_SKILLED:
         found.score = proficiency(e, cls, g)
         if q.strategy == MOST_SKILLED:
             found.score = -found.score
-        return first_of_heap(e, at, HEAP_IDLE, out, found)
+        return first_of_line(e, at, HEAP_IDLE, out, found)
     if q.strategy == WEIGHTED:
         if q.w_idle == 0:
             found.agent = next_in_file(e, pool, &e.groups[g], 0, out)
-        elif first_of_heap(e, at, HEAP_IDLE if q.w_idle > 0 else HEAP_LATEST, out, found):
+        elif first_of_line(e, at, HEAP_IDLE if q.w_idle > 0 else HEAP_LATEST, out, found):
             found.key = 0  # between groups the score alone decides, and then the file
         if found.agent >= 0:
             found.score = -pair_score(e, cls, contact, tier, found.agent, 0)

@@ -1,61 +1,53 @@
 # Pools: for a group and a channel, the agents who can take one more contact of it, kept in every order that a strategy
-# of the group's queues asks for. The first of each heap is copied to e.head_key / e.head_agent, side by side for all
+# of the group's queues asks for. The first of each line is copied to e.head_key / e.head_agent, side by side for all
 # groups, because a decision reads nothing else of most groups.
-#
-# Heap invariant: for 0 < i < n, (key, agent) of node (i - 1) / 4 is before that of node i; agent_at[agent, channel] = i.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from cordboard._core.acd_bits cimport bit_clear, bit_set, bits_add, bits_remove
+from cordboard._core.acd_line cimport line_add, line_first, line_remove
+from cordboard._core.acd_memory cimport prefetch
 from cordboard._core.acd_occupancy cimport occupancy_set
 from cordboard._core.acd_types cimport (
-    Agent, CHANNELS, Engine, Group, HEAP_HANDLED, HEAP_IDLE, HEAP_KINDS, HEAP_LATEST, HeapNode, KEEP_BITS, KEEP_OCCUPANCY, Pool,
+    Agent, CHANNELS, Engine, Group, HEAP_HANDLED, HEAP_IDLE, HEAP_KINDS, HEAP_LATEST, KEEP_BITS, KEEP_OCCUPANCY, Line, Place, Pool,
     READY, Reserve, SHOWN_CONNECTED, SHOWN_OFFERED, SHOWN_WRAP_UP,
 )
 
-cdef inline bint node_before(const HeapNode* a, const HeapNode* b) noexcept nogil:
-    return a.key < b.key or (a.key == b.key and a.agent < b.agent)
-
-cdef inline void heap_up(HeapNode* heap, int32_t* at, int32_t i, HeapNode node) noexcept nogil:
-    cdef int32_t parent
-    while i > 0:
-        parent = (i - 1) >> 2
-        if not node_before(&node, &heap[parent]):
-            break
-        heap[i] = heap[parent]
-        at[heap[i].agent * CHANNELS] = i
-        i = parent
-    heap[i] = node
-    at[node.agent * CHANNELS] = i
-
-cdef inline void heap_down(HeapNode* heap, int32_t* at, int32_t n, int32_t i, HeapNode node) noexcept nogil:
-    cdef int32_t child, last, best
-    while True:
-        child = 4 * i + 1
-        if child >= n:
-            break
-        last = min(child + 4, n)
-        best = child
-        child += 1
-        while child < last:
-            if node_before(&heap[child], &heap[best]):
-                best = child
-            child += 1
-        if not node_before(&heap[best], &node):
-            break
-        heap[i] = heap[best]
-        at[heap[i].agent * CHANNELS] = i
-        i = best
-    heap[i] = node
-    at[node.agent * CHANNELS] = i
-
-cdef inline int64_t heap_key(const Agent* agent, int32_t kind) noexcept nogil:
+cdef inline int64_t line_key(const Agent* agent, int32_t kind) noexcept nogil:
     if kind == HEAP_HANDLED:
         return agent.handled
     return agent.idle_since if kind == HEAP_IDLE else -agent.idle_since
 
-cdef inline void head_store(Engine* e, int32_t kind, int32_t at, const Pool* pool) noexcept nogil:
-    e.head_key[kind][at] = pool.heap[kind][0].key
-    e.head_agent[kind][at] = pool.heap[kind][0].agent
+cdef inline void head_store(Engine* e, int32_t kind, int32_t index) noexcept nogil:
+    cdef const Place* first = line_first(&e.pools[index].lines[kind])
+    e.head_key[kind][index] = first.key
+    e.head_agent[kind][index] = first.subject
+    prefetch(&e.agents[first.subject])  # whoever comes next gets this one
+
+cdef inline void lines_add(Engine* e, Pool* pool, int32_t a, int32_t channel, int32_t index) noexcept nogil:
+    cdef Line* line
+    cdef Place place
+    cdef int32_t kind
+    place.arrival = 0
+    place.seq = place.subject = a
+    for kind in range(HEAP_KINDS):
+        if pool.keep & (1 << kind):
+            place.key = line_key(&e.agents[a], kind)
+            line = &pool.lines[kind]
+            if line_add(line, &place, e.agent_at[kind] + channel * e.n_agents, 1) < 0:
+                e.out_of_memory = 1
+                return
+            if line.n == 1 or place.key < e.head_key[kind][index] or (
+                place.key == e.head_key[kind][index] and a < e.head_agent[kind][index]
+            ):
+                head_store(e, kind, index)
+
+cdef inline void lines_remove(Engine* e, Pool* pool, int32_t a, int32_t channel, int32_t index) noexcept nogil:
+    cdef int32_t kind
+    for kind in range(HEAP_KINDS):
+        if pool.keep & (1 << kind):
+            line_remove(&pool.lines[kind], a, e.agent_at[kind] + channel * e.n_agents, 1)
+            if pool.lines[kind].n > 0:
+                head_store(e, kind, index)
 
 cdef inline void group_touch(Engine* e, int32_t group) noexcept nogil:
     if not e.groups[group].dirty:
@@ -84,15 +76,7 @@ cdef inline void pool_add(Engine* e, int32_t a, int32_t channel) noexcept nogil:
     cdef Agent* agent = &e.agents[a]
     cdef int32_t index = channel * e.n_groups + agent.group
     cdef Pool* pool = &e.pools[index]
-    cdef HeapNode node
-    cdef int32_t kind
-    node.agent = a
-    node.rest = 0
-    for kind in range(HEAP_KINDS):
-        if pool.keep & (1 << kind):
-            node.key = heap_key(agent, kind)
-            heap_up(pool.heap[kind], e.agent_at[kind] + channel, pool.n, node)
-            head_store(e, kind, index, pool)
+    lines_add(e, pool, a, channel, index)
     if pool.keep & KEEP_BITS:
         bits_add(pool.bits, pool.summary, agent.rank)
     if pool.keep & KEEP_OCCUPANCY:
@@ -106,20 +90,8 @@ cdef inline void pool_remove(Engine* e, int32_t a, int32_t channel) noexcept nog
     cdef Agent* agent = &e.agents[a]
     cdef int32_t index = channel * e.n_groups + agent.group
     cdef Pool* pool = &e.pools[index]
-    cdef HeapNode last
-    cdef int32_t kind, i
     pool.n -= 1
-    for kind in range(HEAP_KINDS):
-        if pool.keep & (1 << kind):
-            i = e.agent_at[kind][a * CHANNELS + channel]
-            last = pool.heap[kind][pool.n]
-            if i < pool.n:
-                if node_before(&last, &pool.heap[kind][i]):
-                    heap_up(pool.heap[kind], e.agent_at[kind] + channel, i, last)
-                else:
-                    heap_down(pool.heap[kind], e.agent_at[kind] + channel, pool.n, i, last)
-            if pool.n > 0:
-                head_store(e, kind, index, pool)
+    lines_remove(e, pool, a, channel, index)
     if pool.keep & KEEP_BITS:
         bits_remove(pool.bits, pool.summary, agent.rank)
     if pool.keep & KEEP_OCCUPANCY:
@@ -132,20 +104,8 @@ cdef inline void pool_update(Engine* e, int32_t a, int32_t channel) noexcept nog
     cdef Agent* agent = &e.agents[a]
     cdef int32_t index = channel * e.n_groups + agent.group
     cdef Pool* pool = &e.pools[index]
-    cdef HeapNode node, old
-    cdef int32_t kind, i
-    node.agent = a
-    node.rest = 0
-    for kind in range(HEAP_KINDS):
-        if pool.keep & (1 << kind):
-            i = e.agent_at[kind][a * CHANNELS + channel]
-            old = pool.heap[kind][i]
-            node.key = heap_key(agent, kind)
-            if node_before(&node, &old):
-                heap_up(pool.heap[kind], e.agent_at[kind] + channel, i, node)
-            else:
-                heap_down(pool.heap[kind], e.agent_at[kind] + channel, pool.n, i, node)
-            head_store(e, kind, index, pool)
+    lines_remove(e, pool, a, channel, index)
+    lines_add(e, pool, a, channel, index)
     if pool.keep & KEEP_OCCUPANCY:
         occupancy_set(e, pool, agent.rank, a)
 

@@ -60,8 +60,8 @@ cdef inline void agent_row(const Engine* e, int32_t a, AgentRow_C* row) noexcept
     row.logged_in = agent.logged_in
     row.busy_before = agent.busy_before
     row.busy_from = agent.busy_from
-    row.wrap_until = agent.wrap_until if agent.wrapping else -1
-    row.retry_until = agent.retry_until if agent.tm_retry >= 0 else -1
+    row.wrap_until = e.timers[agent.tm_wrap_up].due if agent.wrapping else -1
+    row.retry_until = e.timers[agent.tm_retry].due if agent.tm_retry >= 0 else -1
     row.since = agent.since
     row.presence = agent.presence
     row.misses = agent.misses
@@ -111,11 +111,9 @@ cdef inline void agent_restore(Engine* e, int32_t a, const AgentRow_C* row) noex
     agent.misses = row.misses
     if row.wrap_until >= 0:
         agent.wrapping = 1
-        agent.wrap_until = row.wrap_until
         if timer_start(e, TIMER_WRAP_UP, a, row.wrap_until, timer_order(TIMER_WRAP_UP, 0, a)) < 0:
             e.out_of_memory = 1
     if row.retry_until >= 0:
-        agent.retry_until = row.retry_until
         if timer_start(e, TIMER_RETRY, a, row.retry_until, timer_order(TIMER_RETRY, 0, a)) < 0:
             e.out_of_memory = 1
 

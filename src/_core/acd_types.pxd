@@ -1,6 +1,6 @@
 # The memory of the routing engine: one Engine holds everything, in arrays indexed by small ints. Times are int64
 # microsecond ticks, INT64_MAX means never; -1 is "none" in every int32 field that names something.
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from cordboard._core.rng cimport Rng_C
 
@@ -137,32 +137,49 @@ ctypedef struct Timer:
     int32_t subject               # contact slot, link or agent
     int32_t kind
 
-ctypedef struct Waiting:          # node of a class's heap
+ctypedef struct Place:            # in a line, in the order of (key, arrival, seq)
     int64_t key
-    int64_t arrival
-    int64_t seq
-    int32_t slot
+    int64_t arrival               # of an agent: 0
+    int64_t seq                   # of an agent: its index
+    int32_t subject               # contact slot, or agent; -1: a gap
 
-ctypedef struct Contact:
+ctypedef struct Line:             # see acd_line.pxd
+    int32_t n
+    int32_t n_heap
+    int32_t heap_room
+    int32_t run_room              # 0, or a power of two
+    uint32_t head                 # numbers in the run: the first one's, and the one after the last one's
+    uint32_t tail
+    Place* heap
+    Place* run
+
+ctypedef struct Contact:          # two cache lines: what every event reads is in the first
     int64_t id
     int64_t arrival
-    int64_t entered
-    int64_t seq
-    int64_t phase                 # ticks of waiting up to which delay, steps and tiers have been applied
-    double priority
     int32_t state
     int32_t queue
     int32_t cls
+    int32_t place                 # in the line of its class
+    int32_t links                 # its open offers, or its one connection
     int32_t excluded              # interned set of agents; 0 = nobody
     int32_t steps
     int32_t tiers
     int32_t values
-    int32_t preferred
     int32_t customer
-    int32_t links                 # its open offers, or its one connection
     int32_t tm_max_wait
     int32_t tm_phase
+    int64_t seq
+    int64_t entered
+    int64_t phase                 # ticks of waiting up to which delay, steps and tiers have been applied
+    double priority
+    int32_t preferred
     int32_t next_free
+    int64_t rest[3]
+
+ctypedef struct Id_C:             # of the table of ids
+    int64_t id
+    int32_t slot                  # -1: this place is empty
+    int32_t rest
 
 ctypedef struct Link:             # an agent holds a contact: offered, or connected
     int32_t contact
@@ -174,33 +191,31 @@ ctypedef struct Link:             # an agent holds a contact: offered, or connec
     int32_t next_of_agent
     int32_t prev_of_agent
 
-ctypedef struct Agent:
+ctypedef struct Agent:            # two cache lines
     int64_t idle_since
     int64_t handled
-    int64_t login                 # when it logged in, earlier by all that it was logged in before
-    int64_t logged_in             # ticks before it went offline
     int64_t busy_before           # ticks spent handling while logged in, up to busy_from
     int64_t busy_from             # since when it is handling; -1: it is not, or is offline
-    int64_t wrap_until
-    int64_t retry_until
-    int64_t wrap_up               # its own; -1: the queue's
     int64_t since                 # of what is shown, for wallboards
     int32_t group
-    int32_t rank                  # among its group, in file order
-    int32_t presence
-    int32_t shown                 # presence, or SHOWN_* while it has something to do
-    int32_t misses
+    int32_t links
     int32_t n_links
     int32_t n_connected
-    int32_t links
-    int32_t tm_wrap_up
-    int32_t tm_retry
-    int32_t wrapping
+    int32_t tm_wrap_up            # runs while it is wrapping, until the wrap-up ends
+    int32_t tm_retry              # runs until it may be offered something again
     int16_t held[6]
     int16_t capacity[6]
     uint8_t available             # bit c: sits in the pool of channel c
     uint8_t idle                  # ready, with nothing on: what reserve rules count
     uint8_t blend
+    uint8_t presence
+    uint8_t shown                 # presence, or SHOWN_* while it has something to do
+    uint8_t wrapping
+    int32_t misses
+    int32_t rank                  # among its group, in file order
+    int64_t wrap_up               # its own; -1: the queue's
+    int64_t login                 # when it logged in, earlier by all that it was logged in before
+    int64_t logged_in             # ticks before it went offline
 
 ctypedef struct Queue:
     int64_t weight                # order-preserving image of the number, negated: small comes first
@@ -245,8 +260,6 @@ ctypedef struct Class:            # contacts with the same eligibility
     int32_t min_tier
     int32_t max_tier
     int32_t excluded
-    int32_t n
-    int32_t room
     int32_t n_tiers
     int32_t live
     int32_t dirty
@@ -254,14 +267,9 @@ ctypedef struct Class:            # contacts with the same eligibility
     int32_t next_in_queue
     int32_t prev_in_queue
     int32_t channel
-    Waiting* heap
+    Line line
     int32_t* tiers                # the distinct tiers of the groups that may serve it, ascending
     uint64_t* groups              # n_tiers bit sets over the groups
-
-ctypedef struct HeapNode:
-    int64_t key
-    int32_t agent
-    int32_t rest
 
 ctypedef struct Match:            # node of a kinetic tournament
     int64_t fails                 # the first tick at which something below this node may change
@@ -270,8 +278,8 @@ ctypedef struct Match:            # node of a kinetic tournament
 
 ctypedef struct Pool:             # the agents of a group that can take one more contact of a channel
     int32_t n
-    int32_t keep                  # bit k: heap k; KEEP_BITS; KEEP_OCCUPANCY
-    HeapNode* heap[3]
+    int32_t keep                  # bit k: line k; KEEP_BITS; KEEP_OCCUPANCY
+    Line lines[3]
     uint64_t* bits                # over ranks
     uint64_t* summary             # bit w: word w of bits is not zero
     Match* matches                # 2 * leaves
@@ -336,14 +344,12 @@ ctypedef struct Engine:
     int32_t freed_room
     # contacts
     Contact* contacts
-    int32_t* heap_at              # slot -> place in its class's heap
     int32_t n_contacts            # slots ever used
     int32_t contacts_room
     int32_t max_contacts
     int32_t live_contacts
     int32_t free_contact
-    int64_t* ids
-    int32_t* id_slots
+    Id_C* ids
     int64_t ids_room              # a power of two
     int64_t ids_used
     # links
@@ -371,9 +377,9 @@ ctypedef struct Engine:
     int32_t n_skills
     Pool* pools                   # channel * n_groups + group
     uint64_t* has_agents          # channel * group_words: the pools that are not empty
-    int64_t* head_key[3]          # the first of each pool's heaps
+    int64_t* head_key[3]          # the first of each pool's lines
     int32_t* head_agent[3]
-    int32_t* agent_at[3]          # agent * CHANNELS + channel -> place in the heap
+    int32_t* agent_at[3]          # channel * n_agents + agent -> place in the line
     int32_t* dirty_groups
     int32_t n_dirty_groups
     Reserve* reserves
