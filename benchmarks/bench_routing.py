@@ -345,10 +345,8 @@ class Columns:
     """The same workload through Acd.apply_columns: recorded once on one engine, then timed on another."""
 
     def __init__(self, size: Size, n: int) -> None:
-        center = center_of(size)
-        self.fill, self.run = self._record(center, size, n)
-        self.acd = Acd(center, explain=False)
-        self.acd.apply_columns(self.fill)
+        self.center = center_of(size)
+        self.fill, self.run = self._record(self.center, size, n)
 
     @staticmethod
     def _record(center: Center, size: Size, n: int) -> tuple[Any, Any]:
@@ -370,13 +368,22 @@ class Columns:
             rows[name] = column
         return rows[:filled], rows[filled:]
 
-    def rate(self) -> float:
-        """Events a second, in one call."""
-        start = time.thread_time()
-        effects = self.acd.apply_columns(self.run)
-        seconds = time.thread_time() - start
+    def filled(self) -> Acd:
+        acd = Acd(self.center, explain=False)
+        acd.apply_columns(self.fill)
+        return acd
+
+    def once(self) -> float:
+        """ns an event, all in one call, on an engine of the same state."""
+        acd = self.filled()
+        start = time.thread_time_ns()
+        effects = acd.apply_columns(self.run)
+        taken = time.thread_time_ns() - start
         assert not (effects["effect"] == REFUSED).any(), "the recorded events must fit"
-        return len(self.run) / seconds
+        return taken / len(self.run)
+
+    def median(self) -> float:
+        return statistics.median(self.once() for _ in range(5))
 
 
 def measure(method: str, size: Size, n: int) -> tuple[float, float, float]:
@@ -401,6 +408,21 @@ def reasons(rounds: int, n: int) -> None:
         print(f"| {method} | " + " | ".join(f"{value:.2f}" for value in np.median(rows, axis=0)) + " |")
 
 
+def flat(rounds: int) -> None:
+    """The array interface alone over all sizes, by turns, so that a busy machine is busy for all; and how much it grows."""
+    cases = {size: Columns(size, 50_000) for size in [*FLAT_AGENTS, *FLAT_WAITING, SIZES["large"]]}
+    taken: dict[Size, list[float]] = {size: [] for size in cases}
+    for _ in range(rounds):
+        for size, columns in cases.items():
+            taken[size].append(columns.once())
+    found = {size: statistics.median(times) for size, times in taken.items()}
+    print("| size | apply_columns, ns an event | least | times the smallest of its kind |\n| --- | ---: | ---: | ---: |")
+    for sizes in (FLAT_AGENTS, FLAT_WAITING, [SIZES["large"]]):
+        for size in sizes:
+            ratio = found[size] / found[sizes[0]]
+            print(f"| {size} | {found[size]:.0f} | {min(taken[size]):.0f} | {ratio:.2f} |")
+
+
 # ---- pytest-benchmark
 
 
@@ -413,7 +435,7 @@ def test_time_events_small(benchmark: Any, method: str) -> None:
 @pytest.mark.parametrize("name", ["small", "regular"])
 def test_time_columns(benchmark: Any, name: str) -> None:
     columns = Columns(SIZES[name], 20_000)
-    benchmark.pedantic(columns.rate, rounds=1)
+    benchmark.pedantic(lambda acd: acd.apply_columns(columns.run), setup=lambda: ((columns.filled(),), {}), rounds=3)
 
 
 # ---- the table
@@ -434,22 +456,25 @@ def report(quick: bool) -> None:
             median, mean, p99 = measure(method, size, count)
             base = base or mean
             print(f"| {size} | {method} | {median:.2f} | {mean:.2f} | {p99:.2f} | {mean / base:.1f} |", flush=True)
-        each = 1e6 / Columns(size, n * 4).rate()
+        each = Columns(size, n * 4).median() / 1e3
         print(f"| {size} | engine, array interface | | {each:.2f} | | {each / base:.2f} |", flush=True)
     if quick:
         return
     print("\n| flat? | median, µs | p99, µs | apply_columns, ns an event |\n| --- | ---: | ---: | ---: |")
     for size in [*FLAT_AGENTS, *FLAT_WAITING]:
         median, _, p99 = measure("engine", size, n)
-        print(f"| {size} | {median:.2f} | {p99:.2f} | {1e9 / Columns(size, n).rate():.0f} |", flush=True)
+        print(f"| {size} | {median:.2f} | {p99:.2f} | {Columns(size, n).median():.0f} |", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, for CI")
     parser.add_argument("--reasons", action="store_true", help="with reasons and without, at the large size")
+    parser.add_argument("--flat", action="store_true", help="the array interface alone, over all sizes by turns")
     options = parser.parse_args()
     if options.reasons:
         reasons(5, 10_000)
+    elif options.flat:
+        flat(7)
     else:
         report(options.quick)

@@ -208,11 +208,13 @@ cdef class Router:
         cdef const Event_C[::1] rows = np.ascontiguousarray(events, dtype=EVENT)
         cdef Py_ssize_t n = rows.shape[0]
         cdef Py_ssize_t i
+        cdef int32_t slots[AHEAD]
         cdef int code
+        for i in range(AHEAD):
+            slots[i] = -1
         with nogil:
             for i in range(n):
-                if i + AHEAD < n:
-                    fetch(e, &rows[i + AHEAD], &rows[i + AHEAD // 2], &rows[i + AHEAD // 4])
+                fetch(e, &rows[0], i, n, slots)
                 code = apply_row(e, &rows[i])
                 if code == ACD_NO_MEMORY:
                     break

@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 from cordboard._core.acd_bits cimport bit_clear, bit_get, bit_lowest, bit_set
 from cordboard._core.acd_intern cimport intern_drop, intern_forget, intern_keep, intern_release, mix
 from cordboard._core.acd_line cimport line_add, line_first, line_free, line_remove, place_before
-from cordboard._core.acd_memory cimport prefetch
+from cordboard._core.acd_memory cimport array_grown, prefetch
 from cordboard._core.acd_occupancy cimport int128
 from cordboard._core.acd_timers cimport timer_order, timer_start, timer_stop
 from cordboard._core.acd_types cimport (
@@ -179,7 +179,7 @@ cdef inline int classes_grow(Engine* e) noexcept nogil:
     cdef int32_t room = 2 * e.classes_room
     cdef int32_t words = 2 * e.class_words
     cdef int32_t g, c, bucket
-    cdef Class* classes = <Class*>realloc(e.classes, <size_t>room * sizeof(Class))
+    cdef Class* classes = <Class*>array_grown(e.classes, <size_t>e.classes_room * sizeof(Class), <size_t>room * sizeof(Class))
     if classes != NULL:
         e.classes = classes
     cdef int64_t* grown

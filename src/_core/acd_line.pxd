@@ -147,7 +147,9 @@ cdef inline void run_leave(Line* line, uint32_t number) noexcept nogil:
     cdef Place* gone = run_at(line, number)
     cdef uint32_t low = number
     cdef uint32_t high = number
-    if gone == run_at(line, line.head):
+    if line.n == line.n_heap:
+        line.head = line.tail = 0  # a short run stays where it is in the cache
+    elif gone == run_at(line, line.head):
         line.head = run_next(line, line.head)
         prefetch(run_at(line, line.head + 2))
     elif gone == run_at(line, line.tail - 1):

@@ -3,7 +3,7 @@
 # groups, because a decision reads nothing else of most groups.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from cordboard._core.acd_bits cimport bit_clear, bit_set, bits_add, bits_remove
+from cordboard._core.acd_bits cimport bit_clear, bit_lowest, bit_set, bits_add, bits_remove
 from cordboard._core.acd_line cimport line_add, line_first, line_remove
 from cordboard._core.acd_memory cimport prefetch
 from cordboard._core.acd_occupancy cimport occupancy_set
@@ -22,6 +22,7 @@ cdef inline void head_store(Engine* e, int32_t kind, int32_t index) noexcept nog
     e.head_key[kind][index] = first.key
     e.head_agent[kind][index] = first.subject
     prefetch(&e.agents[first.subject])  # whoever comes next gets this one
+    prefetch(<const char*>&e.agents[first.subject] + 64)
 
 cdef inline void lines_add(Engine* e, Pool* pool, int32_t a, int32_t channel, int32_t index) noexcept nogil:
     cdef Line* line
@@ -125,25 +126,29 @@ cdef inline void agent_refresh(Engine* e, int32_t a, bint keys_changed) noexcept
     # After anything that happens to an agent: into the pools of the channels that it can take now, out of the others.
     cdef Agent* agent = &e.agents[a]
     cdef uint8_t want = 0
+    cdef uint8_t alone = 0        # channels besides which it has nothing on
     cdef uint8_t have = agent.available
+    cdef uint8_t changed
     cdef int32_t c
     cdef bint idle = False
     if agent.presence == READY and not agent.wrapping and agent.tm_retry < 0:
         idle = agent.n_links == 0
         for c in range(CHANNELS):
-            if agent.held[c] < agent.capacity[c] and (agent.blend or agent.n_links == agent.held[c]):
-                want |= 1 << c
+            want |= <uint8_t>(agent.held[c] < agent.capacity[c]) << c
+            alone |= <uint8_t>(agent.n_links == agent.held[c]) << c
+        if not agent.blend:
+            want &= alone
     agent_show(e, agent)
     if agent.idle != idle:
         agent_idle(e, agent, idle)
     agent.available = want
-    if want == have and not keys_changed:
-        return
-    for c in range(CHANNELS):
-        if (want ^ have) & (1 << c):
-            if want & (1 << c):
-                pool_add(e, a, c)
-            else:
-                pool_remove(e, a, c)
-        elif keys_changed and want & (1 << c):
+    changed = want | have if keys_changed else want ^ have
+    while changed:
+        c = bit_lowest(changed)
+        changed &= changed - 1
+        if not have & (1 << c):
+            pool_add(e, a, c)
+        elif not want & (1 << c):
+            pool_remove(e, a, c)
+        else:
             pool_update(e, a, c)

@@ -153,9 +153,8 @@ ctypedef struct Line:             # see acd_line.pxd
     Place* heap
     Place* run
 
-ctypedef struct Contact:          # two cache lines: what every event reads is in the first
+ctypedef struct Contact:          # two cache lines: all that an offer and an end read is in the first
     int64_t id
-    int64_t arrival
     int32_t state
     int32_t queue
     int32_t cls
@@ -165,15 +164,16 @@ ctypedef struct Contact:          # two cache lines: what every event reads is i
     int32_t steps
     int32_t tiers
     int32_t values
+    int32_t preferred
     int32_t customer
     int32_t tm_max_wait
     int32_t tm_phase
+    int32_t next_free
     int64_t seq
+    int64_t arrival
     int64_t entered
     int64_t phase                 # ticks of waiting up to which delay, steps and tiers have been applied
     double priority
-    int32_t preferred
-    int32_t next_free
     int64_t rest[3]
 
 ctypedef struct Id_C:             # of the table of ids
@@ -254,37 +254,39 @@ ctypedef struct Membership:       # a group's place in a queue
     int32_t group
     int32_t tier
 
-ctypedef struct Class:            # contacts with the same eligibility
+ctypedef struct Class:            # contacts with the same eligibility; two cache lines
+    Line line
+    uint64_t* groups              # n_tiers bit sets over the groups
+    int32_t n_tiers
+    int32_t dirty
     int32_t queue
+    int32_t channel
+    int32_t excluded
     int32_t requirement           # interned; -1: parked, nobody may take it yet
     int32_t min_tier
     int32_t max_tier
-    int32_t excluded
-    int32_t n_tiers
+    int32_t* tiers                # the distinct tiers of the groups that may serve it, ascending
     int32_t live
-    int32_t dirty
     int32_t next_in_bucket
     int32_t next_in_queue
     int32_t prev_in_queue
-    int32_t channel
-    Line line
-    int32_t* tiers                # the distinct tiers of the groups that may serve it, ascending
-    uint64_t* groups              # n_tiers bit sets over the groups
+    int64_t rest[2]
 
 ctypedef struct Match:            # node of a kinetic tournament
     int64_t fails                 # the first tick at which something below this node may change
     int32_t winner
     int32_t rest
 
-ctypedef struct Pool:             # the agents of a group that can take one more contact of a channel
+ctypedef struct Pool:             # three cache lines: the agents of a group that can take one more contact of a channel
     int32_t n
     int32_t keep                  # bit k: line k; KEEP_BITS; KEEP_OCCUPANCY
-    Line lines[3]
+    Line lines[3]                 # the first, of those idle longest, lies in the pool's first cache line
     uint64_t* bits                # over ranks
     uint64_t* summary             # bit w: word w of bits is not zero
     Match* matches                # 2 * leaves
     int32_t leaves
     int32_t n_words
+    int64_t rest[4]
 
 ctypedef struct Group:            # agents with the same skills, queues and channels
     int32_t n
