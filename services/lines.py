@@ -55,12 +55,12 @@ WISHES = {
 class Line:
     """One agent's connection: what waits to be sent, and until when its lease holds."""
 
-    def __init__(self, agent: str, lease: float, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, agent: str, lease: float) -> None:
         self.agent, self.lease = agent, lease
         self.said_goodbye = False
         self.shown = ""  # the state that the agent was told last
         self.ended: CordboardError | None = None
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self._outbox: asyncio.Queue[pb.ConnectResponse | None] = asyncio.Queue()
         self.heard()
 
@@ -129,12 +129,13 @@ class Lines:
 
     # ---- a line's life
 
-    async def open(self, agent: str, lease: float) -> Line:
-        """Open a line; it begins with a welcome. An older one of the agent ends."""
+    async def open(self, line: Line) -> None:
+        """Open a line; it begins with a welcome. An older one of the agent ends. Whatever happens, ``close`` it."""
+        agent, lease = line.agent, line.lease
         if len(self._lines) >= LINES_MAX and agent not in self._lines:
             raise LimitError("too many agents are connected", LINES_MAX, "Shard the tenant")
         await self._tenant.read(lambda acd: acd.agent_state(agent))  # UnknownNameError for an agent who is none
-        line, older = Line(agent, lease, self._loop), self._lines.get(agent)
+        older = self._lines.get(agent)
         self._lines[agent] = line  # from here on it is told everything; what comes before its welcome is held back
         self._presence.came(agent, lease)
         if older is not None:
@@ -147,7 +148,6 @@ class Lines:
         offers = [self._offer(contact, queue, center, None) for contact, queue in queues.items()]
         shown = agent_message(self._tenant.name, agent, state, center, True)
         line.begin(pb.ConnectResponse(welcome=pb.Welcome(agent=shown, lease=duration(lease), offers=offers)))
-        return line
 
     def close(self, line: Line, draining: bool) -> None:
         """A line has ended. Unless the agent said goodbye, or has a newer line, or we end it ourselves, the network

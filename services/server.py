@@ -102,7 +102,7 @@ class Server:
             (service_of(admin_service_pb2.DESCRIPTOR), AdminServicer(tenants)),
             (service_of(privacy_service_pb2.DESCRIPTOR), PrivacyServicer(tenants)),
             (service_of(prediction_service_pb2.DESCRIPTOR), PredictionServicer(tenants)),
-            (service_of(pacing_service_pb2.DESCRIPTOR), PacingServicer()),
+            (service_of(pacing_service_pb2.DESCRIPTOR), PacingServicer(tenants)),
             (service_of(simulation_service_pb2.DESCRIPTOR), SimulationServicer(tenants, self._jobs)),
             (service_of(operations_pb2.DESCRIPTOR), OperationsServicer(tenants, self._jobs)),
         ]

@@ -16,6 +16,7 @@ from cordboard.live.models import Models
 from cordboard.live.privacy import KeyStore
 from cordboard.services.board import Board
 from cordboard.services.calling import caller_of
+from cordboard.services.campaigns import Campaigns
 from cordboard.services.feed import Feed
 from cordboard.services.lines import Lines
 from cordboard.services.waiting import Bell, Calls, Gathering, Mailbox, Reply
@@ -37,11 +38,14 @@ class Tenant:
         self.lines = Lines(self)
         self.board = Board(self)
         self.models = Models(engine.settings.tenant_folder(name) / "models")
+        self.campaigns = Campaigns(engine.settings.tenant_folder(name) / "campaigns")
 
-    def submit(self, event: dict[str, Any], request_id: str, actor: str) -> Reply[Outcome]:
-        """Journal and apply one event."""
+    def submit(
+        self, event: dict[str, Any], request_id: str, actor: str, refusal: CordboardError | None = None
+    ) -> Reply[Outcome]:
+        """Journal and apply one event. ``refusal``: see Engine.submit."""
         reply: Reply[Outcome] = Reply(self.mailbox)
-        self._gathering.add(Asked(event, request_id, actor, reply))
+        self._gathering.add(Asked(event, request_id, actor, reply, refusal))
         return reply
 
     async def private(self, event: dict[str, Any]) -> dict[str, Any]:
@@ -78,6 +82,7 @@ class Tenant:
         self.feed.close()
         await self.lines.stop()
         await asyncio.to_thread(self.models.close)
+        await asyncio.to_thread(self.campaigns.close)
 
 
 class Tenants:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import queue as queues
 import threading
 import time
+from concurrent.futures import Future
 
 import grpc
 import pytest
 
+from cordboard.errors import UnavailableError
 from cordboard.services.presence import Presence
 from cordboard.v1 import agent_service_pb2 as pb
 from cordboard.v1 import agent_service_pb2_grpc, routing_service_pb2_grpc
 from cordboard.v1 import routing_service_pb2 as routing
+from tests.clocks import Wall
 from tests.serving import TENANT, agent, queue, served
 
 STATE = pb.Agent.State
@@ -215,6 +218,57 @@ def test_goodbye_logs_out(live):
     assert [entry.event["event"] for entry in entries(live)] == ["agent_ready", "agent_offline"]
 
 
+def test_the_end_of_a_conversation_said_again_on_the_next_line_gets_its_first_answer(live):
+    ana = Phone(live, "ana").ready()
+    enqueue(live, "c1")
+    ana.send(accept=pb.ContactAnswer(contact=ana.expect("offer").contact), request_id="r1")
+    ana.expect("answer", lambda answer: answer.request_id == "r1")
+    ana.send(end=pb.ContactAnswer(contact="c1"), request_id="r2")
+    first = ana.expect("answer", lambda answer: answer.request_id == "r2")
+    again = Phone(live, "ana")  # the agent's program does not know whether the first one came through
+    again.send(end=pb.ContactAnswer(contact="c1"), request_id="r2")
+    answer = again.expect("answer")
+    assert not answer.HasField("error"), answer
+    assert answer.applied.revision == first.applied.revision and answer.applied.repeated_request
+    again.send(end=pb.ContactAnswer(contact="c1"), request_id="r3")
+    assert again.expect("answer").error.message.startswith("[end.contact]")
+
+
+def test_an_agent_whose_goodbye_can_not_be_journaled_is_away_when_it_can(live, monkeypatch):
+    ana = Phone(live, "ana").ready()
+    post = live.engine.post
+    full = UnavailableError("the journal can't be written", "read-only: disk full")
+
+    def refusing(asked):
+        for one in asked:
+            if one.event["event"] == "agent_offline":
+                one.reply.set_exception(full)
+            else:
+                post([one])
+
+    monkeypatch.setattr(live.engine, "post", refusing)
+    ana.send(goodbye=pb.Goodbye())
+    ana.thread.join(20)
+    wait_for(lambda: get(live, "ana").state == AWAY)
+
+
+def test_an_agent_who_hangs_up_while_its_line_opens_has_none(live, monkeypatch):
+    read, looks = live.engine.read, []
+
+    def stuck(look):
+        looks.append(look)
+        return Future() if len(looks) == 2 else read(look)  # the one for the welcome
+
+    monkeypatch.setattr(live.engine, "read", stuck)
+    out: queues.Queue = queues.Queue()
+    out.put(pb.ConnectRequest(hello=pb.Hello(agent=agent("ana"))))
+    call = agent_service_pb2_grpc.AgentServiceStub(live.channel).Connect(iter(out.get, None))
+    wait_for(lambda: len(looks) >= 2)
+    call.cancel()
+    wait_for(lambda: not get(live, "ana").connected)
+    out.put(None)
+
+
 def test_states_are_set_and_agents_listed_page_by_page(live):
     stub = live.stub(agent_service_pb2_grpc)
     stub.SetState(pb.SetStateRequest(agent=agent("ben"), state=AWAY, reason="lunch"))
@@ -265,3 +319,17 @@ def test_what_stands_damaged_in_the_file_of_lines_is_left_out(tmp_path):
     presence.came("ana", 5.0)
     presence.close()
     assert Presence(path).left == {"d e": 2.0, "": 7.0, "ana": 5.0}
+
+
+def test_agents_who_do_not_come_back_are_waited_for_three_leases_however_often_the_server_starts(tmp_path, monkeypatch):
+    wall = Wall()
+    monkeypatch.setattr("cordboard.services.presence.time.time", wall)
+    path = tmp_path / "lines.txt"
+    path.write_bytes(b"+15 ana\n+2 ben\n=x 5 rubbish\n=nan nan cy\n")
+    found = []
+    for _ in range(5):
+        presence = Presence(path)
+        presence.close()
+        found.append((presence.left["ana"], presence.left["ben"], presence.left["cy"]))
+        wall.t += 10.0
+    assert found == [(15.0, 2.0, 0.0), (15.0, 0.0, 0.0), (15.0, 0.0, 0.0), (15.0, 0.0, 0.0), (5.0, 0.0, 0.0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue as queues
 
 import grpc
 import numpy as np
@@ -19,7 +20,7 @@ from cordboard.v1 import pacing_service_pb2 as pacing
 from cordboard.v1 import pacing_service_pb2_grpc, prediction_service_pb2_grpc, simulation_service_pb2_grpc
 from cordboard.v1 import prediction_service_pb2 as predictions
 from cordboard.v1 import simulation_service_pb2 as simulations
-from tests.serving import CENTER, TENANT, served
+from tests.serving import CENTER, TENANT, serve_command, served
 
 SCENARIO = """
 [scenario]
@@ -245,3 +246,117 @@ def test_a_simulation_can_be_cancelled_and_only_two_run_at_a_time(live):
 )
 def test_simulations_that_can_not_be_are_refused(live, request_):
     assert code_of(live.stub(simulation_service_pb2_grpc).Simulate, request_) is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_after_kill_9_a_model_has_learned_what_it_was_told_and_waits_for_what_it_expected(tmp_path):
+    (tmp_path / "center.toml").write_text(CENTER)
+    registry = Registry(tmp_path / "data" / "default" / "models" / "answers")
+    registry.add(AnswerModel(SCHEMA), 0.0)
+    score = predictions.ScoreRequest(model=MODEL, features=features(10, "fixed"))
+    with serve_command("center.toml", "--data", "data", cwd=tmp_path) as (process, address):
+        with grpc.insecure_channel(address) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            for i in range(40):
+                stub.Expect(predictions.ExpectRequest(model=MODEL, call_id=f"c{i}", features=features(10, "fixed")))
+            for i in range(30):
+                stub.Learn(predictions.LearnRequest(model=MODEL, call_id=f"c{i}", outcome="person", right_party=True))
+            before = stub.Score(score).prediction
+        process.kill()
+        process.wait(30)
+    with serve_command("center.toml", "--data", "data", cwd=tmp_path) as (process, address):
+        with grpc.insecure_channel(address) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            assert stub.Score(score).prediction == before and before.outcomes["person"] > 0.25
+            known = predictions.LearnRequest(model=MODEL, call_id="c29", outcome="machine")
+            assert code_of(stub.Learn, known) is grpc.StatusCode.FAILED_PRECONDITION
+            stub.Learn(predictions.LearnRequest(model=MODEL, call_id="c35", outcome="machine"))
+        process.terminate()  # a model that is written to its file waits for the same calls
+        assert process.wait(30) == 0
+    with served(tmp_path / "data", CENTER) as live:
+        stub = live.stub(prediction_service_pb2_grpc)
+        assert code_of(stub.Learn, predictions.LearnRequest(model=MODEL, call_id="c35")) is grpc.StatusCode.FAILED_PRECONDITION
+        stub.Learn(predictions.LearnRequest(model=MODEL, call_id="c36", outcome="person"))
+
+
+def told(number, t, *observations, ask=False):
+    for observation in observations:
+        observation.time.FromMicroseconds(round(t * 1e6))
+    request = pacing.PaceRequest(sequence=number, observations=observations)
+    if ask:
+        request.question.time.FromMicroseconds(round(t * 1e6))
+    return request
+
+
+def day(n):
+    """Messages of a campaign: agents, calls that are answered or not, and a question every second."""
+    rng = np.random.default_rng(3)
+    agents = [pacing.PacingObservation(agent=pacing.PacingAgent(agent=f"a{i}", state="idle")) for i in range(8)]
+    yield told(1, 0.5, *agents)
+    for number in range(2, n + 2):
+        seen = [pacing.PacingObservation(alive=True)]
+        for call in (f"x{number}", f"y{number}"):
+            seen.append(pacing.PacingObservation(call=pacing.PacingCall(call=call, event="placed", answer_probability=0.3)))
+            event = "answered" if rng.random() < 0.3 else "failed"
+            seen.append(pacing.PacingObservation(call=pacing.PacingCall(call=call, event=event)))
+        yield told(number, float(number), *seen, ask=True)
+
+
+NAMED = pacing.PacingPlanConfig(max_lines=20, campaign=f"{TENANT}/campaigns/renewals")
+
+
+def pace(address, config, messages):
+    """The answers of one stream; of a campaign with a name, without the first, which tells how far it is."""
+    with grpc.insecure_channel(address) as channel:
+        stub = pacing_service_pb2_grpc.PacingServiceStub(channel)
+        return list(stub.Pace(iter([pacing.PaceRequest(open=config), *messages]), timeout=60))
+
+
+def test_after_kill_9_a_campaign_goes_on_and_gives_the_plans_of_one_that_was_never_interrupted(tmp_path):
+    (tmp_path / "center.toml").write_text(CENTER)
+    messages = list(day(120))
+    plain = pacing.PacingPlanConfig(max_lines=20)
+    with serve_command("center.toml", "--data", "data", cwd=tmp_path) as (process, address):
+        whole = pace(address, plain, messages)
+        found = pace(address, NAMED, messages[:70])
+        assert found[0].sequence == 0 and not found[0].number
+        process.kill()
+        process.wait(30)
+    with serve_command("center.toml", "--data", "data", cwd=tmp_path) as (process, address):
+        again = pace(address, NAMED, messages[60:])  # the client does not know how far it came
+        assert again[0].sequence == 70
+        assert again[1:11] == found[-10:]
+        plans = [*found[1:], *again[11:]]
+        for plan in plans:
+            plan.sequence = 0
+        assert plans == whole and any(sum(plan.dial_counts) for plan in plans)
+
+
+@pytest.mark.parametrize(
+    ("config", "messages", "code"),
+    [
+        (pacing.PacingPlanConfig(campaign=NAMED.campaign, max_lines=21), [], "ABORTED"),
+        (NAMED, [told(0, 1.0)], "INVALID_ARGUMENT"),
+        (NAMED, [told(5, 1.0)], "INVALID_ARGUMENT"),
+        (NAMED, [told(1, 1.0, ask=True)], "FAILED_PRECONDITION"),
+        (pacing.PacingPlanConfig(campaign=f"{TENANT}/campaigns/..%2F..%2Fx"), [], "INVALID_ARGUMENT"),
+        (pacing.PacingPlanConfig(campaign="tenants/other/campaigns/x"), [], "PERMISSION_DENIED"),
+    ],
+)
+def test_what_a_campaign_with_a_name_can_not_take_is_refused(live, config, messages, code):
+    assert len(pace(live.address, NAMED, [told(1, 0.5), told(2, 1.0, ask=True)])) == 2
+    with pytest.raises(grpc.RpcError) as raised:
+        pace(live.address, config, messages)
+    assert raised.value.code().name == code
+
+
+def test_a_newer_stream_takes_a_campaign_over(live):
+    stub = live.stub(pacing_service_pb2_grpc)
+    out: queues.Queue = queues.Queue()
+    out.put(pacing.PaceRequest(open=NAMED))
+    older = stub.Pace(iter(out.get, None))
+    assert next(older).sequence == 0
+    assert len(pace(live.address, NAMED, [told(1, 1.0, ask=True)])) == 2
+    out.put(told(2, 2.0, ask=True))
+    with pytest.raises(grpc.RpcError) as raised:
+        next(older)
+    assert raised.value.code() is grpc.StatusCode.ABORTED

@@ -15,6 +15,7 @@ from cordboard.center import Center, load_center
 from cordboard.errors import InputError, Where
 from cordboard.live import Settings, beside, interpreter
 from cordboard.live.beside import Beside
+from cordboard.live.clock import FileClock
 from cordboard.live.privacy import KeyStore
 from cordboard.live.server_file import ServerFile, load_server_file
 from cordboard.live.tenants import AuditLogs, TenantEngines, audit_key, open_key_stores
@@ -50,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--listen", metavar="HOST:PORT", help=listen)
     drain = words.pick(lang, "seconds that conversations get at the end (30)", "停止时留给通话的秒数（30）")
     parser.add_argument("--drain", metavar="SECONDS", type=float, default=DRAIN_S, help=drain)
+    clock = words.pick(
+        lang, "take the time from a file (8 bytes, a float64)", "从文件（8 字节 float64）取时间，用于演练"
+    )
+    parser.add_argument("--clock", metavar="FILE", help=clock)
     check = words.pick(lang, "check everything and end", "只检查，不启动")
     parser.add_argument("--check", action="store_true", help=check)
     plan.add_arguments(parser, lang)
@@ -115,7 +120,8 @@ async def serve(
 ) -> int:
     """Serve until a signal; the first one drains, the second one hurries."""
     company.start_logs()
-    engines = await asyncio.to_thread(TenantEngines.open, centers, settings, store=company.store)
+    clock = FileClock(options.clock) if options.clock else None
+    engines = await asyncio.to_thread(TenantEngines.open, centers, settings, clock=clock, store=company.store)
     audit: AuditLogs | None = None
     keys: dict[str, KeyStore] = {}
     try:

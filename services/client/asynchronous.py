@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
@@ -183,7 +184,9 @@ class AsyncLine:
     """An agent's line: iterate it for what the agent is told, call it for what the agent does. Made by
     ``AsyncClient.connect``; use it in ``async with``.
 
-    It beats by itself, three times a lease. ``welcome``: how the agent was when it opened.
+    It beats by itself, three times a lease. ``welcome``: how the agent was when it opened. What
+    the agent does takes a ``request_id``: the answer carries it, and after a line that broke the same can be said again
+    on the next one, and is done once.
     """
 
     def __init__(self, client: AsyncClient, agent: str, lease: float) -> None:
@@ -201,9 +204,10 @@ class AsyncLine:
         self._beating = asyncio.create_task(self._beat())
 
     async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(self._every)
-            await self._send(agent_pb.ConnectRequest(heartbeat=agent_pb.Heartbeat()))
+        with contextlib.suppress(CallError):  # the line has broken; its reader is told why
+            while not self._call.done():
+                await self._send(agent_pb.ConnectRequest(heartbeat=agent_pb.Heartbeat()))
+                await asyncio.sleep(self._every)
 
     async def _send(self, message: agent_pb.ConnectRequest) -> None:
         try:
@@ -226,29 +230,29 @@ class AsyncLine:
             if message.WhichOneof("message") != "pulse":
                 yield message
 
-    async def ready(self) -> None:
+    async def ready(self, *, request_id: str = "") -> None:
         """Take contacts."""
-        await self._send(requests.wish("ready", ""))
+        await self._send(requests.wish("ready", "", request_id))
 
-    async def away(self, reason: str = "") -> None:
+    async def away(self, reason: str = "", *, request_id: str = "") -> None:
         """Take none."""
-        await self._send(requests.wish("away", reason))
+        await self._send(requests.wish("away", reason, request_id))
 
-    async def accept(self, contact: str) -> None:
+    async def accept(self, contact: str, *, request_id: str = "") -> None:
         """Take an offered contact."""
-        await self._send(requests.about("accept", contact))
+        await self._send(requests.about("accept", contact, request_id))
 
-    async def decline(self, contact: str) -> None:
+    async def decline(self, contact: str, *, request_id: str = "") -> None:
         """Refuse an offered contact."""
-        await self._send(requests.about("decline", contact))
+        await self._send(requests.about("decline", contact, request_id))
 
-    async def end(self, contact: str) -> None:
+    async def end(self, contact: str, *, request_id: str = "") -> None:
         """The conversation is over."""
-        await self._send(requests.about("end", contact))
+        await self._send(requests.about("end", contact, request_id))
 
-    async def end_wrap_up(self) -> None:
+    async def end_wrap_up(self, *, request_id: str = "") -> None:
         """The work after it is done."""
-        await self._send(agent_pb.ConnectRequest(end_wrap_up=agent_pb.EndWrapUp()))
+        await self._send(requests.wrapped_up(request_id))
 
     async def close(self) -> None:
         """Log out and hang up."""

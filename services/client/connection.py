@@ -27,6 +27,7 @@ from cordboard.words import Lang
 
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 BACKOFF_S, BACKOFF_MAX_S = 0.2, 5.0
+WRITE_FAILED = "Internal error from Core"  # what grpc.aio makes of a write on a connection that has just died: INTERNAL
 CALL_S = 30.0  # deadline of a call unless another one is given
 
 Token = str | Callable[[], str] | None
@@ -94,6 +95,8 @@ class CallError(CordboardError):
 def call_error(error: Any) -> CallError:
     """The error of a call (RpcError, or that of asyncio) as ours."""
     code, message = error.code(), error.details() or error.code().name
+    if message == WRITE_FAILED:
+        return CallError(grpc.StatusCode.UNAVAILABLE, "the connection broke while a message was sent")
     return CallError(code, message, rpc_status.from_call(error))
 
 

@@ -131,17 +131,22 @@ def _state(state: State) -> agent_pb.Agent.State.ValueType:
     return STATES[state]
 
 
-def wish(state: State, reason: str) -> agent_pb.ConnectRequest:
+def wish(state: State, reason: str, request_id: str) -> agent_pb.ConnectRequest:
     """An agent's wish to be ready, away or offline, over its line."""
     return agent_pb.ConnectRequest(
-        request_id=new_request_id(), set_state=agent_pb.StateWish(state=_state(state), reason=reason)
+        request_id=request_id or new_request_id(), set_state=agent_pb.StateWish(state=_state(state), reason=reason)
     )
 
 
-def about(what: Literal["accept", "decline", "end"], contact: str) -> agent_pb.ConnectRequest:
+def about(what: Literal["accept", "decline", "end"], contact: str, request_id: str) -> agent_pb.ConnectRequest:
     """An agent's word about one contact, over its line."""
     parts: dict[str, Any] = {what: agent_pb.ContactAnswer(contact=contact)}
-    return agent_pb.ConnectRequest(request_id=new_request_id(), **parts)
+    return agent_pb.ConnectRequest(request_id=request_id or new_request_id(), **parts)
+
+
+def wrapped_up(request_id: str) -> agent_pb.ConnectRequest:
+    """An agent has finished its wrap-up, over its line."""
+    return agent_pb.ConnectRequest(request_id=request_id or new_request_id(), end_wrap_up=agent_pb.EndWrapUp())
 
 
 def route_columns(center_toml: str, given: Columns, seed: int) -> routing_pb.RouteColumnsRequest:

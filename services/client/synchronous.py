@@ -181,7 +181,9 @@ class Client:
 class Line:
     """An agent's line: iterate it for what the agent is told, call it for what the agent does. Use it in ``with``.
 
-    It beats by itself, three times a lease. ``welcome``: how the agent was when it opened.
+    It beats by itself, three times a lease. ``welcome``: how the agent was when it opened. What
+    the agent does takes a ``request_id``: the answer carries it, and after a line that broke the same can be said again
+    on the next one, and is done once.
     """
 
     def __init__(self, client: Client, agent: str, lease: float) -> None:
@@ -215,29 +217,29 @@ class Line:
             if message.WhichOneof("message") != "pulse":
                 yield message
 
-    def ready(self) -> None:
+    def ready(self, *, request_id: str = "") -> None:
         """Take contacts."""
-        self._out.put(requests.wish("ready", ""))
+        self._out.put(requests.wish("ready", "", request_id))
 
-    def away(self, reason: str = "") -> None:
+    def away(self, reason: str = "", *, request_id: str = "") -> None:
         """Take none."""
-        self._out.put(requests.wish("away", reason))
+        self._out.put(requests.wish("away", reason, request_id))
 
-    def accept(self, contact: str) -> None:
+    def accept(self, contact: str, *, request_id: str = "") -> None:
         """Take an offered contact."""
-        self._out.put(requests.about("accept", contact))
+        self._out.put(requests.about("accept", contact, request_id))
 
-    def decline(self, contact: str) -> None:
+    def decline(self, contact: str, *, request_id: str = "") -> None:
         """Refuse an offered contact."""
-        self._out.put(requests.about("decline", contact))
+        self._out.put(requests.about("decline", contact, request_id))
 
-    def end(self, contact: str) -> None:
+    def end(self, contact: str, *, request_id: str = "") -> None:
         """The conversation is over."""
-        self._out.put(requests.about("end", contact))
+        self._out.put(requests.about("end", contact, request_id))
 
-    def end_wrap_up(self) -> None:
+    def end_wrap_up(self, *, request_id: str = "") -> None:
         """The work after it is done."""
-        self._out.put(agent_pb.ConnectRequest(end_wrap_up=agent_pb.EndWrapUp()))
+        self._out.put(requests.wrapped_up(request_id))
 
     def close(self) -> None:
         """Log out and hang up."""

@@ -68,15 +68,18 @@ class AgentServicer:
         who.require_agent(agent)
         wanted = first.hello.lease if first.hello.HasField("lease") else None
         lease = seconds_between(wanted, LEASE_MIN_S, LEASE_MAX_S, LEASE_S, "hello.lease")
-        line = await held.lines.open(agent, lease)
-        reader = asyncio.create_task(_listen(held, who, line, requests))
+        line = Line(agent, lease)
+        reader: asyncio.Task[None] | None = None
         try:
+            await held.lines.open(line)
+            reader = asyncio.create_task(_listen(held, who, line, requests))
             while (message := await line.next()) is not None:
                 yield message
             if line.ended is not None:
                 raise line.ended
         finally:
-            reader.cancel()
+            if reader is not None:
+                reader.cancel()
             held.lines.close(line, held.draining)
 
 
@@ -94,28 +97,31 @@ async def _listen(held: Tenant, who: Caller, line: Line, requests: AsyncIterator
 async def _obey(held: Tenant, who: Caller, line: Line, requests: AsyncIterator[pb.ConnectRequest]) -> None:
     async for request in requests:
         line.heard()
-        if request.WhichOneof("message") == "heartbeat":
+        kind = request.WhichOneof("message")
+        if kind == "heartbeat":
             line.put(pb.ConnectResponse(pulse=pb.Pulse()))
             continue
         answer = pb.Answer(request_id=request.request_id)
         try:
             event = _asked(line, request)
-            if event["event"] == "contact_ended":
-                await _check_own(held, line.agent, event["contact"])
-            outcome = await held.submit(event, request.request_id, who.name)
+            refusal = await _not_own(held, line.agent, event) if event["event"] == "contact_ended" else None
+            outcome = await held.submit(event, request.request_id, who.name, refusal)
+            line.said_goodbye = kind == "goodbye"
             answer.applied.CopyFrom(applied(outcome))
         except CordboardError as error:
             answer.error.CopyFrom(status_of(error))
         line.put(pb.ConnectResponse(revision=answer.applied.revision, answer=answer))
-        if line.said_goodbye:
+        if kind == "goodbye":
             return
 
 
-async def _check_own(held: Tenant, agent: str, contact: str) -> None:
-    """StaleEventError unless the contact is the agent's."""
+async def _not_own(held: Tenant, agent: str, event: dict[str, Any]) -> CordboardError | None:
+    """Why an agent may not end a conversation: it is not its own."""
     state = await held.read(lambda acd: acd.agent_state(agent))
-    if contact not in state["contacts"]:
-        raise StaleEventError(f'the agent does not have contact "{contact}"', Where(key="end.contact"), "It has ended")
+    if event["contact"] in state["contacts"]:
+        return None
+    what = f'the agent does not have contact "{event["contact"]}"'
+    return StaleEventError(what, Where(key="end.contact"), "It has ended")
 
 
 def _asked(line: Line, request: pb.ConnectRequest) -> dict[str, Any]:
@@ -133,7 +139,6 @@ def _asked(line: Line, request: pb.ConnectRequest) -> dict[str, Any]:
     if kind == "set_state":
         return _wish(agent, request.set_state.state, request.set_state.reason)
     if kind == "goodbye":
-        line.said_goodbye = True
         return {"event": "agent_offline", "agent": agent}
     raise InputError("a line is opened once" if kind else "an empty message", Where(key="message"), "Send another one")
 

@@ -14,7 +14,9 @@ from cordboard import Pacer
 from cordboard.errors import InputError, LimitError, Where
 from cordboard.pacing.modes import Asked, Limits
 from cordboard.pacing.pacer import Leads, Plan
+from cordboard.services import names
 from cordboard.services.calling import caller
+from cordboard.services.tenants import Tenants
 from cordboard.services.translate import seconds_of, timestamp
 from cordboard.v1 import pacing_service_pb2 as pb
 
@@ -36,26 +38,57 @@ _CALLS = (
 
 
 class PacingServicer:
+    def __init__(self, tenants: Tenants) -> None:
+        self._tenants = tenants
+
     async def Pace(self, requests: AsyncIterator[pb.PaceRequest], context: Any) -> AsyncIterator[pb.PaceResponse]:
         caller()
         first = await anext(requests, None)
         if first is None or not first.HasField("open"):
             raise InputError("the first message does not open the campaign", Where(key="open"), "Send open first")
-        pacer = pacer_of(first.open)
+        if first.open.campaign:
+            tenant, name = names.split(first.open.campaign, "campaigns", "open.campaign")
+            held, _ = self._tenants.of(tenant)
+            campaign = await asyncio.to_thread(held.campaigns.get, name, first.open, Pacing)
+            stream = campaign.take_over()
+            yield pb.PaceResponse(sequence=campaign.sequence)
+            async for request in requests:
+                _check(request)
+                plan = await asyncio.to_thread(campaign.tell, stream, request)
+                if plan is not None:
+                    yield plan
+            return
+        pacing = Pacing(first.open)
         async for request in requests:
-            if request.HasField("open"):
-                raise InputError("a campaign is opened once", Where(key="open"), "Leave it out")
-            if len(request.observations) > OBSERVATIONS_MAX:
-                what = f"{len(request.observations)} observations in one message"
-                raise LimitError(what, OBSERVATIONS_MAX, "Send them in parts")
-            for index, observation in enumerate(request.observations):
-                pacer.observe(_observed(observation, f"observations[{index}]"))
-            if request.HasField("question"):
-                yield _message(_asked(pacer, request.question))
+            _check(request)
+            plan = pacing.take(request)
+            if plan is not None:
+                yield plan
 
     async def PaceColumns(self, request: pb.PaceColumnsRequest, context: Any) -> pb.PaceColumnsResponse:
         caller()
         return await asyncio.to_thread(_paced, request)
+
+
+class Pacing:
+    """A campaign at work: messages in, plans out."""
+
+    def __init__(self, config: pb.PacingPlanConfig) -> None:
+        self._pacer = pacer_of(config)
+
+    def take(self, request: pb.PaceRequest) -> pb.PaceResponse | None:
+        """Do what a message says; the plan that it asks for, if it does."""
+        for index, observation in enumerate(request.observations):
+            self._pacer.observe(_observed(observation, f"observations[{index}]"))
+        return _message(_asked(self._pacer, request.question)) if request.HasField("question") else None
+
+
+def _check(request: pb.PaceRequest) -> None:
+    if request.HasField("open"):
+        raise InputError("a campaign is opened once", Where(key="open"), "Leave it out")
+    if len(request.observations) > OBSERVATIONS_MAX:
+        what = f"{len(request.observations)} observations in one message"
+        raise LimitError(what, OBSERVATIONS_MAX, "Send them in parts")
 
 
 def pacer_of(config: pb.PacingPlanConfig) -> Pacer:

@@ -41,7 +41,7 @@ class PredictionServicer:
 
     async def Expect(self, request: pb.ExpectRequest, context: Any) -> pb.ExpectResponse:
         model = await self._model(request.model)
-        found = model.expect(_call_id(request.call_id), _row(request.features))
+        found = await asyncio.to_thread(model.expect, _call_id(request.call_id), _row(request.features))
         return pb.ExpectResponse(prediction=_message(found))
 
     async def Learn(self, request: pb.LearnRequest, context: Any) -> pb.LearnResponse:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cordboard.acd import Acd
 from cordboard.center import Center, parse_center
-from cordboard.errors import CordboardError, InputError, LimitError, Where
+from cordboard.errors import CordboardError, InputError, LimitError, StaleEventError, UnknownNameError, Where
 from cordboard.live import Outcome
 from cordboard.live.access import Caller
 from cordboard.services import columns, names
@@ -50,8 +50,14 @@ class RoutingServicer:
         return pb.EnqueueResponse(contact=names.resource(tenant, "contacts", contact), applied=applied(outcome))
 
     async def Leave(self, request: pb.LeaveRequest, context: Any) -> pb.LeaveResponse:
-        held, who, contact = await self._contact(request.contact)
-        outcome = await held.submit({"event": "contact_left", "contact": contact}, request.request_id, who.name)
+        refusal: CordboardError | None = None
+        try:
+            held, who, contact = await self._contact(request.contact)
+        except (UnknownNameError, StaleEventError) as error:  # it may have left by this very request
+            tenant, contact = names.split(request.contact, "contacts", "contact")
+            (held, who), refusal = self._tenants.of(tenant), error
+        event = {"event": "contact_left", "contact": contact}
+        outcome = await held.submit(event, request.request_id, who.name, refusal)
         return pb.LeaveResponse(applied=applied(outcome))
 
     async def Explain(self, request: pb.ExplainRequest, context: Any) -> pb.ExplainResponse:

@@ -8,9 +8,13 @@ drifts by at most ``DRIFT``, and says how far it is off.
 
 from __future__ import annotations
 
+import mmap
+import os
 import threading
 import time
 from collections.abc import Callable
+
+from cordboard.errors import InputError, Where
 
 DRIFT = 0.0005  # seconds a second, as NTP does when it slews
 
@@ -49,3 +53,21 @@ class EvenClock:
         """Be at ``t`` at least: where a journal ends whose writer's clock was ahead of this one."""
         with self._lock:
             self._time = max(self._time, t)
+
+
+class FileClock:
+    """The time that stands in a file: 8 bytes, a float64 of this machine, seconds since the epoch. For rehearsals:
+    whoever writes the file sets the time of the center, and a day takes as long as they like. Where it goes back, the
+    time of the center stands still."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        try:
+            with open(path, "rb") as file:
+                self._bytes = mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise InputError(f"no clock: {error}", Where(str(path)), "Write 8 bytes, a float64") from None
+        self._time = memoryview(self._bytes).cast("d")  # read as one word: never half of an old time and half of a new
+
+    def __call__(self) -> float:
+        """The time, seconds since the epoch."""
+        return self._time[0]

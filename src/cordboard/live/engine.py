@@ -109,17 +109,21 @@ class Engine:
 
     # ---- events
 
-    def submit(self, event: Mapping[str, Any], *, request_id: str = "", actor: str = "") -> Future[Outcome]:
+    def submit(
+        self, event: Mapping[str, Any], *, request_id: str = "", actor: str = "", refusal: CordboardError | None = None
+    ) -> Future[Outcome]:
         """Journal and apply one event (without ``t``: the engine gives it the time). The future comes when it is on
         disk and applied; an event that the core refuses is an Outcome too, with the error in its entry.
 
         ``request_id``: the same one again within 24 hours changes nothing and gives the first outcome; with another
-        event the future raises ConflictError. ``actor``: whoever did it, for the journal. At once it raises
+        event the future raises ConflictError. ``actor``: whoever did it, for the journal. ``refusal``: why it is not to
+        be done, by whoever looked at the center as it is now; the future raises it, unless the same request was done
+        before, since then things may look so because of it. At once it raises
         JournalError for what is no event, LimitError when too many wait, UnavailableError when nothing can be journaled
         now.
         """
         future: Future[Outcome] = Future()
-        self._put(self._single(Asked(event, request_id, actor, future), self._clock()))
+        self._put(self._single(Asked(event, request_id, actor, future, refusal), self._clock()))
         return future
 
     def post(self, asked: Iterable[Asked]) -> None:
@@ -141,7 +145,7 @@ class Engine:
         checked = _checked(asked.event, now)
         self._check_draining(checked[0])
         _check_texts(asked.actor, (asked.request_id,))
-        return Submission([checked], [asked.request_id], asked.actor, asked.reply, False)
+        return Submission([checked], [asked.request_id], asked.actor, asked.reply, False, refusal=asked.refusal)
 
     def submit_many(
         self, events: Sequence[Mapping[str, Any]], *, request_ids: Sequence[str] = (), actor: str = ""

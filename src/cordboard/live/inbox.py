@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from cordboard.errors import LimitError, UnavailableError
+from cordboard.errors import CordboardError, LimitError, UnavailableError
 from cordboard.live.core import Core
 
 
@@ -31,12 +31,14 @@ class Asked(NamedTuple):
     request_id: str
     actor: str
     reply: Reply
+    refusal: CordboardError | None = None
 
 
 @dataclass(slots=True)
 class Submission:
     """Events that were checked, and whoever waits for them. Events are without ``t``, each with its JSON. ``etag``: of
-    the center that this is to change, or empty; ``new_etag``: of the one that it brings."""
+    the center that this is to change, or empty; ``new_etag``: of the one that it brings. ``refusal``: why it is not
+    done, unless it was before."""
 
     events: list[tuple[dict[str, Any], str]]
     request_ids: list[str]
@@ -45,6 +47,7 @@ class Submission:
     many: bool
     etag: str = ""
     new_etag: str = ""
+    refusal: CordboardError | None = None
 
     @property
     def size(self) -> int:

@@ -1,15 +1,19 @@
 """The answer models of a server: read when they are first asked for, learning, and written back now and then.
 
-Each is a registry of its own (docs/reference/answer-model.md): ``DATA/TENANT/models/NAME``. Thread-safe.
+Each is a registry of its own (docs/reference/answer-model.md): ``DATA/TENANT/models/NAME``. What a model was told since
+its file was written, and the calls whose result it waits for, stand in a notebook beside the file, and are told to it
+again after a crash. Thread-safe.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +24,12 @@ from cordboard.errors import CordboardError, LimitError, UnknownNameError, Where
 from cordboard.journal import nearest
 from cordboard.learning.model import AnswerModel, Prediction, Result
 from cordboard.learning.registry import Registry
+from cordboard.live.notebook import Notebook
 
 WRITE_EVERY = 1_000  # outcomes
 MODELS_MAX = 100
+FORGET_S = 7 * 24 * 3600.0  # that a result may take
+NOTEBOOK = "notes.db"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 _log = logging.getLogger("cordboard.live")
@@ -35,8 +42,12 @@ class ServedModel:
         self._registry, self._clock = registry, clock
         self._lock = threading.Lock()
         self._model: AnswerModel = registry.load()
+        self._notebook = Notebook(registry.folder / NOTEBOOK, power_cut=False)
+        self._waiting: dict[str, bytes] = {}  # call -> the note of its prediction
         self.learned = self._written = 0
         self.written_at: float | None = None
+        for note in self._notebook.read(self._model.version):
+            self._tell_again(note)
 
     @property
     def version(self) -> str:
@@ -54,28 +65,67 @@ class ServedModel:
             return self._model.predict_many(table)
 
     def expect(self, call: str, row: Mapping[str, Any]) -> Prediction:
-        """See AnswerModel.expect."""
+        """See AnswerModel.expect. StoreError if it can't be noted; then nothing waits."""
         with self._lock:
-            return self._model.expect(call, row, self._clock())
+            now = self._clock()
+            note = json.dumps({"t": now, "call": call, "row": dict(row)}).encode()
+            self._notebook.add(note, base=self.version)
+            return self._expect(call, row, now, note)
 
     def learn(self, call: str, result: Result) -> None:
-        """See AnswerModel.learn; writes the model when it has learned enough since the last time."""
+        """See AnswerModel.learn; writes the model when it has learned enough since the last time. StoreError if it
+        can't be noted; then nothing is learned."""
         with self._lock:
-            self._model.learn(call, result, self._clock())
-            self.learned += 1
+            now = self._clock()
+            note = json.dumps({"t": now, "call": call, "result": asdict(result)}).encode()
+            self._notebook.add(note, base=self.version)
+            self._learn(call, result, now)
             if self.learned - self._written >= WRITE_EVERY:
                 self._write()
 
+    def _expect(self, call: str, row: Mapping[str, Any], now: float, note: bytes) -> Prediction:
+        if len(self._model.pending) >= self._model.pending.limit:
+            self._forget(now)
+        found = self._model.expect(call, row, now)
+        self._waiting[call] = note
+        return found
+
+    def _learn(self, call: str, result: Result, now: float) -> None:
+        self._model.learn(call, result, now)
+        self._waiting.pop(call, None)
+        self.learned += 1
+
+    def _tell_again(self, note: bytes) -> None:
+        """What was refused then is refused now."""
+        told = json.loads(note)
+        try:
+            if "row" in told:
+                self._expect(told["call"], told["row"], told["t"], note)
+            else:
+                self._learn(told["call"], Result(**told["result"]), told["t"])
+        except CordboardError:
+            return
+
+    def _forget(self, now: float) -> None:
+        """Wait no longer for calls that nobody has told the result of in a week."""
+        self._model.pending.expire(now, FORGET_S)
+        self._waiting = {call: note for call, note in self._waiting.items() if call in self._model.pending}
+
     def _write(self) -> None:
         now = self._clock()
+        self._forget(now)
         self._model.version = self._registry.add(self._model, now, "cordboard serve", {"learned": self.learned})
+        self._notebook.replace(list(self._waiting.values()), self.version)
         self._written, self.written_at = self.learned, now
 
     def close(self) -> None:
         """Write what was learned."""
         with self._lock:
-            if self.learned > self._written:
-                self._write()
+            try:
+                if self.learned > self._written:
+                    self._write()
+            finally:
+                self._notebook.close()
 
 
 class Models:
@@ -107,5 +157,5 @@ class Models:
                 try:
                     model.close()
                 except (CordboardError, OSError):
-                    _log.exception("the model %s could not be written; what it learned since is lost", name)
+                    _log.exception("the model %s could not be written; it is told again at the next start", name)
             self._served.clear()

@@ -40,7 +40,7 @@ _BUSY_S = 5.0  # wait so long for a checkpoint of someone else's
 _CHECKPOINT_PAGES = 256  # 1 MiB of WAL, written over and over: a file that does not grow is synced sooner
 
 
-def _kind(error: Exception) -> str:
+def kind_of(error: Exception) -> str:
     """What the caller may do about it: the kind of a StoreError."""
     if isinstance(error, OSError):
         full = (errno.ENOSPC, errno.EDQUOT)
@@ -68,7 +68,7 @@ def _told(call: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T
         try:
             return call(self, *args, **kwargs)
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(_kind(error), f"{self.path}: {error}") from error
+            raise StoreError(kind_of(error), f"{self.path}: {error}") from error
 
     return told
 

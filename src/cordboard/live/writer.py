@@ -195,6 +195,9 @@ class Writer:
             if first is not None:
                 plan.append(first if same_event(first.event, text) else conflict(request_id))
                 continue
+            if item.refusal is not None:
+                plan.append(item.refusal)
+                continue
             if item.etag and item.etag != turn.etag:
                 plan.append(out_of_date(item.etag, turn.etag))
                 continue
