@@ -14,6 +14,7 @@ from cordboard.cli import main
 from cordboard.live import Engine, Settings
 from cordboard.live.beside import records_place
 from cordboard.records import Follower, Records
+from cordboard.records.aside import Aside
 from tests.clocks import Wall, until
 
 CENTER = parse_center("""
@@ -203,6 +204,31 @@ def test_a_database_server_that_cuts_the_connection_loses_them_nothing(tmp_path,
         until(lambda: follower.fault == "" and follower.behind == 0)
         follower.close()
         with Records(postgres_url) as records:
+            assert list(records.dump()) == rebuilt(engine, tmp_path / "rebuilt.db")
+
+
+def test_a_process_of_records_that_is_killed_loses_them_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("cordboard.records.follow.PATIENCE_S", (0.05,))
+    made = []
+
+    class Known(Aside):
+        def __init__(self, *given):
+            super().__init__(*given)
+            made.append(self._process)
+
+    monkeypatch.setattr("cordboard.records.follow.Aside", Known)
+    wall = Wall()
+    with opened(tmp_path, wall) as engine:
+        follower = Follower(engine, tmp_path / "records.db").start()
+        ready(engine)
+        some_calls(engine, wall, ["c1", "c2"])
+        until(lambda: made and follower.behind == 0)
+        made[0].kill()
+        some_calls(engine, wall, ["c3", "c4"])
+        until(lambda: len(made) == 2 and follower.fault == "" and follower.behind == 0)
+        follower.close()
+        assert made[1].returncode == 0
+        with Records(tmp_path / "records.db") as records:
             assert list(records.dump()) == rebuilt(engine, tmp_path / "rebuilt.db")
 
 

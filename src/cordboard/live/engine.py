@@ -43,7 +43,7 @@ class Engine:
     """A center, its journal and its one writer. Made by :meth:`open`; all methods may be called by any thread."""
 
     def __init__(self, settings: Settings, store: Store, clock: Callable[[], float] | None) -> None:
-        self.settings = settings
+        self.settings, self.tenant = settings, "default"
         self._archive = Archive(store, settings)
         self._even = EvenClock() if clock is None else None
         self._clock: Callable[[], float] = clock or self._even or EvenClock()
@@ -75,6 +75,7 @@ class Engine:
         another place for the journal than the settings say. Raises StoreError if the journal can't be opened.
         """
         engine = cls(settings, store or make_store(settings, tenant), clock)
+        engine.tenant = tenant
         try:
             engine._recover(center)
         except BaseException:

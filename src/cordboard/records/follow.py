@@ -1,28 +1,29 @@
-"""Records that keep up with a live engine, in a thread of their own.
+"""Records that keep up with a live engine: a thread takes its entries, a process of their own books them.
 
 The engine does not wait for them. When they fall behind what it holds in memory they read the journal instead; when
-their database fails they try again; after a restart they go on from the revision that they reached.
+their database fails, or their process ends, they try again; after a restart they go on from the revision that they
+reached.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
-from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cordboard.errors import CompactedError, CordboardError, SlowReaderError, UnavailableError
-from cordboard.records.database import DATABASE_ERRORS, Records
+from cordboard.live.hub import BATCH_MAX
+from cordboard.records.aside import Aside, BookingFault
 
 if TYPE_CHECKING:
-    from cordboard.live import Engine, Entry
+    from cordboard.live import Engine
 
 PATIENCE_S = (0.5, 1.0, 2.0, 5.0, 10.0)  # before each new try after a fault; the last for ever after
 IDLE_S = 0.5  # so often at least it is looked whether to stop
-FAULTS: tuple[type[Exception], ...] = (CordboardError, *DATABASE_ERRORS)
+PACE_S = 0.1  # between two bookings: few large ones cost the engine less than many small ones
+HISTORY_AT_ONCE = 20_000  # revisions that are read from the journal before it is looked whether to stop
 
 _log = logging.getLogger("cordboard.records")
 
@@ -60,34 +61,34 @@ class Follower:
         faults = 0
         while True:
             try:
-                with Records(self._place, self._schema) as records:
+                engine = self._engine
+                with Aside(engine.settings, engine.tenant, self._place, self._schema) as records:
                     self.revision = records.revision
                     self.fault, faults = "", 0
                     self._keep_up(records)
                 return
             except SlowReaderError:
                 continue
-            except FAULTS as error:
-                self.fault = type(error).__name__
+            except (BookingFault, CordboardError) as error:
+                self.fault = error.name if isinstance(error, BookingFault) else type(error).__name__
                 if faults == 0:
-                    words = str(error).partition("\n")[0]  # what follows may quote a row
                     facts = {"facts": {"revision": self.revision}}
-                    _log.error("the records stand still at revision %d: %s", self.revision, words, extra=facts)
+                    _log.error("the records stand still at revision %d: %s", self.revision, error, extra=facts)
                 wait = PATIENCE_S[min(faults, len(PATIENCE_S) - 1)]
                 faults += 1
                 if self._stop.wait(wait):
                     return
 
-    def _keep_up(self, records: Records) -> None:
+    def _keep_up(self, records: Aside) -> None:
         """Book until told to stop, or the engine is closed."""
         while True:
             try:
                 subscription = self._engine.subscribe(self.revision)
             except CompactedError:
-                history = self._engine.entries(self.revision)
-                self._book(records, itertools.takewhile(lambda _: not self._stop.is_set(), history))
                 if self._stop.is_set():
                     return
+                records.apply_journal(min(self.revision + HISTORY_AT_ONCE, self._engine.state.revision))
+                self.revision = records.revision
                 continue
             with closing(subscription):
                 while True:
@@ -95,10 +96,10 @@ class Follower:
                         entries = subscription.get(0.0 if self._stop.is_set() else IDLE_S)
                     except UnavailableError:  # the engine is closed, and all of it was read
                         return
-                    self._book(records, entries)
-                    if not entries and self._stop.is_set():
+                    if entries:
+                        records.apply(entries)
+                        self.revision = records.revision
+                    elif self._stop.is_set():
                         return
-
-    def _book(self, records: Records, entries: Iterable[Entry]) -> None:
-        records.apply(entries)
-        self.revision = records.revision
+                    if len(entries) < BATCH_MAX:
+                        self._stop.wait(PACE_S)

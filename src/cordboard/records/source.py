@@ -26,13 +26,16 @@ def steps_of_journal(center: Center, stream: BinaryIO, file: str = "<journal>", 
             yield Step(answer.line, t, answer.fired, event, answer.effects)
 
 
-def steps_of_data(settings: Settings, tenant: str = "default") -> Iterator[Step]:
-    """Every entry of a live engine's journal, whether the engine is at work or not. StoreError if there is none."""
+def steps_of_data(
+    settings: Settings, tenant: str = "default", after: int = 0, until: int | None = None
+) -> Iterator[Step]:
+    """The entries of a live engine's journal, all or those with after < revision <= until, whether the engine is at
+    work or not. StoreError if there is none."""
     from cordboard.live.archive import Archive  # late: the live engine needs more libraries
     from cordboard.live.store import make_store
 
     archive = Archive(make_store(settings, tenant, read_only=True), settings)
     with closing(archive.store):
         archive.begin(Center((), ()))
-        for entry in archive.entries(0, archive.store.last()):
+        for entry in archive.entries(after, archive.store.last() if until is None else until):
             yield Step.of(entry)
