@@ -31,7 +31,8 @@ media: $(VENV)/.built
 	PYTHON=$(BIN)/python bindings/pjsip/make/build.sh $(PJSIP)
 
 test-media: media $(VENV)/.tools
-	$(PYTEST) -n $(JOBS) --timeout 300 tests/test_media_pjsip.py
+	.ci/sipp
+	$(PYTEST) -n $(JOBS) --timeout 300 tests/test_media_pjsip.py tests/test_media_sipp.py
 
 build: $(VENV)/.built
 

@@ -203,7 +203,7 @@ def main() -> None:
             "cordboard.client": ["*.json"],
             "cordboard.v1": ["*.pyi"],
         },
-        exclude_package_data={"": ["*.pyx", "*.c", "*.h"]},
+        exclude_package_data={"": ["*.pyx", "*.c", "*.h"], "cordboard.bindings": ["README.md", "pjsip/make/*"]},
         ext_modules=compiled_extensions(),
     )
 

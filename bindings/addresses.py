@@ -17,9 +17,8 @@ def sip_uri(to: str, gateway: str = "") -> str:
     """The SIP URI of what is to be dialed: a URI as it is, a number at a gateway; empty if it is neither."""
     if _URI.fullmatch(to):
         return to
-    if gateway and _NUMBER.fullmatch(to):
-        return f"sip:{quote(to, safe='+*')}@{gateway}"
-    return ""
+    uri = f"sip:{quote(to, safe='+*')}@{gateway}"
+    return uri if _NUMBER.fullmatch(to) and _URI.fullmatch(uri) else ""
 
 
 def caller_uri(caller: str, host: str) -> str:

@@ -56,7 +56,7 @@ def mean_opinion(loss: float, delay_ms: float) -> float:
     concealment of lost packets. ``loss``: share of packets, 0 to 1, taken as random; ``delay_ms``: from mouth to ear.
 
     >>> round(mean_opinion(0.0, 20.0), 2), round(mean_opinion(0.05, 150.0), 2)
-    (4.4, 3.89)
+    (4.4, 3.77)
     """
     impairment = 0.024 * delay_ms + (0.11 * (delay_ms - 177.3) if delay_ms > 177.3 else 0.0)
     percent = 100.0 * loss

@@ -325,6 +325,7 @@ int node_start(const node_settings *settings) {
     while (node_take(&left, 1) == 1)
         free(left.text);
     free(node.ring);
+    node.head = 0; /* the next ring may be smaller */
     node.capacity = (unsigned)settings->events_max;
     node.overflowed = 0;
     node.ring = calloc(node.capacity, sizeof(node_event));
