@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import importlib
 import json
+import re
 import signal
 import socket
 import threading
@@ -35,6 +37,30 @@ def live(tmp_path):
 def client(live):
     with Client(live.address) as found:
         yield found
+
+
+ITS_OWN = {"Client.connect", *(f"Line.{name}" for name in ("__init__", "open", "_beat", "_send", "_next", "__iter__", "close"))}  # threads are not tasks
+MADE_PLAIN = (
+    (r"\b(async|await) ", ""), (r"\bAsync(Client|Line|Stubs|Iterator)", r"\1"), (r"\bgrpc\.aio\.(AioRpcError)?", lambda m: "grpc." + "RpcError" * bool(m[1])),
+    (r"Awaitable\[T\]", "T"), (r"\b__a(enter|exit|iter)__", r"__\1__"), (r"asyncio\.sleep", "time.sleep"),
+    (r"for entry in message\.entries:\s+yield entry", "yield from message.entries"),
+)  # fmt: skip
+
+
+def plain_methods(name: str) -> dict[str, str]:
+    """Class.method -> its text without a trace of asyncio, comments and layout."""
+    text = ast.unparse(ast.parse((files("cordboard.client") / name).read_text("utf-8")))
+    for pattern, replacement in MADE_PLAIN:
+        text = re.sub(pattern, replacement, text)
+    classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+    return {f"{one.name}.{method.name}": ast.unparse(method) for one in classes for method in one.body if isinstance(method, ast.FunctionDef)}
+
+
+def test_the_two_clients_are_twins_but_for_await():
+    one, other = plain_methods("synchronous.py"), plain_methods("asynchronous.py")
+    assert set(one) | {"Line.open"} == set(other) and len(set(one) - ITS_OWN) > 20
+    for key in set(one) - ITS_OWN:
+        assert one[key] == other[key]
 
 
 def test_the_client_is_a_name_of_cordboard():

@@ -1,4 +1,4 @@
-"""The client for asyncio."""
+"""The client for asyncio: twin of ``synchronous.py``, which says why there are two."""
 
 from __future__ import annotations
 

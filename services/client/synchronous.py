@@ -1,4 +1,8 @@
-"""The client for ordinary programs."""
+"""The client for ordinary programs.
+
+Twin of ``asynchronous.py``: the types of Python can't say "this, or a coroutine of it", so every method has a signature
+in each. What is no signature is in ``requests.py`` and ``connection.py``, and a test keeps the twins alike.
+"""
 
 from __future__ import annotations
 
@@ -198,7 +202,10 @@ class Line:
 
     def _beat(self, every: float) -> None:
         while not self._closed.wait(every):
-            self._out.put(agent_pb.ConnectRequest(heartbeat=agent_pb.Heartbeat()))
+            self._send(agent_pb.ConnectRequest(heartbeat=agent_pb.Heartbeat()))
+
+    def _send(self, message: agent_pb.ConnectRequest) -> None:
+        self._out.put(message)
 
     def _next(self) -> agent_pb.ConnectResponse:
         try:
@@ -219,32 +226,32 @@ class Line:
 
     def ready(self, *, request_id: str = "") -> None:
         """Take contacts."""
-        self._out.put(requests.wish("ready", "", request_id))
+        self._send(requests.wish("ready", "", request_id))
 
     def away(self, reason: str = "", *, request_id: str = "") -> None:
         """Take none."""
-        self._out.put(requests.wish("away", reason, request_id))
+        self._send(requests.wish("away", reason, request_id))
 
     def accept(self, contact: str, *, request_id: str = "") -> None:
         """Take an offered contact."""
-        self._out.put(requests.about("accept", contact, request_id))
+        self._send(requests.about("accept", contact, request_id))
 
     def decline(self, contact: str, *, request_id: str = "") -> None:
         """Refuse an offered contact."""
-        self._out.put(requests.about("decline", contact, request_id))
+        self._send(requests.about("decline", contact, request_id))
 
     def end(self, contact: str, *, request_id: str = "") -> None:
         """The conversation is over."""
-        self._out.put(requests.about("end", contact, request_id))
+        self._send(requests.about("end", contact, request_id))
 
     def end_wrap_up(self, *, request_id: str = "") -> None:
         """The work after it is done."""
-        self._out.put(requests.wrapped_up(request_id))
+        self._send(requests.wrapped_up(request_id))
 
     def close(self) -> None:
         """Log out and hang up."""
         self._closed.set()
-        self._out.put(agent_pb.ConnectRequest(goodbye=agent_pb.Goodbye()))
+        self._send(agent_pb.ConnectRequest(goodbye=agent_pb.Goodbye()))
         self._out.put(None)
         for _ in range(1000):  # what is still on its way
             try:
