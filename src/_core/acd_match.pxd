@@ -324,6 +324,16 @@ cdef inline int32_t first_class_of_group(const Engine* e, int32_t g, int32_t bes
                 best = c
     return best
 
+cdef inline void nothing_dirty(Engine* e) noexcept nogil:
+    # Between events nobody is eligible for anybody: no need to look.
+    cdef int32_t i
+    for i in range(e.n_dirty_classes):
+        e.classes[e.dirty_classes[i]].dirty = 0
+    for i in range(e.n_dirty_groups):
+        e.groups[e.dirty_groups[i]].dirty = 0
+    e.n_dirty_classes = 0
+    e.n_dirty_groups = 0
+
 cdef inline int match(Engine* e) noexcept nogil:
     cdef int32_t i, c, best
     while not e.out_of_memory:
@@ -337,10 +347,5 @@ cdef inline int match(Engine* e) noexcept nogil:
         if best < 0:
             break
         offer_first(e, best)
-    for i in range(e.n_dirty_classes):
-        e.classes[e.dirty_classes[i]].dirty = 0
-    for i in range(e.n_dirty_groups):
-        e.groups[e.dirty_groups[i]].dirty = 0
-    e.n_dirty_classes = 0
-    e.n_dirty_groups = 0
+    nothing_dirty(e)
     return -1 if e.out_of_memory else 0

@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t
 from cordboard._core.acd_events cimport agent_leave, contact_expire, contact_new, wrap_up_end
 from cordboard._core.acd_ids cimport id_add
 from cordboard._core.acd_intern cimport intern_keep
-from cordboard._core.acd_match cimport contact_wait, link_add
+from cordboard._core.acd_match cimport contact_wait, link_add, nothing_dirty
 from cordboard._core.acd_pools cimport agent_refresh
 from cordboard._core.acd_timers cimport timer_order, timer_start
 from cordboard._core.acd_types cimport *
@@ -185,16 +185,6 @@ cdef inline void agent_settle(Engine* e, int32_t a) noexcept nogil:
     cdef int64_t since = agent.since
     agent_refresh(e, a, False)
     agent.since = since
-
-cdef inline void nothing_dirty(Engine* e) noexcept nogil:
-    # Between events nobody is eligible for anybody: no need to look.
-    cdef int32_t i
-    for i in range(e.n_dirty_classes):
-        e.classes[e.dirty_classes[i]].dirty = 0
-    for i in range(e.n_dirty_groups):
-        e.groups[e.dirty_groups[i]].dirty = 0
-    e.n_dirty_classes = 0
-    e.n_dirty_groups = 0
 
 # ---- what the center no longer has
 
