@@ -63,6 +63,7 @@ EXTENSIONS: dict[str, list[str]] = {  # name -> C sources beside the .pyx
     "idmap": [],
     "online": [],
     "trees": [],
+    "wire": [],
     "patience": [],
     "queueing": [],
     "simkernel": [],

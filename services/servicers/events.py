@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import partial
@@ -135,7 +134,7 @@ class Sieve:
             return None
         effects = tuple(effect for effect in entry.effects if effect in seen)
         event = entry.event if entry.event in seen else {"t": entry.t, "event": "clock"}
-        return dataclasses.replace(entry, event=event, effects=effects)
+        return entry._replace(event=event, effects=effects)
 
     def _place(self, part: Mapping[str, Any]) -> str | None:
         """The queue that an event or effect is about, as far as it can be told."""

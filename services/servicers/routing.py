@@ -7,6 +7,7 @@ import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
+from cordboard._core.wire import plain_events, session_response
 from cordboard.acd import Acd
 from cordboard.center import Center, parse_center
 from cordboard.errors import CordboardError, InputError, LimitError, StaleEventError, UnknownNameError, Where
@@ -19,9 +20,11 @@ from cordboard.services.paging import page
 from cordboard.services.scope import queues_of
 from cordboard.services.tenants import Tenant, Tenants
 from cordboard.services.translate import applied, contact_queued, duration, event_of, timestamp
+from cordboard.services.waiting import Reply
 from cordboard.v1 import routing_service_pb2 as pb
 
 BATCH_MAX = 1000  # events of a live session in one message
+BATCHES_MAX = 16  # messages of a live session that are not answered yet
 COLUMN_EVENTS_MAX = 100_000
 CONTACTS_MAX = 1_000_000  # in an engine of a session's own
 REMEMBERED_MAX = 1 << 20  # characters of a center's text
@@ -84,7 +87,7 @@ class RoutingServicer:
 
     async def Session(
         self, requests: AsyncIterator[pb.SessionRequest], context: Any
-    ) -> AsyncIterator[pb.SessionResponse]:
+    ) -> AsyncIterator[pb.SessionResponse | bytes]:
         first = await anext(requests, None)
         if first is None or first.WhichOneof("message") != "open":
             raise InputError("the first message does not open the session", Where(key="open"), "Send open first")
@@ -105,22 +108,32 @@ class RoutingServicer:
         if not who.unlimited:
             who.require("agents.write")
         yield _opened(held.engine.center)
-        async for request in requests:
-            if request.WhichOneof("message") != "events":
-                raise InputError("the live engine takes events", Where(key="message"), "Send events")
-            yield pb.SessionResponse(outcomes=await self._live(held, who, request.events))
+        async for response in self._live(held, who, requests):
+            yield response
 
-    async def _live(self, held: Tenant, who: Caller, batch: pb.EventBatch) -> pb.OutcomeBatch:
-        """Apply a batch to the live engine."""
-        if not 0 < len(batch.events) <= BATCH_MAX:
-            raise InputError(f"{len(batch.events)} events", Where(key="events"), f"Send 1 to {BATCH_MAX}")
-        events = [event_of(event, f"events[{i}]") for i, event in enumerate(batch.events)]
-        if not who.unlimited:
-            await _require_scope(held, who, events)
-        if held.keys is not None:
-            events = [await held.private(event) for event in events]
-        future = held.engine.submit_many(events, request_ids=batch.request_ids, actor=who.name)
-        return pb.OutcomeBatch(outcomes=[_outcome(one) for one in await held.settle(future)])
+    async def _live(
+        self, held: Tenant, who: Caller, requests: AsyncIterator[pb.SessionRequest]
+    ) -> AsyncIterator[bytes]:
+        """Batches for the live engine, answered in order; while one is on its way to the disk the next are taken."""
+        submitted: asyncio.Queue[Reply[list[Outcome]] | None] = asyncio.Queue()
+        room = asyncio.Semaphore(BATCHES_MAX)
+
+        async def take() -> None:
+            try:
+                async for request in requests:
+                    await room.acquire()
+                    submitted.put_nowait(await _submit(held, who, request))
+            finally:
+                submitted.put_nowait(None)
+
+        taking = asyncio.create_task(take())
+        try:
+            while (outcomes := await submitted.get()) is not None:
+                yield session_response(await outcomes, _outcome)
+                room.release()
+            await taking
+        finally:
+            taking.cancel()
 
     async def RouteColumns(self, request: pb.RouteColumnsRequest, context: Any) -> pb.RouteColumnsResponse:
         return await asyncio.to_thread(_route, request)
@@ -156,6 +169,23 @@ def routed(acd: Acd, events: Any) -> Any:
     return columns.effects_message(acd.apply_columns(table))
 
 
+async def _submit(held: Tenant, who: Caller, request: pb.SessionRequest) -> Reply[list[Outcome]]:
+    """Give a batch to the live engine."""
+    if request.WhichOneof("message") != "events":
+        raise InputError("the live engine takes events", Where(key="message"), "Send events")
+    batch = request.events
+    if not 0 < len(batch.events) <= BATCH_MAX:
+        raise InputError(f"{len(batch.events)} events", Where(key="events"), f"Send 1 to {BATCH_MAX}")
+    plain = plain_events(batch.SerializeToString())
+    events = [one[0] if one else event_of(batch.events[i], f"events[{i}]") for i, one in enumerate(plain)]
+    if not who.unlimited:
+        await _require_scope(held, who, events)
+    ready = [
+        one or held.engine.check(await held.private(event)) for one, event in zip(plain, events, strict=True)
+    ]
+    return held.settle(held.engine.submit_checked(ready, request_ids=batch.request_ids, actor=who.name))
+
+
 async def _require_scope(held: Tenant, who: Caller, events: list[dict[str, Any]]) -> None:
     """DeniedError unless all that the events are about is in the caller's scope."""
     entering = {event["contact"]: event["queue"] for event in events if "queue" in event}
@@ -174,11 +204,11 @@ def _opened(center: Center) -> pb.SessionResponse:
     return pb.SessionResponse(opened=opened)
 
 
-def _outcome(outcome: Outcome) -> pb.Outcome:
+def _outcome(outcome: Outcome) -> bytes:
     try:
-        return pb.Outcome(applied=applied(outcome))
+        return pb.Outcome(applied=applied(outcome)).SerializeToString()
     except CordboardError as error:
-        return pb.Outcome(error=status_of(error))
+        return pb.Outcome(error=status_of(error)).SerializeToString()
 
 
 def _eligibility(tenant: str, row: dict[str, Any]) -> pb.AgentEligibility:

@@ -26,7 +26,7 @@ from cordboard.live.core import Core, Event, calls_changed, center_changed
 from cordboard.live.drain import Drain
 from cordboard.live.entry import EngineState, Entry, Outcome
 from cordboard.live.hub import Hub, Subscription
-from cordboard.live.inbox import Asked, Inbox, Item, Look, Reply, Submission
+from cordboard.live.inbox import Asked, Checked, Inbox, Item, Look, Reply, Submission
 from cordboard.live.requests import KEPT_TICKS, Requests
 from cordboard.live.settings import Settings
 from cordboard.live.store import Row, Store, make_store
@@ -155,18 +155,27 @@ class Engine:
 
         An event whose request_id is in conflict has an entry of revision 0 with the error; the others are applied.
         """
+        now = self._clock()
+        return self.submit_checked([_checked(event, now) for event in events], request_ids=request_ids, actor=actor)
+
+    def check(self, event: Mapping[str, Any]) -> Checked:
+        """An event as ``submit_checked`` takes it. JournalError for what is none."""
+        return _checked(event, self._clock())
+
+    def submit_checked(
+        self, events: Sequence[Checked], *, request_ids: Sequence[str] = (), actor: str = ""
+    ) -> Future[list[Outcome]]:
+        """``submit_many`` for events that were checked: by ``check``, or by whoever made them and their JSON."""
         ids = list(request_ids) or [""] * len(events)
         if len(ids) != len(events):
             what = f"{len(ids)} request_ids for {len(events)} events"
             raise InputError(what, Where(key="request_ids"), "Give one for each event, or none")
         self._check_open()
-        now = self._clock()
-        checked = [_checked(event, now) for event in events]
-        for event, _ in checked:
+        for event, _ in events:
             self._check_draining(event)
         _check_texts(actor, ids)
         future: Future[list[Outcome]] = Future()
-        self._put(Submission(checked, ids, actor, future, True))
+        self._put(Submission(events, ids, actor, future, True))
         return future
 
     def change_center(
@@ -344,7 +353,7 @@ class Engine:
         self.close()
 
 
-def _checked(event: Mapping[str, Any], now: float) -> tuple[Event, str]:
+def _checked(event: Mapping[str, Any], now: float) -> Checked:
     """The event, checked, and as JSON; both without its time, and so that nobody else can change them."""
     if "t" in event:
         raise JournalError("the engine gives events their time", Where(key="t"), "Leave it out")

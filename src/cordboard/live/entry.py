@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cordboard.errors import CordboardError
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One row of the journal and what it did. Every subscriber gets the same objects: don't change what is in them.
 
     ``revision``: 1, 2, ... without a gap; 0 for what never came into the journal (a conflict in ``submit_many``).
@@ -26,8 +25,7 @@ class Entry:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of a request. ``repeated``: its request_id was applied before, and ``entry`` is what came of it
     then."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from cordboard.errors import CordboardError, LimitError, UnavailableError
 from cordboard.live.core import Core
+
+Checked = tuple[dict[str, Any], str]  # an event without its time, and its JSON
 
 
 class Reply(Protocol):
@@ -36,11 +38,10 @@ class Asked(NamedTuple):
 
 @dataclass(slots=True)
 class Submission:
-    """Events that were checked, and whoever waits for them. Events are without ``t``, each with its JSON. ``etag``: of
-    the center that this is to change, or empty; ``new_etag``: of the one that it brings. ``refusal``: why it is not
-    done, unless it was before."""
+    """Events that were checked, and whoever waits for them. ``etag``: of the center that this is to change, or empty;
+    ``new_etag``: of the one that it brings. ``refusal``: why it is not done, unless it was before."""
 
-    events: list[tuple[dict[str, Any], str]]
+    events: Sequence[Checked]
     request_ids: list[str]
     actor: str
     future: Reply
