@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from cordboard.errors import StoreError
+from cordboard.live.checkpoints import ROW_BYTES, Checkpoints
 from cordboard.live.store import ROWS_AT_ONCE, SCHEMA, Row, first_after
 
 P = ParamSpec("P")
@@ -37,7 +38,6 @@ CREATE TABLE IF NOT EXISTS snapshots (revision INTEGER PRIMARY KEY, version TEXT
 _ROW = "(?,?,?,?,?)"
 _ROWS_A_STATEMENT = 512  # a statement has at most 32,766 values
 _BUSY_S = 5.0  # wait so long for a checkpoint of someone else's
-_CHECKPOINT_PAGES = 256  # 1 MiB of WAL, written over and over: a file that does not grow is synced sooner
 
 
 def kind_of(error: Exception) -> str:
@@ -83,6 +83,7 @@ class SqliteStore:
         self._read_only = read_only
         self._db: sqlite3.Connection | None = None
         self._lock: int | None = None
+        self._checkpoints: Checkpoints | None = None
 
     @_told
     def open(self) -> None:
@@ -94,17 +95,19 @@ class SqliteStore:
             return
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # nobody else's to read
         self._take_lock()
-        self._db = self._connect()
+        self._db = self._writing()
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
-        self._db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
             self._db.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version={SCHEMA};COMMIT")
         self._check_schema()
         # What an interrupted write left in the WAL counts from now on: it must be on the disk for certain.
         self._db.execute("PRAGMA wal_checkpoint(RESTART)")
+        self._checkpoints = Checkpoints(self._writing)
 
     def close(self) -> None:
+        if self._checkpoints is not None:
+            self._checkpoints.close()
+            self._checkpoints = None
         if self._db is not None:
             with suppress(sqlite3.Error):
                 self._db.close()
@@ -118,7 +121,12 @@ class SqliteStore:
         db = self._opened()
         if len(rows) <= _ROWS_A_STATEMENT:
             self._insert(db, rows)
-            return
+        else:
+            self._insert_many(db, rows)
+        if self._checkpoints is not None:
+            self._checkpoints.wrote(db, sum(len(row.event) + ROW_BYTES for row in rows))
+
+    def _insert_many(self, db: sqlite3.Connection, rows: Sequence[Row]) -> None:
         db.execute("BEGIN IMMEDIATE")
         try:
             for start in range(0, len(rows), _ROWS_A_STATEMENT):
@@ -217,6 +225,13 @@ class SqliteStore:
         if self._db is None:
             raise StoreError("i/o error", f"{self.path}: the journal is not open")
         return self._db
+
+    def _writing(self) -> sqlite3.Connection:
+        """A connection that writes what is asked for and no more: checkpoints are made beside it."""
+        db = self._connect()
+        db.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+        db.execute("PRAGMA wal_autocheckpoint=0")
+        return db
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(
