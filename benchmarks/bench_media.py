@@ -1,0 +1,215 @@
+"""What real calls cost in the production media layer, with sipp at the other end on the same machine.
+
+``python -m benchmarks.bench_media [--legs 400] [--seconds 10] [--calls 1000] [--rate 100]`` prints a table; under pytest
+the same at a small size. CPU is that of the process that holds the media layer, all its threads and its Python included,
+sipp not; it is told beside the wall clock because the machine is shared. Needs `make media` and sipp.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from cordboard.media.backend import Answer, Answered, Cause, Connect, Dial, Ended, HangUp, Incoming, Record, Report
+from tests.sipp import SIPP, Sipp, answerer, caller
+
+pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ImportError)
+from cordboard.bindings.pjsip.backend import PjsipMedia
+from cordboard.bindings.settings import SipSettings
+
+pytestmark = pytest.mark.skipif(SIPP is None, reason="sipp is not installed (apt-get install sip-tester)")
+LEGS_A_PEER = 125  # calls of one sipp share one socket, which a burst of more would overrun
+PATIENCE_S = 60.0
+
+
+def cpu_s() -> float:
+    """CPU of this process so far, s."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def dropped() -> int:
+    """Packets that came for sockets of this process and were not taken in time."""
+    ours = {os.readlink(fd).removeprefix("socket:[").rstrip("]") for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()}
+    rows = [line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:]]
+    return sum(int(row[-1]) for row in rows if row[9] in ours)
+
+
+@dataclass
+class Run:
+    """A media layer, its peers, and what it has reported."""
+
+    folder: Path
+    media: PjsipMedia = field(init=False)
+    peers: list[Sipp] = field(default_factory=list)
+    seen: list[Report] = field(default_factory=list)
+    dial_s: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.media = PjsipMedia(SipSettings(prompts=self.folder, recordings=self.folder, silence_s=0.0))
+
+    def pump(self, until: Callable[[], bool], answer: bool = False) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while not until() and time.monotonic() < end:
+            found = self.media.reports(0.02)
+            self.seen += found
+            if answer:
+                self.media.send([Answer(report.leg) for report in found if isinstance(report, Incoming)])
+
+    def count(self, kind: type[Report]) -> int:
+        return sum(isinstance(report, kind) for report in self.seen)
+
+    def answerers(self, calls: int, hangs_up_ms: int | None) -> None:
+        """Peers that answer so many calls in all."""
+        share = [len(range(i, calls, -(-calls // LEGS_A_PEER))) for i in range(-(-calls // LEGS_A_PEER))]
+        self.peers = [Sipp(self.folder, answerer(hangs_up_ms=hangs_up_ms), calls=n, more=("-timeout", "300s")) for n in share]
+        time.sleep(0.5)
+
+    def dial(self, calls: int, rate: float, prefix: str = "d") -> None:
+        """Dial so many at a rate, taking reports in between."""
+        start = time.monotonic()
+        for i in range(calls):
+            while (wait := start + i / rate - time.monotonic()) > 0.0:
+                self.seen += self.media.reports(wait)
+            begun = time.perf_counter()
+            self.media.send([Dial(f"{prefix}{i}", self.peers[i % len(self.peers)].address(), caller="4001")])
+            self.dial_s.append(time.perf_counter() - begun)
+
+    def close(self) -> None:
+        self.media.close()
+        self.seen += self.media.reports(0.0)
+        for peer in self.peers:
+            peer.kill()
+
+
+def bridged(legs: int, seconds: float, record: bool, rate: float = 100.0) -> dict[str, float]:
+    """Legs connected in pairs, each side sending and getting 50 packets a second; perhaps each pair recorded in stereo."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder))
+        try:
+            run.answerers(legs, None)
+            run.dial(legs, rate)
+            run.pump(lambda: run.count(Answered) + run.count(Ended) >= legs)
+            names = [report.leg for report in run.seen if isinstance(report, Answered)]
+            pairs = list(zip(names[::2], names[1::2], strict=False))
+            run.media.send([Connect(*pair) for a, b in pairs for pair in ((a, b), (b, a))])
+            if record:
+                run.media.send([Record(f"r{i}", pair) for i, pair in enumerate(pairs)])
+            begun, used = time.monotonic(), cpu_s()
+            run.pump(lambda: time.monotonic() - begun >= seconds)
+            share = (cpu_s() - used) / (time.monotonic() - begun)
+            drops = dropped()
+            run.media.send([HangUp(name) for name in names])
+        finally:
+            run.close()
+        ended = [report.quality for report in run.seen if isinstance(report, Ended) and report.quality]
+        received, lost = sum(q.received for q in ended), sum(q.lost for q in ended)
+        return {
+            "legs": len(names),
+            "CPU % of a core a leg": 100.0 * share / len(names),
+            "lost anywhere %": 100.0 * lost / max(1, received + lost),  # sipp's sockets, which send back what they get, too
+            "dropped at our sockets %": 100.0 * drops / max(1, received + lost),
+        }
+
+
+def dialed(calls: int, rate: float) -> dict[str, float]:
+    """Calls that are dialed, answered at once and hung up by the peer after 200 ms."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder))
+        try:
+            run.answerers(calls, 200)
+            begun, used = time.monotonic(), cpu_s()
+            run.dial(calls, rate)
+            reached = calls / (time.monotonic() - begun)
+            run.pump(lambda: run.count(Ended) >= calls)
+            used = cpu_s() - used
+        finally:
+            run.close()
+        return {"calls": calls, "a second": reached, "CPU ms a call": 1000.0 * used / calls, "not normal": failures(run)} | times(run)
+
+
+def called(calls: int, rate: float) -> dict[str, float]:
+    """Calls that come in, are answered, and hung up by the caller after 200 ms."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder))
+        try:
+            begun, used = time.monotonic(), cpu_s()
+            run.peers = [Sipp(run.folder, caller(talks_ms=200), to=f"127.0.0.1:{run.media.port}", calls=calls, rate=rate)]
+            run.pump(lambda: run.count(Ended) >= calls, answer=True)
+            reached, used = calls / (time.monotonic() - begun), cpu_s() - used
+        finally:
+            run.close()
+        return {"calls": calls, "a second": reached, "CPU ms a call": 1000.0 * used / calls, "not normal": failures(run)}
+
+
+def dialed_beside(legs: int, calls: int, rate: float) -> dict[str, float]:
+    """How long a Dial takes until its INVITE is with the kernel, which is when ``send`` returns, while legs carry audio."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder))
+        try:
+            run.answerers(legs + calls, None)
+            run.dial(legs, 100.0, "m")
+            run.pump(lambda: run.count(Answered) >= legs)
+            run.dial_s.clear()
+            run.dial(calls, rate)
+        finally:
+            run.close()
+        return {"legs": legs, "calls": calls, "a second": rate} | times(run)
+
+
+def failures(run: Run) -> int:
+    return sum(isinstance(report, Ended) and report.cause != Cause.NORMAL for report in run.seen)
+
+
+def times(run: Run) -> dict[str, float]:
+    cut = statistics.quantiles(run.dial_s, n=100)
+    return {"ms to INVITE p50": 1000.0 * cut[49], "p99": 1000.0 * cut[98]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--legs", type=int, default=400)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--calls", type=int, default=1000)
+    parser.add_argument("--rate", type=float, default=100.0)
+    options = parser.parse_args()
+    tables: list[tuple[str, Callable[[], dict[str, float]]]] = [
+        ("bridged", lambda: bridged(options.legs, options.seconds, record=False)),
+        ("bridged, recorded", lambda: bridged(options.legs, options.seconds, record=True)),
+        ("dialed", lambda: dialed(options.calls, options.rate)),
+        ("called", lambda: called(options.calls, options.rate)),
+        ("dialed beside audio", lambda: dialed_beside(options.legs, options.calls // 2, options.rate)),
+    ]
+    for name, measure in tables:
+        print(f"{name:20}", "  ".join(f"{key} {value:.4g}" for key, value in measure().items()), flush=True)
+
+
+def test_track_cpu_of_a_bridged_leg(benchmark):
+    found = benchmark.pedantic(lambda: bridged(40, 2.0, record=True), rounds=1)
+    assert found["legs"] == 40
+    benchmark.extra_info.update(found)
+
+
+def test_track_cpu_of_a_call(benchmark):
+    found = benchmark.pedantic(lambda: dialed(50, 50.0), rounds=1)
+    assert found["not normal"] == 0
+    benchmark.extra_info.update(found)
+
+
+def test_track_cpu_of_a_call_that_comes_in(benchmark):
+    found = benchmark.pedantic(lambda: called(50, 50.0), rounds=1)
+    assert found["not normal"] == 0
+    benchmark.extra_info.update(found)
+
+
+if __name__ == "__main__":
+    main()
