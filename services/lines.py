@@ -22,6 +22,7 @@ from cordboard.errors import (
     UnavailableError,
     UnknownNameError,
 )
+from cordboard.journal import told
 from cordboard.live import Entry, Subscription
 from cordboard.services import names
 from cordboard.services.presence import Presence
@@ -245,9 +246,12 @@ class Lines:
 
     def _concerned(self, entry: Entry) -> list[tuple[str, str]]:
         """The agents whose state may have changed, each with the reason; offers are told on the way."""
-        event, kind = entry.event, entry.event["event"]
+        event = entry.event
         found: list[tuple[str, str]] = []
         for effect in entry.effects:
+            event_told = told(effect)
+            if event_told is not None:
+                found += self._talk(event_told)
             agent = effect.get("agent")
             if agent is None:
                 continue
@@ -257,15 +261,17 @@ class Lines:
             found.append((agent, effect["reason"] if effect["effect"] == "agent_away" else ""))
         if entry.error is not None:
             return found
-        if kind == "offer_accepted":
-            self._talking[event["contact"]] = event["agent"]
-        elif kind == "contact_ended":
-            agent = self._talking.pop(event["contact"], None)
-            if agent is not None:
-                found.append((agent, ""))
+        found += self._talk(event)
         if "agent" in event:
             found.append((event["agent"], event.get("reason", "")))
         return found
+
+    def _talk(self, event: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Follow who talks with whom; the agent whose conversation is over."""
+        if event["event"] == "offer_accepted":
+            self._talking[event["contact"]] = event["agent"]
+        agent = self._talking.pop(event["contact"], None) if event["event"] == "contact_ended" else None
+        return [] if agent is None else [(agent, "")]
 
     def _tell_offer(self, line: Line, revision: int, effect: Mapping[str, Any]) -> None:
         kind = effect["effect"]

@@ -25,6 +25,7 @@ from cordboard.services.servicers.admin import AdminServicer
 from cordboard.services.servicers.agents import AgentServicer
 from cordboard.services.servicers.center import CenterServicer
 from cordboard.services.servicers.events import EventServicer
+from cordboard.services.servicers.media import MediaServicer
 from cordboard.services.servicers.pacing import PacingServicer
 from cordboard.services.servicers.predictions import PredictionServicer
 from cordboard.services.servicers.privacy import PrivacyServicer
@@ -39,6 +40,7 @@ from cordboard.v1 import (
     agent_service_pb2,
     center_service_pb2,
     event_service_pb2,
+    media_service_pb2,
     pacing_service_pb2,
     prediction_service_pb2,
     privacy_service_pb2,
@@ -102,6 +104,7 @@ class Server:
             (service_of(admin_service_pb2.DESCRIPTOR), AdminServicer(tenants)),
             (service_of(privacy_service_pb2.DESCRIPTOR), PrivacyServicer(tenants)),
             (service_of(prediction_service_pb2.DESCRIPTOR), PredictionServicer(tenants)),
+            (service_of(media_service_pb2.DESCRIPTOR), MediaServicer(tenants)),
             (service_of(pacing_service_pb2.DESCRIPTOR), PacingServicer(tenants)),
             (service_of(simulation_service_pb2.DESCRIPTOR), SimulationServicer(tenants, self._jobs)),
             (service_of(operations_pb2.DESCRIPTOR), OperationsServicer(tenants, self._jobs)),

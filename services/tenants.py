@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from cordboard.acd import Acd
+from cordboard.calls import config
 from cordboard.errors import CordboardError, DeniedError
 from cordboard.live import Engine, Outcome
 from cordboard.live.access import Caller, checked_name
@@ -19,6 +20,7 @@ from cordboard.services.calling import caller_of
 from cordboard.services.campaigns import Campaigns
 from cordboard.services.feed import Feed
 from cordboard.services.lines import Lines
+from cordboard.services.nodes import Nodes
 from cordboard.services.waiting import Bell, Calls, Gathering, Mailbox, Reply
 
 T = TypeVar("T")
@@ -27,7 +29,14 @@ T = TypeVar("T")
 class Tenant:
     """A tenant at work, for the servicers; in the loop in which it is made."""
 
-    def __init__(self, name: str, engine: Engine, calls: Calls, keys: KeyStore | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        calls: Calls,
+        keys: KeyStore | None = None,
+        telephony: config.Calls | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.name, self.engine, self.keys = name, engine, keys
         self.mailbox = Mailbox(loop)
@@ -36,6 +45,7 @@ class Tenant:
         self.feed = Feed(engine, loop)
         self.draining = False
         self.lines = Lines(self)
+        self.nodes = Nodes(self, telephony or config.Calls())
         self.board = Board(self)
         self.models = Models(engine.settings.tenant_folder(name) / "models")
         self.campaigns = Campaigns(engine.settings.tenant_folder(name) / "campaigns")
@@ -72,6 +82,7 @@ class Tenant:
         """End the streams; that sets no agent away."""
         self.draining = True
         self.lines.shut(error)
+        self.nodes.shut(error)
         self.bell.close()
         self.feed.close()
 
@@ -81,17 +92,26 @@ class Tenant:
         self.bell.close()
         self.feed.close()
         await self.lines.stop()
+        await self.nodes.stop()
         await asyncio.to_thread(self.models.close)
         await asyncio.to_thread(self.campaigns.close)
 
 
 class Tenants:
-    """The tenants of a server. ``keys``: the stores of those whose personal data is kept apart."""
+    """The tenants of a server. ``keys``: the stores of those whose personal data is kept apart. ``telephony``: the
+    files of calls of those who have any."""
 
-    def __init__(self, engines: Mapping[str, Engine], keys: Mapping[str, KeyStore] | None = None) -> None:
-        held = keys or {}
+    def __init__(
+        self,
+        engines: Mapping[str, Engine],
+        keys: Mapping[str, KeyStore] | None = None,
+        telephony: Mapping[str, config.Calls] | None = None,
+    ) -> None:
+        held, files = keys or {}, telephony or {}
         self.calls = Calls()
-        self._tenants = {name: Tenant(name, engine, self.calls, held.get(name)) for name, engine in engines.items()}
+        self._tenants = {
+            name: Tenant(name, engine, self.calls, held.get(name), files.get(name)) for name, engine in engines.items()
+        }
 
     def __iter__(self) -> Iterator[Tenant]:
         return iter(self._tenants.values())

@@ -97,7 +97,7 @@ def served(folder: Path, text: str = CENTER, local: Caller | None = None, **sett
         yield found
     finally:
         channel.close()
-        found.run(server.stop(0))
+        found.run(found.server.stop(0))
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)
         loop.close()

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from cordboard import words
+from cordboard.calls.config import Calls, calls_record, load_calls
 from cordboard.center import Center, load_center
 from cordboard.errors import InputError, Where
-from cordboard.live import Settings, beside, interpreter
+from cordboard.live import Engine, Settings, beside, interpreter
 from cordboard.live.beside import Beside
 from cordboard.live.clock import FileClock
 from cordboard.live.privacy import KeyStore
@@ -37,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         lang, "the center file, unless --settings names tenants", "中心配置文件（或由 --settings 指定租户）"
     )
     parser.add_argument("center", metavar="CENTER.toml", nargs="?", help=center)
+    calls = words.pick(lang, "the file of calls: numbers, phones, prompts", "呼叫文件：号码、话机、提示音")
+    parser.add_argument("--calls", metavar="CALLS.toml", help=calls)
     settings = words.pick(lang, "a settings file: tenants, TLS, tokens, limits", "设置文件：租户、TLS、令牌、限额")
     parser.add_argument("--settings", metavar="FILE.toml", help=settings)
     data = words.pick(lang, f"folder of the journal ({DATA})", f"日志所在文件夹（{DATA}）")
@@ -69,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("neither or both of a center file and tenants", Where(key="CENTER.toml"), hint)
     tenants = {name: load_center(tenant.center) for name, tenant in file.tenants.items()}
     centers = tenants or {TENANT: load_center(options.center)}
+    paths = {name: tenant.calls for name, tenant in file.tenants.items()} or {TENANT: options.calls}
+    calls = {name: load_calls(path, centers[name]) for name, path in paths.items() if path is not None}
     options.listen = options.listen or file.listen or LISTEN
     settings = Settings(
         data=options.data or file.data or DATA, database=options.database, durable=options.durable == "on"
@@ -82,9 +87,9 @@ def run(options: argparse.Namespace) -> int:
     company = Beside(options)
     company.check(centers)
     if options.check:
-        return checked(centers, options)
+        return checked(centers, calls, options)
     with asyncio.Runner(loop_factory=new_loop()) as runner:
-        return runner.run(serve(centers, settings, safety, company, options))
+        return runner.run(serve(centers, calls, settings, safety, company, options))
 
 
 def new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -96,9 +101,10 @@ def new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def checked(centers: Mapping[str, Center], options: argparse.Namespace) -> int:
+def checked(centers: Mapping[str, Center], calls: Mapping[str, Calls], options: argparse.Namespace) -> int:
     """What --check says when everything can be used."""
     warnings = [warning for center in centers.values() for warning in center.warnings]
+    warnings += [warning for file in calls.values() for warning in file.warnings]
     for warning in warnings:
         print(warning.text(options.lang), file=sys.stderr)
     queues, agents = map(sum, zip(*map(sizes, centers.values()), strict=True))
@@ -116,7 +122,12 @@ def sizes(center: Center) -> tuple[int, int]:
 
 
 async def serve(
-    centers: Mapping[str, Center], settings: Settings, safety: Plan, company: Beside, options: argparse.Namespace
+    centers: Mapping[str, Center],
+    calls: Mapping[str, Calls],
+    settings: Settings,
+    safety: Plan,
+    company: Beside,
+    options: argparse.Namespace,
 ) -> int:
     """Serve until a signal; the first one drains, the second one hurries."""
     company.start_logs()
@@ -130,7 +141,9 @@ async def serve(
         guard = safety.guard(engines, audit)
         if safety.keeps_apart:
             keys = await asyncio.to_thread(open_key_stores, Path(settings.data), engines, safety.master)
-        server = Server(Tenants(engines, keys), guard=guard, options=guard.limits.server_options())
+        for tenant, file in calls.items():
+            await asyncio.to_thread(adopt, engines[tenant], file)
+        server = Server(Tenants(engines, keys, calls), guard=guard, options=guard.limits.server_options())
         port = server.listen(options.listen, safety.credentials())
         await server.start()
         interpreter.tune()
@@ -149,6 +162,13 @@ async def serve(
         if audit is not None:
             await asyncio.to_thread(audit.close)
     return 0
+
+
+def adopt(engine: Engine, calls: Calls) -> None:
+    """Have an engine take over a file of calls, if it says something else than what it has."""
+    record = calls_record(calls)
+    if engine.read_calls(lambda board: None if board is None else calls_record(board.calls)).result() != record:
+        engine.change_calls(calls, actor="opening").result()
 
 
 def say_ready(

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "privacy": ("export and erase persons, care for their keys", "导出、删除个人资料，管理密钥"),
     "token": ("keys, and the tokens that callers show", "密钥与调用者令牌"),
     "records": ("rebuild, show and export the records of a journal", "重建、显示、导出记录"),
+    "media": ("a media node, which places and answers calls", "媒体节点：拨打和接听电话"),
     "serve": ("a center at work, with its gRPC services", "运行中心及其 gRPC 服务"),
     "backup": ("back up a running server into one sealed file", "备份运行中的服务器"),
     "restore": ("restore a backup, or try out whether it can be", "恢复备份，或演练恢复"),
@@ -59,6 +60,7 @@ def build_parser(lang: words.Lang, chosen: str | None) -> argparse.ArgumentParse
 
 # Commands that live above the library, by name alone: (module, the extra that it needs).
 ABOVE: dict[str, tuple[str, str]] = {
+    "media": ("cordboard.services.cli.media", "serve"),
     "serve": ("cordboard.services.cli.serve", "serve"),
 }
 

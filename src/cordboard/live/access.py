@@ -44,6 +44,7 @@ PERMISSIONS: dict[str, str] = {
     "audit.read": "read the audit log",
     "subjects.export": "export all that is kept about a person",
     "subjects.erase": "erase a person",
+    "media.attach": "attach as a media node: report what happens to calls, carry out what is decided",
     "numbers.read": "see numbers unmasked",
 }
 
@@ -97,6 +98,7 @@ ROLES: dict[Role, frozenset[str]] = {
         "pacing.write",
         "predictions.read",
         "predictions.write",
+        "media.attach",
         "numbers.read",
     },
 }

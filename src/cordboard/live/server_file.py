@@ -35,11 +35,12 @@ _TABLES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class TenantPlan:
-    """A tenant: its center file and its teams, each with its agents."""
+    """A tenant: its center file, its file of calls if it has one, and its teams, each with its agents."""
 
     name: str
     center: Path
     teams: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    calls: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +144,13 @@ def _tenants(table: dict[str, Any], folder: Path) -> dict[str, TenantPlan]:
         if not isinstance(content, dict):
             raise InputError("not a table", Where(key=here), f"Write [{here}]")
         for key in content:
-            if key not in ("center", "teams"):
-                raise InputError("unknown key", Where(key=f"{here}.{key}"), nearest(key, ("center", "teams")))
+            if key not in ("center", "calls", "teams"):
+                raise InputError("unknown key", Where(key=f"{here}.{key}"), nearest(key, ("center", "calls", "teams")))
         if "center" not in content:
             raise InputError("the tenant has no center", Where(key=here), 'Write center = "FILE.toml"')
         center = folder / checked_name(content["center"], f"{here}.center")
-        found[name] = TenantPlan(name, center, _teams(content.get("teams", {}), f"{here}.teams"))
+        calls = folder / checked_name(content["calls"], f"{here}.calls") if "calls" in content else None
+        found[name] = TenantPlan(name, center, _teams(content.get("teams", {}), f"{here}.teams"), calls)
     return found
 
 

@@ -1,0 +1,146 @@
+"""The process of a media node: a backend on one side, the engine on the other, and reports that none is lost.
+
+It attaches, carries commands and reports, and says that it is alive; when the connection dies, calls go on, and it
+attaches again. A report is kept until the engine has acknowledged it, and sent again after attaching; the engine counts
+it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+from cordboard.client.connection import call_error
+from cordboard.media.backend import Command, Ended, MediaBackend, Report
+from cordboard.services.media_messages import command_of, report_message
+from cordboard.v1 import media_service_pb2 as pb
+from cordboard.v1 import media_service_pb2_grpc
+
+HEARTBEAT_S = 0.4
+RETRY_S = 0.3
+LOOK_S = 0.01  # so long a look for reports may keep commands waiting
+KEPT_MAX = 100_000  # reports that are not acknowledged; beyond, the oldest are forgotten: the engine finds legs gone
+
+FINAL = (  # trying again would not help
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNIMPLEMENTED,
+)
+
+log = logging.getLogger(__name__)
+
+
+class MediaNode:
+    """See above. ``name``: ``tenants/{tenant}/nodes/{node}``. ``capacity``: legs at once."""
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        backend: MediaBackend,
+        name: str,
+        capacity: int,
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self._stub = media_service_pb2_grpc.MediaServiceStub(channel)
+        self._backend, self._name, self._capacity = backend, name, capacity
+        self._metadata = tuple(metadata)
+        self._run = uuid.uuid4().hex
+        self._number = 0
+        self._kept: deque[tuple[int, Report]] = deque(maxlen=KEPT_MAX)
+        self._sent = 0  # the number that was sent last on this connection
+        self._commands: deque[Command] = deque()
+        self._news = asyncio.Event()
+        self._stopping = False
+        self._thread = ThreadPoolExecutor(1, "cordboard-media")  # the only one that calls the backend
+        self.attached = asyncio.Event()
+
+    def stop(self) -> None:
+        """Hang up everything, report it, say goodbye and end."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Until :meth:`stop`. CallError if the server does not let us attach."""
+        work = asyncio.create_task(self._work())
+        try:
+            while not work.done():
+                try:
+                    await self._attach(work)
+                except grpc.aio.AioRpcError as error:
+                    if error.code() in FINAL:
+                        raise call_error(error) from None
+                    log.warning("the server is away: %s", error.code().name)
+                self.attached.clear()
+                if not work.done():
+                    await asyncio.wait([work], timeout=RETRY_S)
+            await work
+        finally:
+            self._stopping = True
+            await asyncio.wait([work])
+            self._thread.shutdown()
+
+    # ---- the backend
+
+    async def _work(self) -> None:
+        """Give the backend commands and take its reports, until it is stopped and all is told."""
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            await loop.run_in_executor(self._thread, self._turn)
+            self._number_reports()
+        await loop.run_in_executor(self._thread, self._backend.close)
+        await loop.run_in_executor(self._thread, self._turn)
+        self._number_reports()
+
+    def _turn(self) -> None:
+        commands = [self._commands.popleft() for _ in range(len(self._commands))]
+        if commands:
+            self._backend.send(commands)
+        self._found = self._backend.reports(0.0 if self._commands else LOOK_S)
+
+    def _number_reports(self) -> None:
+        for report in self._found:
+            self._number += 1
+            self._kept.append((self._number, report))
+        if self._found:
+            self._news.set()
+
+    # ---- the connection
+
+    async def _attach(self, work: asyncio.Task[None]) -> None:
+        legs = await asyncio.get_running_loop().run_in_executor(self._thread, self._backend.legs)
+        self._commands.clear()  # of an older connection; the engine says again what still holds
+        ended = {report.leg for _, report in self._kept if isinstance(report, Ended)}
+        hello = pb.NodeHello(node=self._name, capacity=self._capacity, legs=sorted(legs | ended), run=self._run)
+        self._sent = 0
+        call = self._stub.Attach(self._say(hello, work), metadata=self._metadata)
+        async for response in call:
+            kind = response.WhichOneof("message")
+            if kind == "welcome":
+                self.attached.set()
+            elif kind == "acknowledged":
+                while self._kept and self._kept[0][0] <= response.acknowledged:
+                    self._kept.popleft()
+            elif kind == "commands":
+                self._commands.extend(map(command_of, response.commands.commands))
+
+    async def _say(self, hello: pb.NodeHello, work: asyncio.Task[None]) -> AsyncIterator[pb.AttachRequest]:
+        yield pb.AttachRequest(hello=hello)
+        await self.attached.wait()
+        while True:
+            self._news.clear()
+            for number, report in [kept for kept in self._kept if kept[0] > self._sent]:
+                self._sent = number
+                yield pb.AttachRequest(report=pb.NodeReport(number=number, report=report_message(report)))
+            if work.done():
+                yield pb.AttachRequest(goodbye=pb.NodeGoodbye())
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), HEARTBEAT_S)
+            yield pb.AttachRequest(heartbeat=pb.NodeHeartbeat())

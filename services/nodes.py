@@ -1,0 +1,207 @@
+"""Media nodes: who is attached, what each is to do, and what happens when one is not heard any more.
+
+A node is alive while it is heard. Silence, or a connection that died without a goodbye, is waited out for
+:data:`SILENT_S`; then the journal gets ``node_lost``, and all its legs have ended. After a restart of the server nodes
+that were attached get :data:`RETURN_S` to come back: their conversations go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from cordboard.calls.config import Calls
+from cordboard.calls.switchboard import Switchboard
+from cordboard.calls.translate import commands_of, event_of
+from cordboard.errors import ConflictError, CordboardError, SlowReaderError, UnavailableError
+from cordboard.live import Outcome, Subscription
+from cordboard.media.backend import Report
+from cordboard.services.media_messages import command_message
+from cordboard.v1 import media_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from cordboard.services.tenants import Tenant
+
+SILENT_S = 1.5  # so that its legs have ended two seconds after it was heard last
+RETURN_S = 10.0
+OUTBOX_MAX = 10_000  # messages that wait for one node
+REPORTS_MAX = 10_000  # of one node that are not in the journal yet
+RETRY_S = 0.2
+
+log = logging.getLogger(__name__)
+
+
+class Wire:
+    """One node's connection: what waits to be sent, and when it was heard last."""
+
+    def __init__(self, node: str, run: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.node, self.run = node, run
+        self.ended: CordboardError | None = None
+        self.said_goodbye = False
+        self._loop = loop
+        self._outbox: asyncio.Queue[pb.AttachResponse | None] = asyncio.Queue()
+        self.tasks: list[asyncio.Task[None]] = []
+        self.reports: asyncio.Queue[tuple[int, Awaitable[Outcome]]] = asyncio.Queue(REPORTS_MAX)
+        self.heard()
+
+    def heard(self) -> None:
+        """The node has sent something."""
+        self.until = self._loop.time() + SILENT_S
+
+    def put(self, message: pb.AttachResponse) -> None:
+        """Send a message. A node that does not read loses the connection."""
+        if self._outbox.qsize() >= OUTBOX_MAX:
+            self.end(SlowReaderError(message.commands.revision, OUTBOX_MAX))
+        else:
+            self._outbox.put_nowait(message)
+
+    def end(self, error: CordboardError | None = None) -> None:
+        """Send what waits and then nothing more; ``error`` is how the stream ends."""
+        self.ended = self.ended or error
+        self._outbox.put_nowait(None)
+
+    async def next(self) -> pb.AttachResponse | None:
+        """The next message to send; None at the end. Silence is an end."""
+        while True:
+            left = self.until - self._loop.time()
+            if left <= 0:
+                self.ended = UnavailableError("the media node was silent for too long", "silent")
+                return None
+            try:
+                return await asyncio.wait_for(self._outbox.get(), left)
+            except TimeoutError:
+                continue
+
+
+class Nodes:
+    """The media nodes of one tenant. ``calls``: its file of calls, which knows the addresses of phones."""
+
+    def __init__(self, tenant: Tenant, calls: Calls) -> None:
+        self._tenant, self.calls = tenant, calls
+        self._wires: dict[str, Wire] = {}
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.keep(self._await_return())
+
+    def keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do something beside; a task that nobody holds may be forgotten before it is done."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def open(self, hello: pb.NodeHello, node: str, actor: str) -> Wire:
+        """Attach a node: make it and the switchboard the same, and tell it everything from then on. An older
+        connection of the node ends."""
+        wire, older = Wire(node, hello.run, self._loop), self._wires.get(node)
+        if older is not None:
+            older.end(ConflictError("the media node has attached again", "Close the one that is not used"))
+        subscription = self._tenant.engine.subscribe()
+        try:
+            event = {"event": "node_attached", "node": node, "capacity": hello.capacity, "legs": list(hello.legs)}
+            outcome = await self._tenant.submit(event, "", actor)
+            if outcome.entry.error is not None:
+                raise outcome.entry.error
+        except BaseException:
+            subscription.close()
+            raise
+        self._wires[node] = wire
+        wire.heard()
+        wire.put(pb.AttachResponse(welcome=pb.NodeWelcome(revision=outcome.entry.revision)))
+        wire.tasks = [
+            self.keep(self._command(wire, subscription, outcome.entry.revision)),
+            self.keep(self._acknowledge(wire)),
+        ]
+        return wire
+
+    async def _command(self, wire: Wire, subscription: Subscription, first: int) -> None:
+        """Tell a node what is for it, for as long as it is attached."""
+        bell = self._tenant.bell
+        try:
+            while True:
+                ringing = bell.ringing()
+                entries = subscription.poll()
+                for entry in entries:
+                    commands = commands_of(entry.effects, wire.node, self.calls) if entry.revision >= first else []
+                    if commands:
+                        told = pb.MediaCommands(revision=entry.revision, commands=map(command_message, commands))
+                        wire.put(pb.AttachResponse(commands=told))
+                if not entries:
+                    await asyncio.shield(ringing)
+        except CordboardError as error:  # it fell behind, or the engine is closed: attaching anew makes both the same
+            wire.end(error)
+        finally:
+            subscription.close()
+
+    async def report(self, wire: Wire, number: int, report: Report, actor: str) -> None:
+        """Bring a report into the journal; it is acknowledged when it is there."""
+        request = f"{wire.node}:{wire.run}:{number}"
+        done = self._tenant.submit(event_of(report, wire.node), request, actor)
+        await wire.reports.put((number, done))
+
+    async def _acknowledge(self, wire: Wire) -> None:
+        while True:
+            number, done = await wire.reports.get()
+            try:
+                outcome = await done
+            except CordboardError as error:  # not in the journal: the node sends it again when it has attached again
+                wire.end(error)
+                return
+            if outcome.entry.error is not None:
+                log.info("a report of media node %s was too late: %s", wire.node, outcome.entry.error)
+            if wire.reports.empty():
+                wire.put(pb.AttachResponse(acknowledged=number))
+
+    def close(self, wire: Wire, draining: bool) -> None:
+        """A connection has ended."""
+        for task in wire.tasks:
+            task.cancel()
+        if self._wires.get(wire.node) is not wire:
+            return
+        del self._wires[wire.node]
+        if not draining:
+            grace = 0.0 if wire.said_goodbye else max(wire.until - self._loop.time(), 0.0)
+            self.keep(self._lose(wire.node, grace))
+
+    async def _lose(self, node: str, grace: float) -> None:
+        """Unless a node is back in time, all its legs have ended; as soon as the journal can be written."""
+        await asyncio.sleep(grace)
+        while node not in self._wires:
+            try:
+                if node in await self._attached():
+                    await self._tenant.submit({"event": "node_lost", "node": node}, "", "cordboard")
+                    log.warning("media node %s is lost", node)
+                return
+            except CordboardError as error:
+                if self._tenant.engine.state.status == "closed":
+                    return
+                log.warning("media node %s can't be given up yet: %s", node, type(error).__name__)
+                await asyncio.sleep(RETRY_S)
+
+    async def _await_return(self) -> None:
+        """Nodes that were attached when the server ended, and don't come back, are lost."""
+        try:
+            for node in await self._attached():
+                self.keep(self._lose(node, RETURN_S))
+        except UnavailableError:
+            return
+
+    async def _attached(self) -> list[str]:
+        return await self._tenant.settle(self._tenant.engine.read_calls(_attached))
+
+    def shut(self, error: CordboardError) -> None:
+        """End all connections; the nodes stay attached for the journal, and come back to the next server."""
+        for wire in self._wires.values():
+            wire.end(error)
+
+    async def stop(self) -> None:
+        """Tell nobody anything more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _attached(board: Switchboard | None) -> list[str]:
+    return [] if board is None else [node.name for node in board.state.nodes.values() if node.attached]

@@ -1,0 +1,296 @@
+"""Media nodes on a live server: they attach, report, carry out, die, and come back; no leg is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from cordboard.calls.config import Calls, parse_calls
+from cordboard.center import parse_center
+from cordboard.live.access import Caller, Role
+from cordboard.media import backend
+from cordboard.media.people import CrowdedMedia, Habits, People
+from cordboard.media.simulated import FarEnd, SimulatedMedia
+from cordboard.services.media_messages import command_message, command_of, report_message, report_of
+from cordboard.services.media_node import MediaNode
+from cordboard.v1 import media_service_pb2 as pb
+from cordboard.v1 import media_service_pb2_grpc
+from tests.floor import CALLS, CENTER
+from tests.serving import Served, serve_command, served
+
+NODE = "tenants/default/nodes/n1"
+PATIENCE_S = 20.0
+
+
+class WallMedia(SimulatedMedia):
+    """A simulated media layer whose clock is the machine's."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda dial: FarEnd(rings=0.01, picks_up=0.02), prompts=dict.fromkeys(("welcome", "music", "hold"), 0.1))
+        self.began = time.monotonic()
+
+    def reports(self, timeout: float):
+        self.advance(time.monotonic() - self.began)
+        found = super().reports(0.0)
+        if not found:
+            time.sleep(timeout)
+        return found
+
+
+class Running:
+    """A media node in a thread, with a connection that can be cut."""
+
+    def __init__(self, address: str, media: WallMedia) -> None:
+        self.media, self.address = media, address
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+        assert self._ready.wait(PATIENCE_S)
+
+    def _work(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._run())
+
+    async def _run(self) -> None:
+        async with grpc.aio.insecure_channel(self.address) as channel:
+            self.node = MediaNode(channel, self.media, NODE, 100)
+            work = asyncio.create_task(self.node.run())
+            await self.node.attached.wait()
+            self._ready.set()
+            await work
+
+    def do(self, call: Callable[[], None]) -> None:
+        """Something on the thread that has the backend."""
+        self.node._thread.submit(call).result(PATIENCE_S)
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self.node.stop)
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+
+
+@contextlib.contextmanager
+def center(folder: Path) -> Iterator[Served]:
+    """A server with the floor's center and calls."""
+    with served(folder, CENTER) as server:
+        calls: Calls = parse_calls(CALLS, parse_center(CENTER))
+        server.engine.change_calls(calls).result()
+        [tenant] = server.server.tenants
+        tenant.nodes.calls = calls
+        yield server
+
+
+def until(found: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def legs(server: Served) -> set[str]:
+    return server.engine.read_calls(lambda board: set(board.state.legs) if board else set()).result()
+
+
+def connected(server: Served) -> int:
+    return server.engine.read(lambda acd: acd.counts()["connected"]).result()
+
+
+def test_a_call_goes_through_a_live_server_and_its_node(tmp_path):
+    with center(tmp_path) as server:
+        node = Running(server.address, WallMedia())
+        server.engine.submit({"event": "agent_ready", "agent": "li"}).result()
+        # When somebody calls
+        node.do(lambda: node.media.call("c1", "4001", FarEnd()))
+        until(lambda: connected(server) == 1)
+        # Then caller and agent hear each other, until the caller hangs up
+        until(lambda: node.media.hears("c1") == {"d1"} and node.media.hears("d1") == {"c1"})
+        node.do(lambda: node.media.hang_up("c1"))
+        until(lambda: not legs(server) and not node.media.legs())
+        # And a node that goes says so
+        node.do(lambda: node.media.call("c2", "4001", FarEnd()))
+        until(lambda: bool(legs(server)))
+        node.stop()
+        until(lambda: not legs(server))
+        until(lambda: not server.engine.read_calls(lambda board: board.state.nodes["n1"].attached).result())
+
+
+def test_a_node_that_is_not_heard_is_lost_with_its_legs_and_hangs_up_strays_when_it_is_back(tmp_path):
+    with center(tmp_path) as server:
+        stub = server.stub(media_service_pb2_grpc)
+        ends = threading.Event()
+
+        def say() -> Iterator[pb.AttachRequest]:
+            yield pb.AttachRequest(hello=pb.NodeHello(node=NODE, capacity=10, run="a"))
+            report = backend.Incoming("c1", "4001", "138")
+            yield pb.AttachRequest(report=pb.NodeReport(number=1, report=report_message(report)))
+            ends.wait(PATIENCE_S)  # and not a word more
+
+        stream = stub.Attach(say())
+        assert next(stream).WhichOneof("message") == "welcome"
+        until(lambda: legs(server) == {"c1"})
+        with pytest.raises(grpc.RpcError) as raised:
+            list(stream)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        until(lambda: not legs(server))
+        ends.set()
+        [lost] = [entry for entry in server.engine.entries() if entry.event["event"] == "node_lost"]
+        [last] = [entry for entry in server.engine.entries() if entry.event["event"] == "leg_incoming"]
+        assert lost.t - last.t < 2.0
+        # When it is back with the leg
+        back = stub.Attach(iter([pb.AttachRequest(hello=pb.NodeHello(node=NODE, capacity=10, legs=["c1"], run="a"))]))
+        assert next(back).WhichOneof("message") == "welcome"
+        assert next(back).commands.commands[0].hang_up.leg == "c1"
+        back.cancel()
+
+
+def test_a_report_that_is_sent_twice_counts_once_and_is_acknowledged(tmp_path):
+    with center(tmp_path) as server:
+        stub = server.stub(media_service_pb2_grpc)
+        report = pb.NodeReport(number=1, report=report_message(backend.Incoming("c1", "4001")))
+        for held in ([], ["c1"]):
+            hello = pb.NodeHello(node=NODE, capacity=10, legs=held, run="a")
+            heard = threading.Event()
+            said = [pb.AttachRequest(hello=hello), pb.AttachRequest(report=report)]
+            stream = stub.Attach(message for message in (*said, None) if message or (heard.wait(PATIENCE_S) and False))
+            assert any(response.acknowledged == 1 for response in stream)
+            heard.set()
+        incoming = [entry for entry in server.engine.entries() if entry.event["event"] == "leg_incoming"]
+        assert len(incoming) == 1
+
+
+def test_conversations_go_on_over_a_restart_of_the_server(tmp_path):
+    with center(tmp_path) as server:
+        node = Running(server.address, WallMedia())
+        server.engine.submit({"event": "agent_ready", "agent": "li"}).result()
+        node.do(lambda: node.media.call("c1", "4001", FarEnd()))
+        until(lambda: connected(server) == 1 and node.media.hears("c1") == {"d1"})
+        port = int(server.address.rpartition(":")[2])
+        # When the services stop and start again on the same port
+        tenants = server.run(restart(server, port))
+        until(lambda: "n1" in tenants.nodes._wires)
+        # Then the conversation goes on, and its end is heard
+        assert node.media.hears("c1") == {"d1"} and connected(server) == 1
+        node.do(lambda: node.media.hang_up("c1"))
+        until(lambda: not legs(server) and not node.media.legs())
+        node.stop()
+
+
+async def restart(server: Served, port: int):
+    from cordboard.live.access import local_administrator
+    from cordboard.services.server import Server
+    from cordboard.services.tenants import Tenants
+
+    [old] = server.server.tenants
+    await server.server.stop(0)
+    server.server = Server(Tenants({"default": server.engine}, telephony={"default": old.nodes.calls}), local=local_administrator())
+    for _ in range(100):
+        with contextlib.suppress(Exception):
+            server.server.listen(f"127.0.0.1:{port}")
+            break
+        await asyncio.sleep(0.1)
+    await server.server.start()
+    gc.collect()  # the old one, while the loop is there
+    [tenant] = server.server.tenants
+    return tenant
+
+
+def test_only_services_and_administrators_attach(tmp_path):
+    agent = Caller(tenant="default", name="li", roles=frozenset({Role.AGENT}))
+    assert not agent.has("media.attach")
+    assert dataclasses.replace(agent, roles=frozenset({Role.SERVICE})).has("media.attach")
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (pb.AttachRequest(heartbeat=pb.NodeHeartbeat()), grpc.StatusCode.INVALID_ARGUMENT),
+        (pb.AttachRequest(hello=pb.NodeHello(node="n1", capacity=1)), grpc.StatusCode.INVALID_ARGUMENT),
+        (pb.AttachRequest(hello=pb.NodeHello(node=NODE, capacity=-1)), grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+def test_what_is_no_hello_is_refused(tmp_path, request_, code):
+    with center(tmp_path) as server, pytest.raises(grpc.RpcError) as raised:
+        list(server.stub(media_service_pb2_grpc).Attach(iter([request_])))
+    assert raised.value.code() is code
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        backend.Dial("d1", "sip:li", "main", "4001", 20.0, (("Diversion", "x"),)),
+        backend.HangUp("d1", backend.Cause.BUSY),
+        backend.Play("d1", ("a", "b"), True, "t"),
+        backend.Connect("a", "b"),
+        backend.Record("r1", ("a", "b")),
+        backend.PauseRecording("r1", False),
+        backend.Stop("d1"),
+    ],
+)
+def test_commands_come_through_messages_as_they_are(command):
+    assert command_of(pb.MediaCommand.FromString(command_message(command).SerializeToString())) == command
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        backend.Incoming("c1", "4001", "138", "main", (("Diversion", "x"),)),
+        backend.Ended("c1", backend.Cause.LOST, 0, None),
+        backend.Ended("c1", backend.Cause.NORMAL, 200, backend.Quality(1, 2, 3, 0.5, 1.5, 4.0)),
+        backend.Played("c1", "t", False),
+        backend.Recorded("r1", "r1.wav", 1.5),
+        backend.Refused("Play", "c1", "why"),
+        backend.Ringing("d1", True),
+    ],
+)
+def test_reports_come_through_messages_as_they_are(report):
+    assert report_of(pb.MediaReport.FromString(report_message(report).SerializeToString())) == report
+
+
+def test_people_come_by_chance_and_the_same_seed_brings_the_same():
+    def day() -> list[str]:
+        now = [0.0]
+        media = CrowdedMedia(People(Habits(hourly=360.0), seed=3), "in", lambda: now[0], lambda s: now.__setitem__(0, now[0] + s))
+        found = [repr(report) for _ in range(600) for report in media.reports(1.0)]
+        media.close()
+        return found
+
+    calls = [line for line in day() if line.startswith("Incoming")]
+    assert day() == day() and 40 <= len(calls) <= 80
+
+
+@pytest.mark.slow
+def test_the_commands_serve_and_media_work_together(tmp_path):
+    (tmp_path / "center.toml").write_text(CENTER)
+    (tmp_path / "calls.toml").write_text(CALLS)
+    arguments = ("center.toml", "--calls", "calls.toml", "--json", "--data", "data")
+    with serve_command(*arguments, cwd=tmp_path) as (process, address):
+        command = [sys.executable, "-m", "cordboard", "media", "--simulated", "--server", address, "--json"]
+        command += ["--hourly", "7200", "--stays", "1"]
+        media = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+        assert media.stdout is not None
+        assert json.loads(media.stdout.readline())["ready"]
+        time.sleep(2.0)
+        media.send_signal(signal.SIGTERM)
+        assert media.wait(PATIENCE_S) == 0
+        media.stdout.close()
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE_S)
+    show = [sys.executable, "-m", "cordboard", "journal", "export", "--data", "data"]
+    exported = subprocess.run(show, cwd=tmp_path, capture_output=True, text=True, check=True)
+    kinds = [json.loads(line)["event"] for line in exported.stdout.splitlines()]
+    assert kinds.count("leg_incoming") == kinds.count("leg_ended") > 0 and "node_lost" in kinds
