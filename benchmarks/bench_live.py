@@ -9,6 +9,7 @@ What it prints beside them is the CPU time an event of the whole process, which 
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -23,7 +24,7 @@ import numpy as np
 import pytest
 
 from cordboard import parse_center
-from cordboard.live import Engine, Settings
+from cordboard.live import Engine, Settings, interpreter
 from cordboard.live.archive import Archive
 from cordboard.live.center_json import encode
 from cordboard.live.store import Row, make_store
@@ -38,10 +39,12 @@ AGENTS = 100
 @pytest.fixture
 def folder() -> Iterator[Path]:
     made = tempfile.mkdtemp(dir=os.environ.get("CORDBOARD_BENCH_FOLDER"))
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(0.001)  # as `cordboard serve` does
+    before, garbage = sys.getswitchinterval(), gc.get_threshold()
+    interpreter.tune()  # as `cordboard serve` does
     yield Path(made)
     sys.setswitchinterval(before)
+    gc.set_threshold(*garbage)
+    gc.unfreeze()
     shutil.rmtree(made)
 
 

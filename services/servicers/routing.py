@@ -28,7 +28,7 @@ BATCHES_MAX = 16  # messages of a live session that are not answered yet
 COLUMN_EVENTS_MAX = 100_000
 CONTACTS_MAX = 1_000_000  # in an engine of a session's own
 REMEMBERED_MAX = 1 << 20  # characters of a center's text
-INLINE_EVENTS_MAX = 2_000  # more than this in one message is routed beside the loop
+INLINE_EVENTS_MAX = 10_000  # more than this in one message, a millisecond, is routed beside the loop
 
 
 class RoutingServicer:
@@ -136,6 +136,8 @@ class RoutingServicer:
             taking.cancel()
 
     async def RouteColumns(self, request: pb.RouteColumnsRequest, context: Any) -> pb.RouteColumnsResponse:
+        if len(request.events.kind) <= 4 * INLINE_EVENTS_MAX:
+            return _route(request)
         return await asyncio.to_thread(_route, request)
 
 
