@@ -11,6 +11,7 @@ from grpc_status import rpc_status
 from cordboard import Acd
 from cordboard.acd import EFFECT, EVENT
 from cordboard.center import parse_center
+from cordboard.services.servicers.routing import BATCHES_MAX
 from cordboard.v1 import agent_service_pb2 as agents
 from cordboard.v1 import agent_service_pb2_grpc, columns_pb2, routing_service_pb2_grpc
 from cordboard.v1 import journal_pb2 as journal
@@ -149,6 +150,24 @@ def test_a_live_session_applies_batches_and_answers_each_event_in_its_place(live
     assert first.outcomes.outcomes[1].applied.effects[0].offer.agent == "ana"
     assert all(outcome.applied.repeated_request for outcome in again.outcomes.outcomes if outcome.HasField("applied"))
     assert live.engine.read(lambda acd: acd.counts()["connected"]).result(5) == 1
+
+
+def test_batches_on_their_way_together_are_answered_in_order_and_what_is_wrong_after_them(routing):
+    def messages():
+        yield pb.SessionRequest(open=pb.SessionOpen(tenant=TENANT))
+        for i in range(3 * BATCHES_MAX):
+            event = journal.Event(contact_queued=journal.ContactQueued(contact=f"c{i}", queue="sales"))
+            yield pb.SessionRequest(events=pb.EventBatch(events=[event] * 2))  # the second one is there already
+        yield pb.SessionRequest(events=pb.EventBatch(events=[journal.Event(clock=journal.Clock())]))
+
+    answers = routing.Session(messages())
+    next(answers)
+    found = [next(answers).outcomes.outcomes for _ in range(3 * BATCHES_MAX)]
+    assert [first.applied.revision for first, _ in found] == [1 + 2 * i for i in range(3 * BATCHES_MAX)]
+    assert all(second.HasField("error") for _, second in found)
+    with pytest.raises(grpc.RpcError) as raised:
+        next(answers)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_a_session_that_is_not_opened_ends(routing):
