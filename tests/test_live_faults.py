@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,16 +93,49 @@ def test_a_full_disk_makes_it_read_only_and_free_space_makes_it_serve_again(smal
         expect_whole(engine, [first, *outcomes, later])
 
 
-def test_a_read_only_volume_is_told_when_it_is_opened(small_disk: Path) -> None:
+def test_on_a_read_only_volume_it_comes_up_answers_looks_and_goes_on_when_it_may(small_disk: Path) -> None:
+    with Engine.open(CENTER, Settings(data=small_disk)) as engine:
+        outcome = engine.submit(queued(1), request_id="r1").result(10)
+        engine.snapshot()
+        later = engine.submit(queued(2)).result(10)
+        shutil.copytree(small_disk / "default", small_disk / "killed")  # as it is without a clean end
+    shutil.rmtree(small_disk / "default")
+    (small_disk / "killed").rename(small_disk / "default")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    other = replace(CENTER, queues=(*CENTER.queues, replace(CENTER.queues[0], name="more")))
+    with Engine.open(other, Settings(data=small_disk)) as engine:
+        assert str(engine.state) == "read-only: read-only"
+        assert engine.read(lambda acd: acd.counts()["waiting"]).result(10) == 2
+        assert [entry.revision for entry in engine.entries()] == [1, 2]
+        with pytest.raises(UnavailableError):
+            engine.submit(queued(3))
+        time.sleep(1.2)  # it has tried again, in vain
+        assert engine.read(lambda acd: acd.counts()["waiting"]).result(10) == 2
+        assert [entry.revision for entry in engine.entries()] == [1, 2]
+
+        subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+        until(lambda: engine.state.status == "serving")
+        assert engine.submit(queued(1), request_id="r1").result(10).repeated
+        last = engine.submit({**queued(4), "queue": "more"}).result(10)
+        assert last.entry.error is None  # the center that it was opened with
+        kinds = ["contact_queued", "contact_queued", "center_changed", "contact_queued"]
+        assert [entry.event["event"] for entry in engine.entries()] == kinds
+        assert [outcome.entry.revision, later.entry.revision, last.entry.revision] == [1, 2, 4]
+
+
+def test_on_a_full_disk_it_comes_up_and_goes_on_when_there_is_room(small_disk: Path) -> None:
     with Engine.open(CENTER, Settings(data=small_disk)) as engine:
         outcome = engine.submit(queued(1)).result(10)
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(StoreError) as told:
-        Engine.open(CENTER, Settings(data=small_disk))
-    assert told.value.kind == "read-only"
-    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    ballast = small_disk / "ballast"
+    with suppress(OSError), open(ballast, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
     with Engine.open(CENTER, Settings(data=small_disk)) as engine:
-        expect_whole(engine, [outcome])
+        assert engine.state.status == "read-only" and engine.state.reason in ("disk full", "i/o error", "read-only")
+        assert engine.read(lambda acd: acd.counts()["waiting"]).result(10) == 1
+        ballast.unlink()
+        until(lambda: engine.state.status == "serving")
+        expect_whole(engine, [outcome, engine.submit(queued(2)).result(10)])
 
 
 def test_a_write_that_the_system_refuses_is_an_i_o_error_and_passes(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from cordboard.live.core import Core, CoreError, CoreOptions, Event, center_chan
 from cordboard.live.entry import Entry
 from cordboard.live.hub import Hub
 from cordboard.live.settings import Settings
-from cordboard.live.store import Row, Store
+from cordboard.live.store import PASSING, Row, Store
 
 _log = logging.getLogger("cordboard.live")
 
@@ -34,14 +34,33 @@ class Archive:
         self._keeping = threading.Lock()
         self.kept = 0  # the revision of the latest snapshot
 
-    def begin(self, center: Center) -> None:
-        """Open the store; an empty one becomes the journal of this center."""
+    def begin(self, center: Center) -> str:
+        """Open the store; an empty one becomes the journal of this center. Where it can't be written but read, it is
+        opened so, and the kind of the error is returned; else an empty text."""
+        self._center = center
+        try:
+            self.open()
+        except StoreError as error:
+            if error.kind not in PASSING:
+                raise
+            try:
+                self.store.close()
+                self.store.open_reading()
+                self.look()
+            except StoreError:
+                raise error from None
+            _log.error("read-only: %s", error)
+            return error.kind
+        return ""
+
+    def open(self) -> None:
+        """Open the store for writing."""
         self.store.open()
         if self.store.fact("made") is None:
             own = self._settings
             made = encode({"seed": own.seed, "max_contacts": own.max_contacts, "max_customers": own.max_customers})
-            text = encode(center_record(center))
-            self.store.set_facts({"center": text, "given": etag_of(center), "skipped": "{}", "made": made})
+            given = {"center": encode(center_record(self._center)), "given": etag_of(self._center)}
+            self.store.set_facts({**given, "skipped": "{}", "made": made})
         self.look()
         self.kept = max((revision for revision, _ in self.store.snapshots()), default=0)
 
@@ -54,8 +73,9 @@ class Archive:
         self._first_center = self.store.fact("center") or ""
         self._read_skipped()
 
-    def adopt(self, center: Center, core: Core, hub: Hub, ticks: int) -> None:
+    def adopt(self, core: Core, hub: Hub, ticks: int) -> None:
         """Take over the center that an engine was opened with, if it is another one than at the last opening."""
+        center = self._center
         given = etag_of(center)
         if given == self.store.fact("given"):
             return

@@ -17,7 +17,7 @@ from cordboard.acd import Acd
 from cordboard.calls.config import Calls
 from cordboard.calls.switchboard import Switchboard
 from cordboard.center import UNFIT, Center
-from cordboard.errors import CordboardError, InputError, JournalError, LimitError, UnavailableError, Where
+from cordboard.errors import CordboardError, InputError, JournalError, LimitError, StoreError, UnavailableError, Where
 from cordboard.journal import CALL_EVENTS, EVENTS, NAME_CHARACTERS_MAX, check_event, tick
 from cordboard.live.archive import Archive
 from cordboard.live.center_json import encode, etag_of
@@ -29,7 +29,7 @@ from cordboard.live.hub import Hub, Subscription
 from cordboard.live.inbox import Asked, Checked, Inbox, Item, Look, Reply, Submission
 from cordboard.live.requests import KEPT_TICKS, Requests
 from cordboard.live.settings import Settings
-from cordboard.live.store import Row, Store, make_store
+from cordboard.live.store import PASSING, Row, Store, make_store
 from cordboard.live.writer import Writer
 
 OLD_MAX = 100  # requests of long ago that are looked up at once
@@ -72,7 +72,8 @@ class Engine:
         last opening; so a change made while the engine ran is not undone by a restart with the file of before.
 
         ``clock``: seconds since the Unix epoch; None for the machine's, read so that jumps of it do no harm. ``store``:
-        another place for the journal than the settings say. Raises StoreError if the journal can't be opened.
+        another place for the journal than the settings say. Raises StoreError if the journal can't be opened; one that
+        can be read, but not written, is opened ``read-only``, and written as soon as that is possible.
         """
         engine = cls(settings, store or make_store(settings, tenant), clock)
         engine.tenant = tenant
@@ -88,13 +89,19 @@ class Engine:
 
     def _recover(self, center: Center) -> None:
         archive = self._archive
-        archive.begin(center)
+        fault = archive.begin(center)
         core = archive.recover(self._hub)
         if self._even is not None:
             self._even.start_after(core.ticks / 1e6)
         requests = Requests(self.settings.request_ids)
         requests.add_all(archive.store.requests(core.ticks - KEPT_TICKS))
-        archive.adopt(center, core, self._hub, max(core.ticks, tick(self._clock())))
+        try:
+            if not fault:
+                archive.adopt(core, self._hub, max(core.ticks, tick(self._clock())))
+        except StoreError as error:
+            if error.kind not in PASSING:
+                raise
+            fault = error.kind
         self._snapshot_at = archive.kept
         self._writer = Writer(
             archive,
@@ -107,6 +114,7 @@ class Engine:
             self._find_old,
             self._after_round,
         )
+        self._writer.fault = fault
 
     # ---- events
 

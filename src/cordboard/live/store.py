@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 from cordboard.live.settings import Settings, checked_tenant
 
 SCHEMA = 1  # the version of the tables; a store of a newer one is not opened
+PASSING = ("disk full", "read-only", "i/o error", "lost connection")  # kinds of StoreError that pass by themselves
 ROWS_AT_ONCE = 5_000  # held in memory while a journal is read
 
 
@@ -33,6 +34,10 @@ class Store(Protocol):
 
     def open(self) -> None:
         """Connect, make the tables if there are none, and keep other writers out (StoreError ``in use``)."""
+
+    def open_reading(self) -> None:
+        """Open what is there for reading alone, where ``open`` can't since nothing can be written. A copy may be made
+        in the folder for temporary files; it stays until an ``open`` that works."""
 
     def close(self) -> None:
         """Let go of everything. Never raises; may be called twice, and ``open`` may follow."""

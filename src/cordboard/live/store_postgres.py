@@ -80,14 +80,21 @@ class PostgresStore:
 
     @_told
     def open(self) -> None:
+        self._open(self._read_only)
+
+    @_told
+    def open_reading(self) -> None:
+        self._open(True)
+
+    def _open(self, reading: bool) -> None:
         db = self._db = self._connect()
-        if not self._read_only:
+        if not reading:
             row = db.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [self._name]).fetchone()
             if row is None or not row[0]:
                 self.close()
                 raise StoreError("in use", f"PostgreSQL: another process writes the journal {self._name}")
         if db.execute("SELECT to_regnamespace(%s)", [f'"{self._name}"']).fetchone() == (None,):
-            if self._read_only:
+            if reading:
                 raise StoreError("unusable", f"PostgreSQL: there is no journal {self._name}")
             with db.transaction():
                 db.execute(sql.SQL(_TABLES).format(schema=self._schema, version=sql.SQL(str(SCHEMA))))

@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import wraps
@@ -84,6 +86,7 @@ class SqliteStore:
         self._db: sqlite3.Connection | None = None
         self._lock: int | None = None
         self._checkpoints: Checkpoints | None = None
+        self._copy: tempfile.TemporaryDirectory[str] | None = None  # that is read while nothing can be written
 
     @_told
     def open(self) -> None:
@@ -93,6 +96,28 @@ class SqliteStore:
             self._db = self._connect()
             self._check_schema()
             return
+        copy, self._copy = self._copy, None
+        try:
+            self._open()
+        except BaseException:
+            self._copy = copy
+            raise
+        if copy is not None:
+            copy.cleanup()
+
+    @_told
+    def open_reading(self) -> None:
+        if not self.path.exists():
+            raise StoreError("unusable", f"{self.path}: there is no journal")
+        copy = tempfile.TemporaryDirectory(prefix="cordboard-")
+        for path in (self.path, self.path.with_name(self.path.name + "-wal")):
+            if path.exists():
+                shutil.copyfile(path, Path(copy.name) / path.name)
+        self._copy = copy
+        self._db = self._connect()
+        self._check_schema()
+
+    def _open(self) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # nobody else's to read
         self._take_lock()
         self._db = self._writing()
@@ -211,11 +236,12 @@ class SqliteStore:
     @_told
     def _beside(self, query: str, values: tuple[Any, ...]) -> list[Any]:
         """A statement on the file of snapshots, which is another one so that the writer need not wait for it."""
-        if self._read_only and not self._snapshots.exists():
+        reading = self._read_only or self._copy is not None
+        if reading and not self._snapshots.exists():
             return []
         with closing(sqlite3.connect(self._snapshots, timeout=_BUSY_S, isolation_level=None)) as db:
             db.execute("PRAGMA synchronous=FULL")
-            if not self._read_only:
+            if not reading:
                 db.execute(_SNAPSHOTS)
             return db.execute(query, values).fetchall()
 
@@ -234,8 +260,9 @@ class SqliteStore:
         return db
 
     def _connect(self) -> sqlite3.Connection:
+        path = self.path if self._copy is None else Path(self._copy.name) / self.path.name
         return sqlite3.connect(
-            self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=600
+            path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=600
         )
 
     @_told

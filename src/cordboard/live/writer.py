@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from cordboard.errors import StoreError, UnavailableError
+from cordboard.errors import EventError, LimitError, StoreError, UnavailableError
 from cordboard.journal import tick
 from cordboard.live.answers import Answer, Plan, conflict, of_the_future, out_of_date, same_event
 from cordboard.live.archive import Archive
@@ -297,9 +297,10 @@ class Writer:
         self._retry_at = time.monotonic() + RETRY_S
         try:
             self._store.close()
-            self._store.open()
+            self._archive.open()
             self._store.probe()
             missed = self._catch_up()
+            self._archive.adopt(self.core, self.hub, max(self.core.ticks, tick(self._clock())))
         except StoreError as error:
             if error.kind != self.fault:
                 _log.error("read-only: %s", error)
@@ -311,6 +312,8 @@ class Writer:
             self._core_error = failed
             self.fault, self._retry_at = CORE_FAILED, 0.0
             return
+        except (EventError, LimitError) as refused:
+            _log.error("the center that was given at the start is not taken over: %s", refused)
         _log.warning("the journal is written again; %d of its rows were not applied before", missed)
         self.fault = ""
 
