@@ -14,6 +14,8 @@ import heapq
 import json
 import random
 import resource
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -24,6 +26,8 @@ from typing import Any
 
 from cordboard.acd import Acd
 from cordboard.center import Agent, Center, Queue
+from cordboard.center_writer import center_toml
+from cordboard.client import Client
 from cordboard.live import Engine, Settings, backup
 from cordboard.live.archive import Archive
 from cordboard.live.backup_file import Opener, Seal
@@ -148,14 +152,31 @@ def study_backup(settings: Settings, folder: Path) -> dict[str, Any]:
             "copied_s": taken.copied_s, "unpack_s": drill.unpack_s, "recover_s": drill.recover_s}  # fmt: skip
 
 
-def study_recovery(settings: Settings) -> dict[str, Any]:
-    """Opening an engine on the journal, which has no snapshot yet; its end leaves one."""
+def study_recovery(settings: Settings, folder: Path) -> dict[str, Any]:
+    """From the start of ``cordboard serve`` until it has answered a call (RTO after a kill -9): on the journal without a
+    snapshot, and again with the one that the first start left. And the processor time of opening alone."""
+    site = folder / "center.toml"
+    site.write_text(center_toml(center()), "utf-8")
+    found = {"rto_without_snapshot_s": _started(settings, site), "rto_with_snapshot_s": _started(settings, site)}
     began = time.process_time()
     engine = Engine.open(center(), settings)
-    found = {"open_cpu_s": time.process_time() - began}
-    engine.snapshot()
+    found["open_cpu_s"] = time.process_time() - began
     engine.close()
     return found
+
+
+def _started(settings: Settings, site: Path) -> float:
+    """Seconds until a server answers, which is then killed."""
+    command = [sys.executable, "-m", "cordboard", "serve", str(site), "--data", str(settings.data), "--json",
+               "--listen", "127.0.0.1:0", "--metrics", "off", "--records", "off"]  # fmt: skip
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        with Client(json.loads(server.stdout.readline())["address"]) as client:
+            client.queue("q0")
+            seconds = time.perf_counter() - began
+        server.kill()
+    return seconds
 
 
 def study_metrics(folder: Path, agents: int = 15_000, queues: int = 100) -> dict[str, Any]:
@@ -216,7 +237,7 @@ def study(events: int, agents: int = 15_000) -> dict[str, Any]:
         folder = Path(name)
         settings = Settings(data=folder / "data")
         found["hours"] = write_journal(settings, center(), events) / 3600
-        found |= study_recovery(settings)
+        found |= study_recovery(settings, folder)
         found |= study_backup(settings, folder)
         found |= study_records(settings, folder, min(events, 200_000))
         found |= study_metrics(folder, agents)

@@ -15,7 +15,9 @@ from cordboard.center_writer import center_toml
 from cordboard.cli import main
 from cordboard.journal import event_line
 from cordboard.live import Engine, Entry, Settings
+from cordboard.live.archive import BATCH, Archive
 from cordboard.live.center_json import center_record, record_center
+from cordboard.live.store import Row, make_store
 from cordboard.replay import replay
 from tests.oracle.worlds import Journalist, Seeded, crowded_center, duration, random_center
 
@@ -166,3 +168,18 @@ def test_the_command_exports_what_replay_takes(tmp_path: Path, capsys: pytest.Ca
     shown = json.loads(capsys.readouterr().out)
     assert shown["revision"] == len(session.entries) and shown["agents"] == len(session.center.agents)
     assert main(["journal", "show", "--data", str(tmp_path / "nowhere")]) == 2
+
+
+def test_after_a_long_replay_the_next_one_begins_near_the_end(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, history=200, snapshot_events=1_000)
+    store = make_store(settings, "default")
+    site = parse_center("[queues.general]\n")
+    archive = Archive(store, settings)
+    archive.begin(site)
+    event = '{{"event":"contact_queued","contact":"c{}","queue":"general"}}'
+    store.append([Row(number, 1_000_000 + number, event.format(number), "", "") for number in range(1, 5_001)])
+    store.close()
+    with Engine.open(site, settings) as engine:  # no snapshot is there
+        kept = [revision for revision, _ in engine._archive.store.snapshots()]
+        assert any(4_800 - BATCH < revision <= 4_800 for revision in kept)
+        assert engine.read(lambda acd: acd.counts()["waiting"]).result(10) == 5_000

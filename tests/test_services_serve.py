@@ -12,7 +12,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from cordboard.client import Client
+from cordboard.client import CallError, Client
 from cordboard.v1 import agent_service_pb2 as agents
 from cordboard.v1 import agent_service_pb2_grpc, event_service_pb2, event_service_pb2_grpc, routing_service_pb2_grpc
 from cordboard.v1 import journal_pb2 as journal
@@ -197,6 +197,31 @@ def test_an_agent_who_does_not_come_back_after_a_crash_is_set_away_and_its_offer
         assert [effect.WhichOneof("kind") for effect in entry.effects] == ["offer_withdrawn", "offer"]
         assert entry.effects[1].offer.agent == "ben"
         assert stop(process) == 0
+
+
+def test_on_a_read_only_volume_the_server_comes_up_answers_looks_and_goes_on_when_it_may(folder):
+    disk = folder / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"a file system can't be mounted here (root may): {mounted.stderr.strip()}")
+    try:
+        with serve_command("center.toml", "--data", "disk/data", cwd=folder) as (process, address):
+            enqueue(address, "c1", "c2")
+            process.kill()
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        with serve_command("center.toml", "--data", "disk/data", cwd=folder) as (process, address):
+            with Client(address, timeout=2.0) as client:
+                assert client.queue("help").waiting_count == 2
+                with pytest.raises(CallError) as refused:
+                    client.enqueue("help", "c3", request_id="r3")
+                assert refused.value.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+            subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+            with Client(address) as client:  # it repeats what passes
+                assert client.enqueue("help", "c3", request_id="r3").applied.revision == 3
+            assert stop(process) == 0
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def test_without_the_extra_the_command_says_what_to_install(folder):

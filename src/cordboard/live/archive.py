@@ -23,6 +23,8 @@ from cordboard.live.hub import Hub
 from cordboard.live.settings import Settings
 from cordboard.live.store import PASSING, Row, Store
 
+BATCH = 1_000  # rows that are replayed at once
+
 _log = logging.getLogger("cordboard.live")
 
 
@@ -108,15 +110,20 @@ class Archive:
     # ---- cores
 
     def recover(self, hub: Hub) -> Core:
-        """The core at the end of the journal. The hub gets the entries that it is to hold and has not yet."""
+        """The core at the end of the journal. The hub gets the entries that it is to hold and has not yet. After a long
+        replay a snapshot is left where the next one would begin, so that it need not be done again."""
         while True:
             core = self._start()
+            began, next_start = core.revision, self.store.last() - self._settings.history
             if hub.revision == 0:
                 hub.begin(core.revision)
             try:
                 for rows in _batches(self.store.rows(after=core.revision)):
                     published = hub.revision
                     hub.publish([entry for entry in core.replay(rows) if entry.revision > published])
+                    far = core.revision - began >= self._settings.snapshot_events
+                    if far and core.revision <= next_start < core.revision + BATCH:
+                        self.keep(core.revision, core.dump())
                 return core
             except CoreError as failed:
                 _log.critical("the core failed on revision %d", failed.revision, exc_info=failed.cause)
@@ -178,11 +185,11 @@ class Archive:
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Rows by the thousand."""
+    """Rows by the batch."""
     batch: list[Row] = []
     for row in rows:
         batch.append(row)
-        if len(batch) == 1_000:
+        if len(batch) == BATCH:
             yield batch
             batch = []
     if batch:

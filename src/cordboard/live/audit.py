@@ -17,6 +17,7 @@ LimitError says so: what must be audited is then refused.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -41,6 +42,7 @@ CHECKPOINT_RECORDS = 1000
 CHECKPOINT_S = 60.0
 GROUP_S = 0.2  # how long a record that nobody waits for may wait for company
 RETRY_S = 1.0
+PASSING = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of an OSError that may pass by itself
 TEXT_CHARACTERS_MAX = 512
 
 Fields = dict[str, Any]
@@ -106,24 +108,39 @@ class AuditLog:
         self._changed = threading.Condition()
         self._urgent = self._closing = False
         self.failing = ""  # why the disk does not take records at present
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(folder / "audit.lock")
+        self._lock = self._file = -1
+        self._unsigned, self._signed_at = 0, 0.0
         try:
-            self._begin()
-        except BaseException:
-            os.close(self._lock)
-            raise
+            self._queue.extend(self._begin())
+        except OSError as error:
+            if error.errno not in PASSING:
+                raise
+            self.failing = f"audit log: {error.strerror}"  # it begins when the disk takes it
         self._thread = threading.Thread(target=self._run, name=f"audit {tenant}", daemon=True)
         self._thread.start()
 
-    def _begin(self) -> None:
-        """Go on where the log ends; a fresh one, and a line that was cut off, are recorded."""
-        self._hash, self._n, self._unsigned, torn = self._recover()
+    def _begin(self) -> list[tuple[Fields, Future[int] | None]]:
+        """Go on where the log ends; records that are due first: of a fresh one, and of a line that was cut off."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(self._folder / "audit.lock")
+        try:
+            self._hash, self._n, self._unsigned, torn = self._recover()
+        except BaseException:
+            self._let_go()
+            raise
         self._signed_at = time.monotonic()
+        due: list[tuple[Fields, Future[int] | None]] = []
         if self._n == 0:
-            self._queue.append(({"kind": "opened", "tenant": self._tenant}, None))
+            due.append(({"kind": "opened", "tenant": self._tenant}, None))
         if torn:
-            self._queue.append(({"kind": "recovered", "torn_bytes": torn}, None))
+            due.append(({"kind": "recovered", "torn_bytes": torn}, None))
+        return due
+
+    def _let_go(self) -> None:
+        for descriptor in (self._file, self._lock):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._file = self._lock = -1
 
     def record(
         self,
@@ -173,8 +190,7 @@ class AuditLog:
             self._closing = True
             self._changed.notify()
         self._thread.join()
-        os.close(self._file)
-        os.close(self._lock)
+        self._let_go()
 
     # --- the thread
 
@@ -201,11 +217,13 @@ class AuditLog:
         tries_left = 2
         while True:
             try:
+                if self._file < 0:
+                    taken = self._begin() + taken
                 numbers = self._write(taken, sign)
                 self.failing = ""
                 break
-            except OSError as error:
-                self.failing = f"audit log: {error.strerror or error}"
+            except (OSError, StoreError, InputError) as error:
+                self.failing = f"audit log: {getattr(error, 'strerror', None) or error}"
                 with self._changed:
                     tries_left -= self._closing
                     if tries_left <= 0:
