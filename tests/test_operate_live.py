@@ -67,20 +67,18 @@ def take_calls(address: str, stop: threading.Event) -> None:
     with contextlib.suppress(CallError), Client(address) as client, client.connect("li") as line:  # until it is killed
         line.ready()
         client.enqueue("billing", "first")
-        for number, message in enumerate(line):
+        offers = (message.offer.contact for message in line if message.HasField("offer"))
+        for number, contact in enumerate(offers):
             if stop.is_set():
                 return
-            if message.HasField("offer"):
-                line.accept(message.offer.contact)
-                line.end(message.offer.contact)
-                client.enqueue("billing", f"c{number}")
-                client.enqueue("billing", f"short-{number}")
+            line.accept(contact)
+            line.end(contact)
+            client.enqueue("billing", f"c{number}")
+            client.enqueue("billing", f"short-{number}")
+            for name in (f"short-{number}", "nobody")[: 2 if number % 10 == 0 else 1]:
                 with contextlib.suppress(CallError):
-                    client.leave(f"short-{number}")
-                if number % 10 == 0:
-                    with contextlib.suppress(CallError):
-                        client.leave("nobody")
-                stop.wait(0.05)
+                    client.leave(name)
+            stop.wait(0.05)
 
 
 @contextlib.contextmanager

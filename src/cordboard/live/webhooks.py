@@ -328,7 +328,8 @@ class _Worker:
             return False
         self._saved = entry.revision
         # Without the words of the endpoint: they may quote the letter.
-        text, facts = "webhook %s: revision %d is a dead letter: %s", {"revision": entry.revision}
+        text = "webhook %s: revision %d is a dead letter: %s"
+        facts = {"tenant": self.endpoint.tenant, "endpoint": self.endpoint.name, "revision": entry.revision}
         _log.error(text, self.endpoint.name, entry.revision, answer.status or answer.why, extra={"facts": facts})
         return True
 

@@ -72,7 +72,7 @@ class Follower:
             except (BookingFault, CordboardError) as error:
                 self.fault = error.name if isinstance(error, BookingFault) else type(error).__name__
                 if faults == 0:
-                    facts = {"facts": {"revision": self.revision}}
+                    facts = {"facts": {"tenant": self._engine.tenant, "revision": self.revision}}
                     _log.error("the records stand still at revision %d: %s", self.revision, error, extra=facts)
                 wait = PATIENCE_S[min(faults, len(PATIENCE_S) - 1)]
                 faults += 1
