@@ -204,7 +204,11 @@ def main() -> None:
             "cordboard.client": ["*.json"],
             "cordboard.v1": ["*.pyi"],
         },
-        exclude_package_data={"": ["*.pyx", "*.c", "*.h"], "cordboard.bindings": ["README.md", "pjsip/make/*"]},
+        exclude_package_data={
+            "": ["*.pyx", "*.c", "*.h"],
+            "cordboard.bindings": ["README.md"],
+            "cordboard.bindings.pjsip": ["make/*", "*.so"],
+        },
         ext_modules=compiled_extensions(),
     )
 

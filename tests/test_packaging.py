@@ -24,7 +24,7 @@ import cordboard
 from cordboard.learning.compiled import compile_trees
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("src", "services", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "README.zh.md", "CHANGELOG.md", "LICENSE", "Makefile")
+SOURCES = ("src", "services", "bindings", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "README.zh.md", "CHANGELOG.md", "LICENSE", "Makefile")
 SMOKE = """
 import sys, pathlib, cordboard, cordboard._core.queueing as core
 assert pathlib.Path(cordboard.__file__).is_relative_to(sys.argv[1]), cordboard.__file__
@@ -98,6 +98,9 @@ def test_the_wheel_holds_types_declarations_and_no_sources_of_c(built):
         assert any(name.startswith(f"cordboard/_core/{stub.stem}.") and name.endswith(".so") for name in names), stub.stem
     assert not [n for n in names if n.endswith((".c", ".pyx")) or not n.startswith(("cordboard/", "cordboard-"))]
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    bindings = [name for name in names if name.startswith("cordboard/bindings/")]
+    assert "cordboard/bindings/pjsip/backend.py" in bindings
+    assert all(name.endswith((".py", ".pyi")) for name in bindings), "nothing of PJSIP's, nothing of its build"
 
 
 def test_the_sdist_holds_what_building_needs_and_nothing_compiled(built):
