@@ -260,6 +260,10 @@ class PjsipMedia:
 
     def _link(self, command: Connect | Disconnect) -> str:
         source, sink = self._legs.get(command.source), self._legs.get(command.sink)
+        if isinstance(command, Disconnect) and not command.source and sink is not None:
+            for name in sorted(sink.sources):
+                self._link(Disconnect(name, sink.name))
+            return ""
         if source is None or sink is None:
             return "" if isinstance(command, Disconnect) else NO_LEG
         if source is sink:

@@ -13,8 +13,10 @@ from pathlib import Path
 import grpc
 
 from cordboard import words
+from cordboard.bindings.settings import SipSettings, Trunk
 from cordboard.client.connection import Tls, metadata, options
 from cordboard.errors import InputError, Where
+from cordboard.media.backend import MediaBackend
 from cordboard.media.people import CrowdedMedia, Habits, People
 from cordboard.services.media_node import MediaNode
 from cordboard.services.names import resource
@@ -29,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, metavar=shown, type=kind, default=default, help=words.pick(lang, en, zh))
 
     simulated = words.pick(lang, "without SIP: simulated callers and phones", "不用 SIP：模拟来电者与话机")
-    parser.add_argument("--simulated", action="store_true", required=True, help=simulated)
+    sip = words.pick(lang, "real calls by PJSIP, on this address", "以 PJSIP 处理真实电话，监听此地址")
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--simulated", action="store_true", help=simulated)
+    kind.add_argument("--sip", metavar="IP:PORT", help=sip)
     add("--server", "HOST:PORT", f"the server ({SERVER})", f"服务器（{SERVER}）", SERVER)
     add("--tenant", "NAME", "the tenant (default)", "租户（default）", "default")
     add("--node", "NAME", "this node's name, its own (media1)", "本节点名称（media1）", "media1")
@@ -38,6 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--authority", "FILE", "PEM of who vouches for the server", "服务器证书机构（PEM）", None, Path)
     add("--certificate", "FILE", "our certificate (PEM)", "本方证书（PEM）", None, Path)
     add("--key", "FILE", "our key (PEM)", "本方密钥（PEM）", None, Path)
+    add("--prompts", "DIR", "folder of prompts, WAV (prompts)", "提示音文件夹，WAV（prompts）", Path("prompts"), Path)
+    add("--recordings", "DIR", "folder of recordings", "录音文件夹（recordings）", Path("recordings"), Path)
+    trunk = words.pick(lang, "a trunk of the file of calls and its gateway", "呼叫文件中的中继及其网关")
+    parser.add_argument("--trunk", metavar="NAME=HOST", action="append", default=[], help=trunk)
+    phones = words.pick(lang, "who may call without a trunk: a network", "可不经中继来电的网络")
+    parser.add_argument("--phones", metavar="NETWORK", action="append", default=[], help=phones)
+    beyond = words.pick(lang, "be reached by other machines", "可被其他机器访问")
+    parser.add_argument("--beyond-loopback", action="store_true", help=beyond)
     parser.add_argument(
         "--number",
         metavar="NUMBER",
@@ -59,6 +72,41 @@ def run(options: argparse.Namespace) -> int:
     return asyncio.run(serve(options))
 
 
+def simulated(asked: argparse.Namespace) -> MediaBackend:
+    """A media layer without SIP."""
+    habits = Habits(asked.hourly, tuple(asked.number or ["4001"]), asked.stays, missed=asked.missed)
+    prefix = f"{asked.node}.{uuid.uuid4().hex[:8]}."
+    return CrowdedMedia(People(habits, asked.seed), prefix, time.monotonic, time.sleep, lines=asked.capacity)
+
+
+def real(asked: argparse.Namespace) -> MediaBackend:
+    """The media layer on PJSIP. InputError if it was not built, or can't start as asked."""
+    try:
+        from cordboard.bindings.pjsip.backend import PjsipMedia
+    except ImportError as error:
+        what = f"PJSIP is not built: {error}"
+        raise InputError(what, Where(key="--sip"), "Run make media in the sources of cordboard") from error
+    address, _, port = asked.sip.rpartition(":")
+    if not address or not port.isdigit() or int(port) > 65535:
+        raise InputError(f"{asked.sip!r} is no address", Where(key="--sip"), "Write 127.0.0.1:5060")
+    if not all("=" in trunk for trunk in asked.trunk):
+        raise InputError("no name of a trunk", Where(key="--trunk"), "Write NAME=HOST or NAME=HOST:PORT")
+    settings = SipSettings(
+        prompts=asked.prompts,
+        recordings=asked.recordings,
+        address=address,
+        port=int(port),
+        beyond_loopback=asked.beyond_loopback,
+        trunks=tuple(Trunk(*trunk.split("=", 1)) for trunk in asked.trunk),
+        phones=tuple(asked.phones) or ("127.0.0.0/8",),
+        legs_max=asked.capacity,
+    )
+    try:
+        return PjsipMedia(settings)
+    except OSError as error:
+        raise InputError(f"PJSIP can't start: {error}", Where(key="--sip"), "Is the port in use?") from error
+
+
 def channel(asked: argparse.Namespace) -> grpc.aio.Channel:
     """The way to the server, with our token on every call."""
     if asked.authority is None and asked.certificate is None:
@@ -69,9 +117,7 @@ def channel(asked: argparse.Namespace) -> grpc.aio.Channel:
 
 async def serve(asked: argparse.Namespace) -> int:
     """Work until a signal, then hang up everything."""
-    habits = Habits(asked.hourly, tuple(asked.number or ["4001"]), asked.stays, missed=asked.missed)
-    prefix = f"{asked.node}.{uuid.uuid4().hex[:8]}."
-    backend = CrowdedMedia(People(habits, asked.seed), prefix, time.monotonic, time.sleep, lines=asked.capacity)
+    backend = real(asked) if asked.sip else simulated(asked)
     token = asked.token.read_text().strip() if asked.token else None
     async with channel(asked) as way:
         name = resource(asked.tenant, "nodes", asked.node)
