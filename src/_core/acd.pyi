@@ -1,5 +1,5 @@
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,13 @@ WISH_ROW: np.dtype[Any]
 
 _Step = tuple[float | None, Mapping[str, int]]
 _Tiers = tuple[int | None, int | None, Sequence[tuple[float, int | None, int | None]]]
+
+class Wish:
+    text: Final[str]
+    count: int
+    def __init__(self, text: str, ids: tuple[int, int, int]) -> None: ...
+    @property
+    def ids(self) -> tuple[int, int, int]: ...
 
 class Router:
     skills: dict[str, int]
@@ -79,8 +86,13 @@ class Router:
     def forget_customer(self, customer: int) -> None: ...
     def plan(self, steps: Mapping[str, int] | Sequence[_Step]) -> int: ...
     def wish(
-        self, steps: Sequence[_Step] | None, tiers: _Tiers | None, values: dict[int, float] | None
+        self,
+        steps: Sequence[_Step] | None,
+        tiers: _Tiers | None,
+        values: dict[str, float] | None,
+        agents: dict[str, int],
     ) -> tuple[int, int, int]: ...
+    def plain_wishes(self, texts: list[str], agents: dict[str, int]) -> list[Wish | None]: ...
     def unwish(self, wish: tuple[int, int, int]) -> None: ...
     def clock(self) -> tuple[int, ...]: ...
     def agent_rows(self) -> npt.NDArray[Any]: ...
@@ -96,7 +108,7 @@ class Router:
         contacts: npt.NDArray[Any],
         links: npt.NDArray[Any],
         exclusions: Sequence[Sequence[int]],
-        wishes: Sequence[tuple[int, int, int]],
+        wishes: list[Wish],
         served_last: npt.NDArray[np.int32],
         offered_last: npt.NDArray[np.int32],
     ) -> int: ...

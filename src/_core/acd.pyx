@@ -16,7 +16,7 @@ from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcpy
 
 from cordboard._core.acd_build cimport engine_close, engine_tables
-from cordboard._core.acd_center cimport build, plan_store, store, ticks_of, value_numbers, window_numbers
+from cordboard._core.acd_center cimport build, plan_store, store, ticks_of, window_numbers
 from cordboard._core.acd_classes cimport plan_drop
 from cordboard._core.acd_columns cimport AHEAD, Event_C, apply_row, fetch, refused
 from cordboard._core.acd_ids cimport id_find
@@ -27,6 +27,7 @@ from cordboard._core.acd_pick cimport holds_idle
 from cordboard._core.acd_snapshot cimport *
 from cordboard._core.acd_steps cimport *
 from cordboard._core.acd_types cimport *
+from cordboard._core.acd_values cimport values_read, values_store
 from cordboard._core.rng cimport rng_seed
 
 ORDERS = ("priority", "score", "ratio")
@@ -124,6 +125,23 @@ cdef void acd_queued_defaults(Queued_C* spec, int64_t id, int32_t queue) noexcep
 
 cdef int sorted_by_line(const void* a, const void* b) noexcept nogil:
     return -1 if place_before(<const Place*>a, <const Place*>b) else 1
+
+cdef class Wish:
+    """Fields of contact_queued that decide who may get a contact, as JSON. ``ids``: the router's; ``count``: contacts
+    that have it. There may be as many as contacts: hence without a dict, and nothing that garbage collection looks at."""
+
+    cdef readonly str text
+    cdef public int count
+    cdef int steps, tiers, values
+
+    def __init__(self, str text, tuple ids):
+        self.text = text
+        self.steps, self.tiers, self.values = ids
+
+    @property
+    def ids(self):
+        return self.steps, self.tiers, self.values
+
 
 cdef class Router:
     """An engine for a center (``cordboard.center.Center``), without names.
@@ -389,16 +407,31 @@ cdef class Router:
         """The index is for someone else from now on."""
         self.engine.last_served[customer] = -1
 
-    def wish(self, steps, tiers, values):
+    def wish(self, steps, tiers, dict values, dict agents):
         """Intern what a contact brings: ``steps`` [(seconds or None, {skill: level})]; ``tiers`` (min, max, [(after, min,
-        max)]) with None for an open bound; ``values`` {agent index: value}; each may be None. Returns their ids, for
-        :meth:`contact_queued`, good until :meth:`unwish`."""
+        max)]) with None for an open bound; ``values`` {agent: value}, where ``agents`` gives the index of an agent and
+        leaves out those without; each of the three may be None. Returns their ids, for :meth:`contact_queued`, good until
+        :meth:`unwish`."""
         cdef Engine* e = self.engine
         return (
             -1 if steps is None else self.plan(steps),
             -1 if tiers is None else store(&e.windows, window_numbers(tiers)),
-            -1 if values is None else store(&e.pair_values, value_numbers(values)),
+            -1 if values is None else values_store(e, values, agents),
         )
+
+    def plain_wishes(self, list texts, dict agents):
+        """For each text of a wish that is values alone, plainly written, a new Wish; for the others None."""
+        cdef list found = [None] * len(texts)
+        cdef Wish wish
+        cdef Py_ssize_t i
+        cdef int values
+        for i in range(len(texts)):
+            values = values_read(self.engine, texts[i], agents)
+            if values >= 0:
+                wish = Wish.__new__(Wish)
+                wish.text, wish.steps, wish.tiers, wish.values = texts[i], -1, -1, values
+                found[i] = wish
+        return found
 
     def unwish(self, tuple wish):
         """No contact will be queued with these ids any more."""
@@ -490,20 +523,24 @@ cdef class Router:
         cdef int32_t i
         return np.array([e.queues[i].last_agent for i in range(e.n_queues)], dtype=np.int32)
 
-    def restore(self, tuple clock, agents, contacts, links, exclusions, wishes, const int32_t[::1] served_last,
+    def restore(self, tuple clock, agents, contacts, links, exclusions, list wishes, const int32_t[::1] served_last,
                 const int32_t[::1] offered_last):
         """Fill an engine in which nothing has happened yet with rows that have been checked; ``exclusions``: lists of
-        agents, the first of them empty; ``wishes``: ids of :meth:`wish`; links name contacts by their row. Returns
+        agents, the first of them empty; ``wishes``: Wish objects; links name contacts by their row. Returns
         ACD_OK or a negative code."""
         cdef Engine* e = self.engine
         cdef const AgentRow_C[::1] agent_rows = agents
         cdef const ContactRow_C[::1] contact_rows = contacts
         cdef const LinkRow_C[::1] link_rows = links
-        cdef const Wish_C[::1] wish_rows = np.array(wishes, dtype=WISH_ROW)
+        cdef Wish_C[::1] wish_rows = np.empty(len(wishes), dtype=WISH_ROW)
+        cdef Wish wish
         cdef int32_t[::1] sets = np.array([store(&e.exclusions, list(one)) for one in exclusions], dtype=np.int32)
         cdef int32_t[::1] slots = np.empty(len(contacts), dtype=np.int32)
         cdef Py_ssize_t i
         cdef int code = ACD_OK
+        for i in range(wish_rows.shape[0]):
+            wish = wishes[i]
+            wish_rows[i].steps, wish_rows[i].tiers, wish_rows[i].values = wish.steps, wish.tiers, wish.values
         e.now, e.seq, e.counts.entered, e.counts.ended, e.rng.s0, e.rng.s1, e.rng.s2, e.rng.s3 = clock
         for i in range(served_last.shape[0]):
             e.last_served[i] = served_last[i]

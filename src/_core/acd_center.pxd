@@ -5,7 +5,7 @@ from libc.stdlib cimport free, malloc
 
 from cordboard._core.acd_bits cimport bit_set
 from cordboard._core.acd_build cimport engine_arrays, group_members, pool_arrays, reserve_arrays
-from cordboard._core.acd_classes cimport DoubleBits, ordered
+from cordboard._core.acd_classes cimport ordered
 from cordboard._core.acd_intern cimport intern_drop, intern_get
 from cordboard._core.acd_types cimport *
 
@@ -55,14 +55,6 @@ cdef inline list window_numbers(tiers):
     for after, i in ordered_rules:
         _, rule_low, rule_high = rules[i]
         numbers += [ticks_of(after), -1 if rule_low is None else rule_low, -1 if rule_high is None else rule_high]
-    return numbers
-
-cdef inline list value_numbers(dict values):
-    cdef DoubleBits u
-    numbers = []
-    for agent in sorted(values):
-        u.number = values[agent]
-        numbers += [agent, u.bits]
     return numbers
 
 cdef inline int build(Engine* e, dict skills_of, center, tuple channel_names, tuple strategy_names) except -1:

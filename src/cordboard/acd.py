@@ -48,7 +48,7 @@ from cordboard._core.front import Front
 from cordboard.acd_eligibility import eligibility
 from cordboard.acd_snapshot import decode, encode
 from cordboard.acd_state import Capture, Change, Loaded, fill
-from cordboard.acd_wishes import Customers, Wish, Wishes
+from cordboard.acd_wishes import Customers, Wish, Wishes, fields_of
 from cordboard.center import Center
 from cordboard.errors import (
     CordboardError,
@@ -496,4 +496,4 @@ class Acd:
     def _fields(self, slot: int) -> Mapping[str, Any]:
         """What a contact asks for beyond its queue."""
         wish, _ = self._front.brought.get(slot, (None, -1))
-        return {} if wish is None else wish.fields()
+        return {} if wish is None else fields_of(wish.text)

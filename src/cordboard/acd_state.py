@@ -207,7 +207,7 @@ def fill(acd: Acd, change: Change) -> Loaded:
     links["agent"] = renumbered(links["agent"], agent_places)
     own = _own(agent_places, acd).tolist()
     served = renumbered(rows["served_last"], _own(agent_places, acd))
-    wishes = [acd._wishes.read(text) for text in snapshot.texts["wishes"]]
+    wishes = acd._wishes.load(snapshot.texts["wishes"])
     customers = snapshot.texts["customers"]
     came = contacts["customer"][contacts["customer"] >= 0]
     acd._customers.restore(customers, np.bincount(came, minlength=len(customers)).tolist())
@@ -217,7 +217,7 @@ def fill(acd: Acd, change: Change) -> Loaded:
         contacts,
         links,
         sets_of(rows["set_sizes"], rows["set_members"], own.__getitem__),
-        [wish.ids for wish in wishes],
+        wishes,
         served,
         _offered_last(acd, change),
     )

@@ -11,30 +11,29 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from cordboard._core.acd import Router
+from cordboard._core.acd import Router, Wish
 
 _KEYS = ("requires", "steps", "min_tier", "max_tier", "tier_rules", "values")
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_scan = json.JSONDecoder().scan_once
 
 
-class Wish:
-    """Fields of contact_queued that decide who may get a contact, as JSON. ``ids``: the router's; ``count``: contacts
-    that have it."""
-
-    __slots__ = ("count", "ids", "text")
-
-    def __init__(self, text: str, ids: tuple[int, int, int]) -> None:
-        self.text, self.ids, self.count = text, ids, 0
-
-    def fields(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.text)
-        return found
+def fields_of(text: str) -> dict[str, Any]:
+    """The JSON of a wish, as it was written: without a space before or after it."""
+    fields: dict[str, Any]
+    try:
+        fields, end = _scan(text, 0)
+    except StopIteration as error:
+        raise ValueError(f"no JSON at character {error.value}") from None
+    if end != len(text):
+        raise ValueError(f"more than a wish at character {end}")
+    return fields
 
 
 class Wishes:
     """The wishes of the contacts in the center."""
 
-    def __init__(self, router: Router, agents: Mapping[str, int]) -> None:
+    def __init__(self, router: Router, agents: dict[str, int]) -> None:
         self._router, self._agents = router, agents
         self._known: dict[str, Wish] = {}
 
@@ -44,15 +43,26 @@ class Wishes:
     def find(self, event: Mapping[str, Any]) -> Wish | None:
         """What this contact_queued asks for, new or known; None for nothing special."""
         fields = {key: event[key] for key in _KEYS if key in event}
-        return self.read(_encode(fields), fields) if fields else None
-
-    def read(self, text: str, fields: dict[str, Any] | None = None) -> Wish:
-        """The wish of this text. KeyError, TypeError, ValueError or AttributeError if it is none."""
+        if not fields:
+            return None
+        text = _encode(fields)
         wish = self._known.get(text)
         if wish is None:
-            parts = self._parts(json.loads(text) if fields is None else fields)
-            wish = self._known[text] = Wish(text, self._router.wish(*parts))
+            wish = self._known[text] = self._new(text, fields)
         return wish
+
+    def load(self, texts: list[str]) -> list[Wish]:
+        """Wishes of a dump, no two alike. KeyError, TypeError, ValueError or AttributeError if one is none."""
+        plain = self._router.plain_wishes(texts, self._agents)
+        found = [
+            self._new(text, fields_of(text)) if wish is None else wish for wish, text in zip(plain, texts, strict=True)
+        ]
+        self._known.update(zip(texts, found, strict=True))
+        return found
+
+    def _new(self, text: str, fields: Mapping[str, Any]) -> Wish:
+        steps, tiers, values = self._parts(fields)
+        return Wish(text, self._router.wish(steps, tiers, values, self._agents))
 
     def release(self, wish: Wish, contacts: int = 0) -> None:
         """So many contacts less have it. Without any it is forgotten."""
@@ -62,7 +72,7 @@ class Wishes:
             self._router.unwish(wish.ids)
 
     def _parts(self, fields: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-        """Steps, tiers and values as the router wants them. Agents that the center no longer has get no value."""
+        """Steps, tiers and values as the router wants them."""
         steps, requires = fields.get("steps"), fields.get("requires")
         plan: Any = None
         if steps is not None:
@@ -73,10 +83,7 @@ class Wishes:
         if "min_tier" in fields or "max_tier" in fields or "tier_rules" in fields:
             rules = [(r["after"], r.get("min_tier"), r.get("max_tier")) for r in fields.get("tier_rules", ())]
             tiers = (fields.get("min_tier"), fields.get("max_tier"), rules)
-        values = fields.get("values")
-        if values is not None:
-            values = {self._agents[agent]: value for agent, value in values.items() if agent in self._agents}
-        return plan, tiers, values
+        return plan, tiers, fields.get("values")
 
 
 class Customers:
