@@ -43,12 +43,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from cordboard._core.acd import AGENTS_MAX, CODES, EFFECT, EVENT, Router
+from cordboard._core.acd import AGENTS_MAX, CODES, EFFECT, EVENT, Router, Wish
 from cordboard._core.front import Front
 from cordboard.acd_eligibility import eligibility
 from cordboard.acd_snapshot import decode, encode
 from cordboard.acd_state import Capture, Change, Loaded, fill
-from cordboard.acd_wishes import Customers, Wish, Wishes, fields_of
+from cordboard.acd_wishes import Customers, Wishes, fields_of
 from cordboard.center import Center
 from cordboard.errors import (
     CordboardError,

@@ -27,8 +27,8 @@ from cordboard.center_diff import overflow_of
 from cordboard.errors import LimitError
 
 if TYPE_CHECKING:
+    from cordboard._core.acd import Wish
     from cordboard.acd import Acd
-    from cordboard.acd_wishes import Wish
     from cordboard.waits_state import WaitsCapture
 
 Effect = dict[str, Any]

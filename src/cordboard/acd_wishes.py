@@ -15,16 +15,13 @@ from cordboard._core.acd import Router, Wish
 
 _KEYS = ("requires", "steps", "min_tier", "max_tier", "tier_rules", "values")
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_scan = json.JSONDecoder().scan_once
+_decode = json.JSONDecoder().raw_decode
 
 
 def fields_of(text: str) -> dict[str, Any]:
     """The JSON of a wish, as it was written: without a space before or after it."""
     fields: dict[str, Any]
-    try:
-        fields, end = _scan(text, 0)
-    except StopIteration as error:
-        raise ValueError(f"no JSON at character {error.value}") from None
+    fields, end = _decode(text)
     if end != len(text):
         raise ValueError(f"more than a wish at character {end}")
     return fields
