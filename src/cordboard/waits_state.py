@@ -60,11 +60,10 @@ def unpack(center: Center, meta: Meta, data: bytes) -> WaitEstimator:
     for kind, priority, origin, line in meta["lines"]:
         estimator._lines.setdefault(kind, {})[(priority, origin)] = line
     names = str(arrays["names"].tobytes(), "utf-8").split("\n") if len(arrays["slots"]) else []
-    slots, places, priorities = (arrays[key].tolist() for key in ("slots", "places", "priorities"))
-    estimator._slots = dict(zip(names, slots, strict=True))
-    for name, (queue, kind), priority in zip(names, places, priorities, strict=True):
-        if queue >= 0:
-            estimator._waiting[name] = (queue, kind, priority)
+    estimator._slots = dict(zip(names, arrays["slots"].tolist(), strict=True))
+    queues, kinds = arrays["places"].T.tolist()
+    places = zip(queues, kinds, arrays["priorities"].tolist(), strict=True)
+    estimator._waiting = {name: place for name, place in zip(names, places, strict=True) if place[0] >= 0}
     estimator._apart = set(meta["apart"])
     return estimator
 
