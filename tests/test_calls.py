@@ -356,6 +356,20 @@ def test_a_lost_node_ends_all_its_legs_and_contacts():
     assert floor.board.acd.counts() | {"entered": 0} == {"entered": 0, "waiting": 0, "offered": 0, "connected": 0, "ended": 2}
 
 
+def test_nobody_is_dialed_on_a_node_that_is_lost():
+    # Given a nailed-up leg that is older than its caller, and still rings
+    floor = Floor(calls=NAILED, phones={"sip:li": NEVER})
+    floor.ready("li", "wang")
+    floor.call()
+    floor.run(4.0)
+    assert floor.agent("li") == "offered"
+    # When the node is lost
+    effects = floor.apply("node_lost", node=NODE)
+    # Then the caller is gone, too, before the next agent is rung
+    assert not [effect for effect in effects if effect["effect"] == "leg_dial"]
+    assert not floor.board.state.legs
+
+
 def test_a_node_that_comes_back_is_told_how_things_are():
     # Given a conversation, a caller who waits, and one whom only the node knows
     floor = Floor()

@@ -131,9 +131,8 @@ class Reports:
             self._end(leg, Cause.LOST)
 
     def _of(self, node: str) -> list[Leg]:
-        """The legs of a node, callers first: once they are gone nobody is dialed for them."""
-        legs = [leg for leg in self._board.state.legs.values() if leg.node == node]
-        return sorted(legs, key=lambda leg: leg.role != Role.CALLER)
+        """The legs of a node. What the routing decides when they end is carried out after the last of them."""
+        return [leg for leg in self._board.state.legs.values() if leg.node == node]
 
     # ---- legs
 
@@ -204,7 +203,7 @@ class Reports:
         board = self._board
         call = board.state.calls.get(leg.call)
         closing = leg.phase == Phase.CLOSING
-        role, consult = leg.role, call is not None and call.consult == leg.name
+        role = leg.role
         if not closing:
             board.part(leg, speaks=False)
         if board.nailed.get(leg.person) is leg:
@@ -213,8 +212,6 @@ class Reports:
         board.state.ended += 1
         if call is None:
             return
-        if consult:
-            call.consult = leg.name
         if call.stage == Stage.TALKING:
             board.leave(call, leg)
         elif role == Role.CALLER:

@@ -346,8 +346,6 @@ class Switchboard:
         call = self.state.calls.get(leg.call)
         if call is not None:
             call.legs.remove(leg.name)
-            if call.consult == leg.name:
-                call.consult = ""
         for other in self.legs(call) if call is not None else ():
             if leg.name in other.heard:
                 other.heard.remove(leg.name)
