@@ -1,8 +1,10 @@
 """What the services cost: beside a bare grpc.aio echo in the same run, on the same machine, with the same client.
 
 ``python -m benchmarks.bench_services`` prints the table (``--quick``: shorter, for CI; ``--viewers N``). The servers are
-processes of their own. "Durable off" is the same server with its journal in memory (/dev/shm), where a sync costs
-nothing. Rates "a core" divide by the server's processor time, since client and server share two cores here.
+processes of their own. "Durable off" is ``cordboard serve --durable off``, with its journal in memory (/dev/shm). "With
+a token" is that server where callers show tokens: what the guard costs, with its audit record of each call, beside the
+server that is open to this machine. Unary throughput is that of one core: all threads of the server share one, and the
+client has the other. Rates "a core" divide by the server's processor time instead. ``--unary``: the unary part alone.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +32,8 @@ import pytest
 
 from benchmarks.viewers import Viewers, fan_out, share, told_bare
 from cordboard.acd import EVENT
+from cordboard.live import tokens
+from cordboard.live.access import ALL, Caller, Role
 from cordboard.v1 import columns_pb2, event_service_pb2, routing_service_pb2_grpc
 from cordboard.v1 import journal_pb2 as journal
 from cordboard.v1 import routing_service_pb2 as pb
@@ -46,11 +50,27 @@ BIG = (("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_le
 
 
 @dataclass
+class Child:
+    """A process that a server has started."""
+
+    pid: str
+
+
+@dataclass
 class Running:
     """A server in a process of its own."""
 
     address: str
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Child
+    metadata: tuple[tuple[str, str], ...] = ()  # that callers send
+
+    def threads(self) -> list[int]:
+        return [int(thread.name) for thread in Path(f"/proc/{self.process.pid}/task").iterdir()]
+
+    def beside_s(self) -> float:
+        """Processor time so far of processes that it has started."""
+        children = [Path(f"/proc/{self.process.pid}/task/{one}/children").read_text() for one in self.threads()]
+        return sum(Running("", child).cpu_s() for child in map(Child, " ".join(children).split()))
 
     def cpu_s(self) -> float:
         """Processor time so far."""
@@ -81,10 +101,26 @@ def serving(durable: bool, *more: str) -> Iterator[Running]:
         (folder / "center.toml").write_text(CENTER)
         center, data = str(folder / "center.toml"), str(folder / "data")
         listen = ("--listen", "127.0.0.1:0", "--metrics", "off")
-        with running("cordboard", "serve", center, "--data", data, *listen, *more) as found:
+        sync = ("--durable", "on" if durable else "off")
+        with running("cordboard", "serve", center, "--data", data, *listen, *sync, *more) as found:
             yield found
     finally:
         shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[Running]:
+    """A server that wants tokens, with its journal in memory, and no limit that this benchmark would reach."""
+    with tempfile.TemporaryDirectory() as folder:
+        key, keys, limits = tokens.new_key(), Path(folder, "keys.jwks"), Path(folder, "limits.toml")
+        tokens.write_keys(keys, [key], private=False)
+        limits.write_text("[limits]\nrequests_per_s = 1e6\nburst = 1e6\n")
+        now = time.time()
+        who = Caller("default", "bench", frozenset({Role.SERVICE}), ALL, ALL, now + 3600)
+        more = ("--records", "off", "--token-keys", str(keys), "--settings", str(limits))
+        with serving(False, *more) as found:
+            found.metadata = (("authorization", f"Bearer {tokens.issue(key, who, now=now)}"),)
+            yield found
 
 
 def echo() -> contextlib.AbstractContextManager[Running]:
@@ -104,7 +140,7 @@ def unary_call(server: Running, channel: grpc.Channel, is_echo: bool) -> Callabl
         )
         return lambda: call(an_enqueue())
     stub = routing_service_pb2_grpc.RoutingServiceStub(channel)
-    return lambda: stub.Enqueue(an_enqueue())
+    return lambda: stub.Enqueue(an_enqueue(), metadata=server.metadata)
 
 
 @dataclass
@@ -151,7 +187,7 @@ async def _many(server: Running, is_echo: bool, in_flight: int, seconds: float) 
         async def worker() -> None:
             nonlocal count
             while time.monotonic() < until:
-                await call(an_enqueue())
+                await call(an_enqueue(), metadata=server.metadata)
                 count += 1
 
         began = time.monotonic()
@@ -165,13 +201,36 @@ class Rate:
 
     a_second: float
     a_core: float
+    beside_us: float = 0.0  # processor time, a piece, of processes that the server has started
+
+
+def bind(threads: Iterable[int], cores: set[int]) -> None:
+    for thread in threads:
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            os.sched_setaffinity(thread, cores)
+
+
+@contextlib.contextmanager
+def one_core(server: Running) -> Iterator[None]:
+    """All threads of the server on one core, and this process on the others."""
+    cores = os.sched_getaffinity(0)
+    first = {min(cores)}
+    own = [int(thread.name) for thread in Path("/proc/self/task").iterdir()]
+    try:
+        bind(server.threads(), first)
+        bind(own, cores - first or cores)
+        yield
+    finally:
+        bind((*server.threads(), *own), cores)
 
 
 def throughput(server: Running, is_echo: bool, seconds: float, in_flight: int = 64) -> Rate:
-    LOOP.run(_many(server, is_echo, in_flight, 0.3))
-    cpu = server.cpu_s()
-    count, took = LOOP.run(_many(server, is_echo, in_flight, seconds))
-    return Rate(count / took, count / (server.cpu_s() - cpu))
+    with one_core(server):
+        LOOP.run(_many(server, is_echo, in_flight, 0.3))
+        cpu, beside = server.cpu_s(), server.beside_s()
+        count, took = LOOP.run(_many(server, is_echo, in_flight, seconds))
+        beside_us = (server.beside_s() - beside) / count * 1e6
+        return Rate(count / took, count / (server.cpu_s() - cpu), beside_us)
 
 
 def a_day(n: int, seed: int = 3) -> np.ndarray:
@@ -355,34 +414,55 @@ def watch(server: Running, viewers: int, seconds: float, hz: float = 4.0, bare: 
     return Fanout(share(found, 0.5), share(found, 0.99), made.gaps, server.rss_mib() - before, used)
 
 
-def report(quick: bool, viewers: int) -> None:
+TITLES = {
+    "echo": "bare echo",
+    "memory": "Enqueue, durable off",
+    "token": "... with a token",
+    "disk": "Enqueue, durable on",
+    "whole": "... and records",
+}
+
+
+def report_unary(servers: dict[str, Running], quick: bool) -> None:
+    """Single calls and throughput, each beside the echo."""
+    scale = 0.2 if quick else 1.0
+    single = one_at_a_time(servers, 5, int(200 * scale))
+    base = single["echo"]
+    for name, title in TITLES.items():
+        one = single[name]
+        line = f"{title:28} p50 {one.at(0.5):7.0f} us  p99 {one.at(0.99):7.0f} us"
+        ratios = f"{one.at(0.5) / base.at(0.5):.2f}, {one.at(0.99) / base.at(0.99):.2f} times the echo"
+        print(line, "" if name == "echo" else ratios, flush=True)
+    rates: dict[str, list[Rate]] = {name: [] for name in servers}
+    for _ in range(1 if quick else 5):
+        for name, server in servers.items():
+            rates[name].append(throughput(server, name == "echo", 2.0 * scale))
+    clocks = {name: statistics.median(rate.a_second for rate in found) for name, found in rates.items()}
+    costs = {name: statistics.median(1e6 / rate.a_core for rate in found) for name, found in rates.items()}
+    for name, title in TITLES.items():
+        beside = statistics.median(rate.beside_us for rate in rates[name])
+        print(
+            f"{title:28} {clocks[name]:7,.0f} a second on one core, {clocks[name] / clocks['echo']:.0%} of the echo;"
+            f" {costs[name]:4.0f} us of CPU, {costs['echo'] / costs[name]:.0%}",
+            f"and {beside:.0f} us beside" if beside else "",
+            flush=True,
+        )
+
+
+def report(quick: bool, viewers: int, unary: bool) -> None:
     """The whole table."""
     scale = 0.2 if quick else 1.0
     alone = ("--records", "off")
-    titles = {"echo": "bare echo", "memory": "Enqueue, durable off", "disk": "Enqueue, durable on", "whole": "... and records"}
     with (
         echo() as bare,
         serving(False, *alone) as memory,
+        guarded() as token,
         serving(True, *alone) as disk,
         serving(True) as whole,
     ):
-        servers = {"echo": bare, "memory": memory, "disk": disk, "whole": whole}
-        single = one_at_a_time(servers, 5, int(200 * scale))
-        base = single["echo"]
-        for name, title in titles.items():
-            one = single[name]
-            line = f"{title:28} p50 {one.at(0.5):7.0f} us  p99 {one.at(0.99):7.0f} us"
-            ratios = f"{one.at(0.5) / base.at(0.5):.2f}, {one.at(0.99) / base.at(0.99):.2f} times the echo"
-            print(line, "" if name == "echo" else ratios, flush=True)
-        rates: dict[str, list[Rate]] = {name: [] for name in servers}
-        for _ in range(1 if quick else 3):
-            for name, server in servers.items():
-                rates[name].append(throughput(server, name == "echo", 2.0 * scale))
-        cores = {name: statistics.median(rate.a_core for rate in found) for name, found in rates.items()}
-        clocks = {name: statistics.median(rate.a_second for rate in found) for name, found in rates.items()}
-        for name, title in titles.items():
-            share = f"{cores[name] / cores['echo']:.0%} of the echo"
-            print(f"{title:28} {clocks[name]:9,.0f} a second  {cores[name]:9,.0f} a core  {share}", flush=True)
+        report_unary({"echo": bare, "memory": memory, "token": token, "disk": disk, "whole": whole}, quick)
+        if unary:
+            return
         for a_message in (100, 1000):
             found = session(memory, int(600_000 * scale), a_message)
             print(f"{f'Session, {a_message} a message':28} {found.a_second:9,.0f} events a second  {found.a_core:9,.0f} a core")
@@ -421,6 +501,11 @@ def test_time_bare_echo_one_at_a_time(benchmark):
         benchmark(unary_call(bare, channel, is_echo=True))
 
 
+def test_time_enqueue_with_a_token_one_at_a_time(benchmark):
+    with guarded() as server, grpc.insecure_channel(server.address) as channel:
+        benchmark(unary_call(server, channel, is_echo=False))
+
+
 def test_time_session_of_columns(memory, benchmark):
     benchmark.pedantic(session, (memory, 30_000, 100), rounds=3)
 
@@ -438,5 +523,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--viewers", type=int, default=500)
+    parser.add_argument("--unary", action="store_true")
     options = parser.parse_args()
-    report(options.quick, options.viewers)
+    report(options.quick, options.viewers, options.unary)

@@ -249,14 +249,15 @@ def entry_message(entry: Entry) -> pb.Entry:
     )
 
 
-def applied(outcome: Outcome) -> pb.Applied:
-    """What a request did, as a message. Raises the error for which the core refused it."""
+def applied(outcome: Outcome, into: pb.Applied | None = None) -> pb.Applied:
+    """What a request did, as a message, or ``into`` one. Raises the error for which the core refused it."""
     entry = outcome.entry
     if entry.error is not None:
         raise entry.error
-    return pb.Applied(
-        revision=entry.revision,
-        time=timestamp(entry.t),
-        effects=effect_messages(entry.effects),
-        repeated_request=outcome.repeated,
-    )
+    found = pb.Applied() if into is None else into
+    found.revision = entry.revision
+    found.time.FromMicroseconds(round(entry.t * 1e6))
+    if entry.effects:
+        found.effects.extend(effect_messages(entry.effects))
+    found.repeated_request = outcome.repeated
+    return found

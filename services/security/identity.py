@@ -48,9 +48,7 @@ class Identity:
         Raises UnauthenticatedError with a reason code.
         """
         if not self.knows_callers:
-            if self._local is None:
-                raise UnauthenticatedError("CALLER_UNKNOWN", "nobody can be known here")
-            return self._local
+            return self.local()
         token = bearer(metadata) if self._verifier is not None else ""
         certificate = pem() if self._certificates else None
         by_certificate = self._by_certificate(certificate) if certificate is not None else None
@@ -62,6 +60,12 @@ class Identity:
                 raise UnauthenticatedError("TOKEN_INVALID", "the token does not hold")
             return self._with_teams(found)
         return self._with_teams(by_certificate)
+
+    def local(self) -> Caller:
+        """Who calls where nobody has to show who they are. UnauthenticatedError if nobody may."""
+        if self._local is None:
+            raise UnauthenticatedError("CALLER_UNKNOWN", "nobody can be known here")
+        return self._local
 
     def _with_teams(self, caller: Caller) -> Caller:
         teams = self._teams.get(caller.tenant)

@@ -50,7 +50,9 @@ class RoutingServicer:
         if held.keys is not None:
             event = await held.private(event)
         outcome = await held.submit(event, request.request_id, who.name)
-        return pb.EnqueueResponse(contact=names.resource(tenant, "contacts", contact), applied=applied(outcome))
+        response = pb.EnqueueResponse(contact=names.resource(tenant, "contacts", contact))
+        applied(outcome, response.applied)
+        return response
 
     async def Leave(self, request: pb.LeaveRequest, context: Any) -> pb.LeaveResponse:
         refusal: CordboardError | None = None

@@ -376,10 +376,15 @@ def _checked(event: Mapping[str, Any], now: float) -> Checked:
 
 def _check_texts(actor: str, request_ids: Sequence[str]) -> None:
     """Texts that come into the journal beside the event."""
-    for key, text in (("actor", actor), *(("request_id", id) for id in request_ids)):
-        if len(text) > NAME_CHARACTERS_MAX or (not text.isprintable() and UNFIT.search(text)):
-            hint = f"Give {NAME_CHARACTERS_MAX} characters at most, and none for control"
-            raise JournalError("not fit for the journal", Where(key=key), hint)
+    _check_text("actor", actor)
+    for request_id in request_ids:
+        _check_text("request_id", request_id)
+
+
+def _check_text(key: str, text: str) -> None:
+    if len(text) > NAME_CHARACTERS_MAX or (not text.isprintable() and UNFIT.search(text)):
+        hint = f"Give {NAME_CHARACTERS_MAX} characters at most, and none for control"
+        raise JournalError("not fit for the journal", Where(key=key), hint)
 
 
 def _taking(acd: Acd) -> list[str]:

@@ -1,8 +1,8 @@
 """Records kept by a process of its own, so that booking takes no time of the engine's.
 
 The engine's process sends entries over a pipe; this one books them, and answers with the revision that it has reached.
-What the engine does not hold any more it reads from the journal by itself. ``python -m cordboard.records.aside`` is the
-other end; it ends when the pipe does, and not by a signal that is meant for the server.
+What the engine does not hold any more it reads from the journal by itself. ``main`` is the other end; it ends when the
+pipe does, and not by a signal that is meant for the server.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Aside:
     def __init__(self, settings: Settings, tenant: str, place: str | Path, schema: str) -> None:
         paths = os.pathsep.join(path for path in sys.path if path)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "cordboard.records.aside"],
+            [sys.executable, "-c", f"from {__name__} import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": paths},
@@ -122,7 +122,3 @@ def book(asks: IO[bytes], answers: IO[bytes]) -> None:
         if isinstance(error, BrokenPipeError):
             raise
         answer((type(error).__name__, str(error).partition("\n")[0]))  # what follows may quote a row
-
-
-if __name__ == "__main__":
-    main()
