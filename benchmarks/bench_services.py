@@ -49,11 +49,10 @@ MEMORY = Path("/dev/shm")
 BIG = (("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20))
 
 
-@dataclass
-class Child:
-    """A process that a server has started."""
-
-    pid: str
+def cpu_s(pid: int | str) -> float:
+    """Processor time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -61,7 +60,7 @@ class Running:
     """A server in a process of its own."""
 
     address: str
-    process: subprocess.Popen[str] | Child
+    process: subprocess.Popen[str]
     metadata: tuple[tuple[str, str], ...] = ()  # that callers send
 
     def threads(self) -> list[int]:
@@ -70,12 +69,11 @@ class Running:
     def beside_s(self) -> float:
         """Processor time so far of processes that it has started."""
         children = [Path(f"/proc/{self.process.pid}/task/{one}/children").read_text() for one in self.threads()]
-        return sum(Running("", child).cpu_s() for child in map(Child, " ".join(children).split()))
+        return sum(map(cpu_s, " ".join(children).split()))
 
     def cpu_s(self) -> float:
         """Processor time so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_s(self.process.pid)
 
     def rss_mib(self) -> float:
         """Memory that it has now."""

@@ -101,7 +101,7 @@ class Reply(Generic[T]):
 
 
 class Calls:
-    """How many unary calls are in the server, from when they are read until they are answered."""
+    """How many unary calls that change something are in the server, from when they are read until they are answered."""
 
     def __init__(self) -> None:
         self.running = 0
