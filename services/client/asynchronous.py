@@ -194,6 +194,7 @@ class AsyncLine:
         self._every = lease / 3
         self._call = client.stubs.agents.Connect(metadata=metadata(client._token))
         self._beating: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()  # a heartbeat may not begin while another message is being written
 
     async def open(self) -> None:
         """Say hello. CallError if the line can't be had."""
@@ -211,7 +212,8 @@ class AsyncLine:
 
     async def _send(self, message: agent_pb.ConnectRequest) -> None:
         try:
-            await self._call.write(message)
+            async with self._writing:
+                await self._call.write(message)
         except grpc.aio.AioRpcError as error:
             raise call_error(error) from None
         except asyncio.InvalidStateError:  # the line has ended; its reader is told why
