@@ -72,7 +72,6 @@ class Run:
         """Peers that answer so many calls in all."""
         share = [len(range(i, calls, -(-calls // LEGS_A_PEER))) for i in range(-(-calls // LEGS_A_PEER))]
         self.peers = [Sipp(self.folder, answerer(hangs_up_ms=hangs_up_ms), calls=n, more=("-timeout", "300s")) for n in share]
-        time.sleep(0.5)
 
     def dial(self, calls: int, rate: float, prefix: str = "d") -> None:
         """Dial so many at a rate, taking reports in between."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 SIPP = shutil.which("sipp")
@@ -146,6 +147,10 @@ class Sipp:
         self.command += [] if "rtp_stream" in scenario else ["-rtp_echo"]  # who plays would send what it gets, too
         self.output = (folder / f"sipp{self.port}.log").open("w+")
         self.process = subprocess.Popen(self.command, cwd=folder, stdout=self.output, stderr=subprocess.STDOUT)
+        for _ in range(200):  # what is sent before it listens comes again later, and twice counts as two calls
+            if f":{self.port:04X} " in Path("/proc/net/udp").read_text() or self.process.poll() is not None:
+                break
+            time.sleep(0.05)
 
     def address(self, user: str = "peer") -> str:
         return f"sip:{user}@127.0.0.1:{self.port}"

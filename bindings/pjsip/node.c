@@ -316,6 +316,8 @@ static pj_status_t start_account(const node_settings *settings) {
     account.rtp_cfg.bound_addr = pj_str((char *)settings->address);
     account.rtp_cfg.port = (unsigned)settings->rtp_port;
     account.rtp_cfg.port_range = (unsigned)settings->rtp_ports;
+    account.rtp_cfg.randomize_port = PJ_TRUE; /* nodes of one machine begin at different places: PJSUA tries 100 ports */
+    pj_srand((unsigned)getpid());
     return pjsua_acc_add(&account, PJ_TRUE, &node.account);
 }
 
