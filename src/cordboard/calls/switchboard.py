@@ -22,6 +22,8 @@ from typing import Any
 
 from cordboard.acd import Acd
 from cordboard.calls.config import Calls, QueueCalls
+from cordboard.calls.desk import Desk
+from cordboard.calls.reports import Reports
 from cordboard.calls.state import SILENT, Call, Leg, Phase, Play, Role, Stage, State, hears, plays
 from cordboard.center import Center
 from cordboard.errors import EventError, JournalError, LimitError, Where
@@ -45,9 +47,6 @@ class Switchboard:
     """See above. ``acd`` and ``calls`` may be looked at, and are this one's to change."""
 
     def __init__(self, acd: Acd, calls: Calls, state: State | None = None) -> None:
-        from cordboard.calls.desk import Desk  # they need this class
-        from cordboard.calls.reports import Reports
-
         self.acd, self.calls = acd, calls
         self.state = state if state is not None else State()
         self.out: list[Effect] = []
