@@ -51,8 +51,8 @@ from cordboard.v1 import (
 )
 
 MESSAGE_BYTES_MAX = 32 * 1024 * 1024  # columns of 100,000 events, or a center file of 16 MiB
-CONNECTION_AGE_S = 30 * 60
-AGE_GRACE_S = 10 * 60
+CONNECTION_AGE_S = 30 * 60  # after it new calls go over another connection, perhaps to another server
+AGE_GRACE_S = 12 * 60 * 60  # for its streams: no shift is longer, and an agent whose line is cut is set away
 
 OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),

@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from cordboard.errors import UnavailableError
+from cordboard.services import server as server_module
 from cordboard.services.presence import Presence
 from cordboard.v1 import agent_service_pb2 as pb
 from cordboard.v1 import agent_service_pb2_grpc, routing_service_pb2_grpc
@@ -333,3 +334,17 @@ def test_agents_who_do_not_come_back_are_waited_for_three_leases_however_often_t
         found.append((presence.left["ana"], presence.left["ben"], presence.left["cy"]))
         wall.t += 10.0
     assert found == [(15.0, 2.0, 0.0), (15.0, 0.0, 0.0), (15.0, 0.0, 0.0), (15.0, 0.0, 0.0), (5.0, 0.0, 0.0)]
+
+
+def test_a_line_outlives_the_age_of_its_connection(tmp_path, monkeypatch):
+    # given a server on which an hour passes in two seconds
+    quick = [(name, value // 1800 if "connection_age" in name else value) for name, value in server_module.OPTIONS]
+    monkeypatch.setattr(server_module, "OPTIONS", tuple(quick))
+    with served(tmp_path) as live:
+        phone = Phone(live, "ana").ready()
+        # when an hour and a half have passed
+        time.sleep(3.0)
+        # then the agent is still there
+        assert live.engine.read(lambda acd: acd.agent_state("ana")).result(10)["presence"] == "ready"
+        assert phone.ended is None
+        phone.hang_up()
