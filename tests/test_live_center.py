@@ -101,6 +101,21 @@ def test_a_changed_center_is_there_after_a_restart_with_the_file_of_before(tmp_p
             assert list(engine.entries()) == entries
 
 
+def test_the_log_says_what_a_changed_file_did_to_those_who_wait(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given two who wait in a queue with an overflow, and one in a queue without
+    with opened(tmp_path) as engine:
+        done(engine, queued("c1"), queued("c2"), queued("c3", "general"))
+    # when the server starts with files in which the first queue is gone, then the other, too
+    with opened(tmp_path, parse_center(GENERAL + LI)):
+        assert "2 contacts went to another queue, 0 had to leave" in caplog.text
+    with opened(tmp_path, parse_center("[queues.new]\n" + LI)):
+        assert "0 contacts went to another queue, 3 had to leave" in caplog.text
+    with opened(tmp_path, parse_center("[queues.new]\n" + LI + WANG)):
+        assert "all contacts stay" in caplog.text
+
+
 def test_a_file_that_was_changed_while_the_engine_was_down_is_taken_over(tmp_path: Path) -> None:
     with opened(tmp_path) as engine:
         done(engine, queued("c1"))

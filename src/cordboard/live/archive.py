@@ -89,6 +89,7 @@ class Archive:
             hub.publish([entry])
             if entry.error is not None:
                 raise entry.error
+            _log.warning("the center file has changed since the last start and is taken over: %s", _moved(entry))
         self.store.set_facts({"given": given})
 
     def skip(self, revision: int, why: str) -> None:
@@ -194,3 +195,10 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
             batch = []
     if batch:
         yield batch
+
+
+def _moved(entry: Entry) -> str:
+    """What a change of the center did to those who wait, for the log."""
+    ends = [effect["to"] for effect in entry.effects if effect["effect"] == "contact_expired"]
+    left = sum(to is None for to in ends)
+    return f"{len(ends) - left} contacts went to another queue, {left} had to leave" if ends else "all contacts stay"
