@@ -21,6 +21,7 @@ import pytest
 
 from cordboard.calls.config import Calls, parse_calls
 from cordboard.center import parse_center
+from cordboard.errors import StoreError
 from cordboard.live.access import Caller, Role
 from cordboard.media import backend
 from cordboard.media.people import CrowdedMedia, Habits, People
@@ -198,11 +199,13 @@ async def restart(server: Served, port: int):
     [old] = server.server.tenants
     await server.server.stop(0)
     server.server = Server(Tenants({"default": server.engine}, telephony={"default": old.nodes.calls}), local=local_administrator())
-    for _ in range(100):
-        with contextlib.suppress(Exception):
+    for left in reversed(range(100)):  # the old one lets go of the port after a while
+        try:
             server.server.listen(f"127.0.0.1:{port}")
             break
-        await asyncio.sleep(0.1)
+        except StoreError:
+            assert left, f"port {port} is still taken"
+            await asyncio.sleep(0.1)
     await server.server.start()
     gc.collect()  # the old one, while the loop is there
     [tenant] = server.server.tenants

@@ -12,7 +12,7 @@ from cordboard.media.simulated import FarEnd
 from tests.media_contract import LONG, SHORT, MediaContract
 from tests.sip_peer import RATE, Telephone, tone
 
-pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ImportError)
+pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
 from cordboard.bindings.pjsip.backend import PjsipMedia
 from cordboard.bindings.settings import SipSettings
 

@@ -18,7 +18,7 @@ from tests.floor import CALLS, CENTER
 from tests.serving import serve_command
 from tests.sip_peer import Telephone
 
-pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ImportError)
+pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
 from tests.test_media_pjsip import prompt
 
 PATIENCE_S = 20.0

@@ -27,7 +27,7 @@ from cordboard.media.backend import (
 from tests.sip_peer import RATE, loudness, to_ulaw, tone
 from tests.sipp import SIPP, Sipp, answerer, caller
 
-pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ImportError)
+pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
 from cordboard.bindings.pjsip.backend import PjsipMedia
 from cordboard.bindings.settings import SipSettings, Trunk
 
