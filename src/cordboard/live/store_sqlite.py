@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS snapshots (revision INTEGER PRIMARY KEY, version TEXT
 """
 _ROW = "(?,?,?,?,?)"
 _ROWS_A_STATEMENT = 512  # a statement has at most 32,766 values
+_PROBE_BYTES = 65_536  # more than SQLite asks for at once
 _BUSY_S = 5.0  # wait so long for a checkpoint of someone else's
 
 
@@ -62,6 +63,20 @@ def kind_of(error: Exception) -> str:
     }.get(code, "i/o error")
 
 
+def _refusal(folder: Path) -> str:
+    """Why the system does not let anything be written there, as the kind of a StoreError; empty if it does, or if the
+    folder is not there. SQLite says no more than "disk I/O error" if there is no room for the index of its log."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_PROBE_BYTES))
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        kind = kind_of(error)
+        return "" if kind == "i/o error" else kind
+    return ""
+
+
 def _told(call: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
     """Errors of SQLite and the system as StoreError."""
 
@@ -70,7 +85,10 @@ def _told(call: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T
         try:
             return call(self, *args, **kwargs)
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(kind_of(error), f"{self.path}: {error}") from error
+            kind = kind_of(error)
+            if kind in ("i/o error", "read-only"):  # for which SQLite has other causes, too, than it says
+                kind = _refusal(self.path.parent) or kind
+            raise StoreError(kind, f"{self.path}: {error}") from error
 
     return told
 
