@@ -126,7 +126,8 @@ class Nodes:
                 for entry in entries:
                     commands = commands_of(entry.effects, wire.node, self.calls) if entry.revision >= first else []
                     if commands:
-                        told = pb.MediaCommands(revision=entry.revision, commands=map(command_message, commands))
+                        shown = [command_message(self._tenant.shown(command)) for command in commands]
+                        told = pb.MediaCommands(revision=entry.revision, commands=shown)
                         wire.put(pb.AttachResponse(commands=told))
                 if not entries:
                     await asyncio.shield(ringing)
@@ -138,7 +139,8 @@ class Nodes:
     async def report(self, wire: Wire, number: int, report: Report, actor: str) -> None:
         """Bring a report into the journal; it is acknowledged when it is there."""
         request = f"{wire.node}:{wire.run}:{number}"
-        done = self._tenant.submit(event_of(report, wire.node), request, actor)
+        event = await self._tenant.private(event_of(report, wire.node))
+        done = self._tenant.submit(event, request, actor)
         await wire.reports.put((number, done))
 
     async def _acknowledge(self, wire: Wire) -> None:

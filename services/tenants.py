@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from cordboard.acd import Acd
 from cordboard.calls import config
 from cordboard.errors import CordboardError, DeniedError
 from cordboard.live import Engine, Outcome
-from cordboard.live.access import Caller, checked_name
+from cordboard.live.access import Caller
 from cordboard.live.inbox import Asked
 from cordboard.live.models import Models
-from cordboard.live.privacy import KeyStore
+from cordboard.live.privacy import KeyStore, is_private
+from cordboard.media.backend import Command, Dial
 from cordboard.services.board import Board
 from cordboard.services.calling import caller_of
 from cordboard.services.campaigns import Campaigns
@@ -53,20 +55,25 @@ class Tenant:
     def submit(
         self, event: dict[str, Any], request_id: str, actor: str, refusal: CordboardError | None = None
     ) -> Reply[Outcome]:
-        """Journal and apply one event. ``refusal``: see Engine.submit."""
+        """Journal and apply one event, as ``private`` gives it. ``refusal``: see Engine.submit."""
+        if self.keys is not None and not is_private(event):
+            raise RuntimeError(f"personal data in {event['event']} for a journal that is kept free of it")
         reply: Reply[Outcome] = Reply(self.mailbox)
         self._gathering.add(Asked(event, request_id, actor, reply, refusal))
         return reply
 
     async def private(self, event: dict[str, Any]) -> dict[str, Any]:
-        """The event for the journal: where personal data is kept apart, with a subject in the place of a customer."""
-        customer = event.get("customer")
-        if self.keys is None or customer is None:
+        """The event for the journal: where personal data is kept apart, with subjects in the place of people."""
+        if self.keys is None:
             return event
-        subject = self.keys.known(checked_name(customer, "customer"))  # the journal checks the subject alone
-        if subject is None:
-            subject = await asyncio.wrap_future(self.keys.subject(customer))
-        return event | {"customer": subject}
+        found = self.keys.private(event)
+        return found if isinstance(found, dict) else await asyncio.wrap_future(found)
+
+    def shown(self, command: Command) -> Command:
+        """A command for a media node, with numbers in the place of subjects."""
+        if self.keys is None or not isinstance(command, Dial):
+            return command
+        return replace(command, to=self.keys.shown(command.to), caller=self.keys.shown(command.caller))
 
     def read(self, look: Callable[[Acd], T]) -> Reply[T]:
         """What a look at the core gives, between two events."""

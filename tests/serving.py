@@ -19,6 +19,7 @@ import grpc
 from cordboard.center import parse_center
 from cordboard.live import Engine, Settings
 from cordboard.live.access import Caller, local_administrator
+from cordboard.live.privacy import KeyStore
 from cordboard.services.server import Server
 from cordboard.services.tenants import Tenants
 
@@ -76,15 +77,17 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(folder: Path, text: str = CENTER, local: Caller | None = None, **settings: Any) -> Iterator[Served]:
-    """A server over an engine of its own in a folder."""
+def served(
+    folder: Path, text: str = CENTER, local: Caller | None = None, keys: KeyStore | None = None, **settings: Any
+) -> Iterator[Served]:
+    """A server over an engine of its own in a folder. ``keys``: keeps personal data apart."""
     engine = Engine.open(parse_center(text), Settings(data=folder, **settings))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
     async def start() -> tuple[Server, int]:
-        server = Server(Tenants({"default": engine}), local=local or local_administrator())
+        server = Server(Tenants({"default": engine}, {"default": keys} if keys else {}), local=local or local_administrator())
         port = server.listen("127.0.0.1:0")
         await server.start()
         return server, port

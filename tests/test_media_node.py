@@ -23,6 +23,7 @@ from cordboard.calls.config import Calls, parse_calls
 from cordboard.center import parse_center
 from cordboard.errors import StoreError
 from cordboard.live.access import Caller, Role
+from cordboard.live.privacy import KeyStore
 from cordboard.media import backend
 from cordboard.media.people import CrowdedMedia, Habits, People
 from cordboard.media.simulated import FarEnd, SimulatedMedia
@@ -86,9 +87,9 @@ class Running:
 
 
 @contextlib.contextmanager
-def center(folder: Path) -> Iterator[Served]:
+def center(folder: Path, keys: KeyStore | None = None) -> Iterator[Served]:
     """A server with the floor's center and calls."""
-    with served(folder, CENTER) as server:
+    with served(folder, CENTER, keys=keys) as server:
         calls: Calls = parse_calls(CALLS, parse_center(CENTER))
         server.engine.change_calls(calls).result()
         [tenant] = server.server.tenants

@@ -11,7 +11,7 @@ from cordboard.journal import NAME_CHARACTERS_MAX
 from cordboard.live import Entry
 from cordboard.live.access import Caller, masked
 from cordboard.live.core import event_of
-from cordboard.live.privacy import KeyStore, about_subject
+from cordboard.live.privacy import KeyStore, about_subject, opened_event
 from cordboard.services import names
 from cordboard.services.tenants import Tenant, Tenants
 from cordboard.services.translate import entry_message, timestamp
@@ -46,7 +46,7 @@ class PrivacyServicer:
         held, who, store, subject = self._subject(request.name)
         who.require_all()
         yield pb.ExportSubjectResponse(subject=subject_message(held, store, subject, who))
-        found = await asyncio.to_thread(kept_about, held, subject)
+        found = await asyncio.to_thread(kept_about, held, store, subject)
         for start in range(0, len(found), ENTRIES_AT_ONCE):
             entries = [entry_message(entry) for entry in found[start : start + ENTRIES_AT_ONCE]]
             yield pb.ExportSubjectResponse(entries=entries)
@@ -88,8 +88,8 @@ def subject_message(held: Tenant, store: KeyStore, subject: str, who: Caller | N
     )
 
 
-def kept_about(held: Tenant, subject: str) -> list[Entry]:
-    """The rows of the journal about a subject's contacts, without their effects."""
+def kept_about(held: Tenant, store: KeyStore, subject: str) -> list[Entry]:
+    """The rows of the journal about a subject's contacts and calls, without their effects."""
     events = ({**event_of(row), "row": row} for row in held.engine.rows())
-    found = ((event.pop("row"), event) for event in about_subject(events, subject))
+    found = ((event.pop("row"), opened_event(event, store)) for event in about_subject(events, subject))
     return [Entry(row.revision, event["t"], event, (), None, row.actor, row.request_id) for row, event in found]

@@ -121,7 +121,7 @@ def exported(store: Any, options: argparse.Namespace, subject: str) -> dict[str,
     """All that is kept about a subject."""
     from cordboard.live import Settings
     from cordboard.live.core import event_of
-    from cordboard.live.privacy import about_subject
+    from cordboard.live.privacy import about_subject, opened_event
     from cordboard.live.store import make_store
 
     journal = make_store(Settings(data=options.data, database=options.database), options.tenant, read_only=True)
@@ -132,4 +132,4 @@ def exported(store: Any, options: argparse.Namespace, subject: str) -> dict[str,
         journal.close()
     created, seen = store.seen(subject)
     facts = {"tenant": options.tenant, "customer": store.customer(subject), "subject": subject}
-    return facts | {"created": created, "seen": seen, "events": events}
+    return facts | {"created": created, "seen": seen, "events": [opened_event(event, store) for event in events]}

@@ -11,6 +11,10 @@ no backup of one, and the same customer is somebody new the next time. What rema
 them apart from the others and for a few days only (``backup`` drops old ones), since a row lives there until the last
 backup that has it is gone.
 
+So it is with callers and the numbers that people dial or transfer to (``PERSON`` says where they stand). What a SIP
+network says of a caller in headers is sealed with the key of the caller's subject, so that it is shredded together with
+the number; the same text is sealed to the same one, because a report that comes twice must be the same event.
+
 The master key is 32 bytes in base64, in a file of mode 0600 or in the environment (``CORDBOARD_MASTER_KEY``).
 """
 
@@ -20,6 +24,7 @@ import base64
 import binascii
 import hmac
 import os
+import re
 import secrets
 import sqlite3
 import threading
@@ -31,11 +36,14 @@ from pathlib import Path
 from typing import Any
 
 from cordboard.errors import InputError, LimitError, MissingExtraError, StoreError, Where
+from cordboard.journal import NAME_CHARACTERS_MAX
+from cordboard.live.access import checked_name
 from cordboard.live.keyfiles import read_file, write_file
+from cordboard.media.backend import TEXT_MAX
 
 try:
     from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 except ImportError:
     raise MissingExtraError("cryptography", "serve") from None
 
@@ -45,6 +53,18 @@ NONCE_BYTES = 12
 PENDING_MAX = 10_000
 SEEN_STEP_S = 86_400.0  # a subject's last sight is kept to the day
 DAY_S = 86_400.0
+
+# The field of an event that says who somebody is. Whatever is new in cordboard.journal stands here or in the test.
+PERSON: Mapping[str, str] = {
+    "contact_queued": "customer",
+    "leg_incoming": "caller",
+    "call_transferred": "to_number",
+    "call_consulted": "to_number",
+}
+NOBODY = "anonymous"  # whose headers are sealed where there is no caller
+_SUBJECT = re.compile(r"s-[A-Za-z0-9_-]{22}")
+_SEALED = re.compile(rf"sealed:({_SUBJECT.pattern}):([A-Za-z0-9_=-]+)")
+_SEALED_BYTES_MAX = (TEXT_MAX - len("sealed:s-:") - 22) // 4 * 3 - 16  # of a text, so that it fits when it is sealed
 
 _TABLES = """
 CREATE TABLE subjects (
@@ -235,6 +255,71 @@ class KeyStore:
         key = self._master.open(row[0], f"{self.tenant}/{subject}/key")
         return Cipher(key).open(row[1], f"{self.tenant}/{subject}/customer").decode()
 
+    def shown(self, text: str) -> str:
+        """Who stands in an event or effect: the customer of a subject, empty if that was erased; else the text."""
+        return (self.customer(text) or "") if _SUBJECT.fullmatch(text) else text
+
+    def sealed(self, subject: str, text: str) -> str:
+        """A text about a subject as it may stand in the journal, cut to what fits there. ``opened`` opens it, until
+        the subject is erased."""
+        content = text.encode()[:_SEALED_BYTES_MAX]
+        cipher = self._cipher(subject)
+        if cipher is None or not content:
+            return ""
+        return f"sealed:{subject}:{base64.urlsafe_b64encode(cipher.encrypt(content, None)).decode()}"
+
+    def opened(self, text: str) -> str:
+        """What was sealed; empty if its subject was erased; any other text as it is."""
+        found = _SEALED.fullmatch(text)
+        if found is None:
+            return text
+        cipher = self._cipher(found[1])
+        try:
+            content = b"" if cipher is None else cipher.decrypt(base64.urlsafe_b64decode(found[2]), None)
+        except (InvalidTag, ValueError):
+            return text
+        return content.decode(errors="ignore")
+
+    def _cipher(self, subject: str) -> AESSIV | None:
+        """Of what is sealed in events about a subject: the same text to the same one."""
+        row = self._read("SELECT wrapped FROM subjects WHERE subject = ?", subject)
+        if row is None:
+            return None
+        key = self._master.open(row[0], f"{self.tenant}/{subject}/key")
+        return AESSIV(hmac.digest(key, b"texts", "sha512"))
+
+    def private(self, event: dict[str, Any]) -> dict[str, Any] | Future[dict[str, Any]]:
+        """The event for the journal, with a subject in the place of a person, and headers sealed; a Future of it if the
+        person is a new one. What is longer than a name is cut, except a customer, which is refused (InputError)."""
+        field = PERSON.get(event["event"])
+        person: str | None = event.get(field) if field is not None else None
+        if person is None and "headers" not in event:
+            return event
+        if field == "customer" and person is not None:
+            checked_name(person, field)  # the journal checks the subject alone
+        who = NOBODY if person is None else person[:NAME_CHARACTERS_MAX]
+        at = None if person is None else field
+        known = self.known(who)
+        if known is not None:
+            return self._with(event, at, known)
+        done: Future[dict[str, Any]] = Future()
+        self.subject(who).add_done_callback(lambda found: self._settle(done, event, at, found))
+        return done
+
+    def _settle(
+        self, done: Future[dict[str, Any]], event: dict[str, Any], field: str | None, found: Future[str]
+    ) -> None:
+        try:
+            done.set_result(self._with(event, field, found.result()))
+        except Exception as error:
+            done.set_exception(error)
+
+    def _with(self, event: dict[str, Any], field: str | None, subject: str) -> dict[str, Any]:
+        found = event if field is None else event | {field: subject}
+        if "headers" in event:
+            found = found | {"headers": [[name, self.sealed(subject, text)] for name, text in event["headers"]]}
+        return found
+
     def seen(self, subject: str) -> tuple[float, float] | None:
         """When a subject was made and, to the day, last seen; seconds since the epoch."""
         row = self._read("SELECT created, seen FROM subjects WHERE subject = ?", subject)
@@ -304,15 +389,36 @@ class KeyStore:
         self._out.close()
 
 
+def is_private(event: Mapping[str, Any]) -> bool:
+    """Whether nobody can be told from an event by who reads the journal."""
+    person = event.get(PERSON.get(event["event"], ""))
+    texts = [text for _, text in event.get("headers", ())]
+    return (person is None or _SUBJECT.fullmatch(person) is not None) and all(
+        not text or _SEALED.fullmatch(text) for text in texts
+    )
+
+
 def about_subject(events: Iterable[dict[str, Any]], subject: str) -> list[dict[str, Any]]:
-    """The events of a journal that are about the contacts of a subject, in order: what an export holds."""
+    """The events of a journal that are about a subject's contacts and calls, in order: what an export holds."""
     contacts: set[object] = set()
+    legs: set[object] = set()
     found = []
     for event in events:
-        if event.get("customer") == subject:
-            contacts.add(event["contact"])
-        elif event.get("event") == "contact_queued":
-            contacts.discard(event["contact"])  # a name that is used again, by somebody else
-        if event.get("contact") in contacts:
+        person = event.get(PERSON.get(event["event"], ""))
+        for names, key, kind in ((contacts, "contact", "contact_queued"), (legs, "leg", "leg_incoming")):
+            if event["event"] == kind and person == subject:
+                names.add(event[key])
+            elif event["event"] == kind:
+                names.discard(event[key])  # a name that is used again, by somebody else
+        contact = event.get("contact")
+        call = str(contact).partition("~")[0]  # the contacts of a call: c1, c1~2, ...
+        if person == subject or contact in contacts or call in legs or event.get("leg") in legs:
             found.append(event)
     return found
+
+
+def opened_event(event: dict[str, Any], store: KeyStore) -> dict[str, Any]:
+    """An event of an export: what its headers say."""
+    if "headers" not in event:
+        return event
+    return event | {"headers": [[name, store.opened(text)] for name, text in event["headers"]]}
