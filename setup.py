@@ -35,6 +35,7 @@ PACKAGES = {
     "cordboard.learning": "src/cordboard/learning",
     "cordboard.live": "src/cordboard/live",
     "cordboard.calls": "src/cordboard/calls",
+    "cordboard.campaigns": "src/cordboard/campaigns",
     "cordboard.media": "src/cordboard/media",
     "cordboard.records": "src/cordboard/records",
     "cordboard.records.migrations": "src/cordboard/records/migrations",

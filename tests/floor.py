@@ -1,6 +1,6 @@
 """A floor for tests of calls: a switchboard, a simulated media node, and whoever is at their other ends, on one clock.
 
-``Floor`` carries effects to the node and reports back, in order, as a live engine and its nodes do; ``journal`` keeps the
+``Floor`` carries effects to the node and reports back (an entry of a campaign's list is its number), in order, as a live engine and its nodes do; ``journal`` keeps the
 events, so that what happened can be replayed. After every event it checks :func:`conserved`.
 """
 
@@ -123,7 +123,7 @@ class Floor:
 
     def _carry_out(self, effects: Any) -> None:
         self.effects += effects
-        self.media.send(commands_of(effects, NODE, self.calls))
+        self.media.send(commands_of(effects, NODE, self.calls, lambda campaign, entry: entry))
 
     def ready(self, *people: str) -> None:
         for agent in people:

@@ -19,11 +19,12 @@ from tests.floor import CALLS, CENTER, NODE, Floor
 
 CROWD_CENTER = (
     CENTER.replace("wrap_up = 5", 'wrap_up = 5\nmax_wait = 60\noverflow = "general"\nmax_waiting = 4')
-    + "[agents.zhao]\n[queues.general]\nmax_wait = 40\nstrategy = 'ring_all'\n"
+    + "[agents.zhao]\n[queues.general]\nmax_wait = 40\nstrategy = 'ring_all'\n[queues.spring]\nmax_wait = 2\n"
 )
 CROWD_CALLS = (
     CALLS.replace("full = ", "record = true\nfull = ")
     + '[phones.zhao]\nto = "sip:zhao"\nnailed_up = true\n[numbers.4002]\nqueue = "general"\n'
+    + '[campaigns.spring]\nqueue = "spring"\ntrunk = "main"\nmessage = ["sorry"]\n'
 )
 AGENTS = ("li", "wang", "zhao")
 PHONES = (
@@ -43,11 +44,21 @@ CALLERS = (
 )
 
 
+PEOPLE = (
+    FarEnd(rings=0.5, picks_up=2.0, hangs_up=20.0),
+    FarEnd(rings=0.5, picks_up=1.0, hangs_up=1.0),
+    FarEnd(rings=0.5, picks_up=None),
+    FarEnd(picks_up=2.0, refuses=Cause.BUSY),
+    FarEnd(rings=0.5, picks_up=1.0, vanishes=3.0),
+)
+
+
 class Crowd(Floor):
     """A floor where anything may be done at any time. ``n`` chooses."""
 
     def __init__(self) -> None:
         super().__init__(CROWD_CENTER, CROWD_CALLS, {})
+        self.apply("campaign_started", campaign="spring")
         self.said: list[dict] = []  # reports that may come again
 
     def report(self, event: dict) -> None:
@@ -121,6 +132,16 @@ class Crowd(Floor):
     def pause(self, n: int) -> None:
         self.attempt("call_recording", contact=self.any_contact(n // 2), on=n % 2 == 0)
 
+    def campaign(self, n: int) -> None:
+        entry = f"e{n % 4}"
+        self.phones[entry] = PEOPLE[n // 4 % len(PEOPLE)]
+        if n // 20 % 5 < 4:
+            self.attempt("campaign_dialed", campaign="spring", entry=entry, attempt=1)
+        elif n % 2:
+            self.attempt("campaign_cancelled", campaign="spring", entry=entry)
+        else:
+            self.attempt(("campaign_paused", "campaign_started")[n // 100 % 2], campaign="spring")
+
     def report_again(self, n: int) -> None:
         if self.said:
             super().report(dict(self.said[n % len(self.said)]))
@@ -150,7 +171,7 @@ class Crowd(Floor):
 
     steps: tuple[Callable[[Crowd, int], None], ...] = (
         agent_does, somebody_calls, somebody_hangs_up, click, transfer, consult, end_consult, hold, mute, park, pick_up,
-        monitor, pause, phone_is, wait, report_again,
+        monitor, pause, phone_is, wait, campaign, report_again,
     )  # fmt: skip
 
     def agree(self) -> None:
@@ -198,6 +219,21 @@ def test_whatever_happens_every_leg_and_contact_is_in_one_place_and_ends(steps):
     state, counts = floor.board.state, floor.board.acd.counts()
     assert not state.legs and not state.calls and state.entered == state.ended
     assert counts["entered"] == counts["ended"]
+    # And every attempt has come out in one way, with everything in order
+    attempts: list[list[str]] = []
+    going: dict[str, list[str]] = {}
+    for effect in [one for one in floor.effects if one["effect"].startswith("attempt_")]:
+        if effect["entry"] not in going:
+            attempts.append([])
+            going[effect["entry"]] = attempts[-1]
+        going[effect["entry"]].append(effect["effect"].removeprefix("attempt_"))
+        if effect["effect"] == "attempt_ended":
+            del going[effect["entry"]]
+    dials = [one for one in floor.effects if one["effect"] == "leg_dial" and "entry" in one]
+    assert not going and len(attempts) == len(dials)
+    for steps_of in attempts:
+        assert steps_of[-2:] == ["outcome", "ended"] and steps_of.count("outcome") == 1
+        assert sorted(steps_of[:-2], reverse=True) == [one for one in ("ringing", "answered") if one in steps_of]
 
 
 def apply(acd: Acd, event: dict | None) -> None:

@@ -214,6 +214,8 @@ EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
 _LEG: dict[str, Check] = {"leg": _name, "node": _name}
 _PHONE: dict[str, Check] = {"contact": _name, "supervisor": _name}
 _TO: dict[str, Check] = {"to_agent": _name, "to_number": _name}
+_CAMPAIGN: dict[str, Check] = {"campaign": _name}
+_ENTRY: dict[str, Check] = _CAMPAIGN | {"entry": _name}
 _COUNT = _whole(0, 1_000_000_000)
 _QUALITY: dict[str, Check] = {
     "received": _COUNT,
@@ -250,6 +252,10 @@ CALL_EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "call_unmonitored": (_PHONE, {}),
     "call_taken_over": (_PHONE, {}),
     "call_recording": (_CONTACT | {"on": _flag}, {}),
+    "campaign_started": (_CAMPAIGN, {}),
+    "campaign_paused": (_CAMPAIGN, {}),
+    "campaign_dialed": (_ENTRY | {"attempt": _whole(1, 1_000_000)}, {}),
+    "campaign_cancelled": (_ENTRY, {}),
 }
 
 # What a switchboard tells the routing by itself stands among its effects, under the event's name.

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from cordboard.calls.campaign import Campaign
 from cordboard.center import CENTER_BYTES_MAX, Center
 from cordboard.errors import CallsError, Where
 
@@ -70,6 +71,7 @@ class Calls:
     ring: float = 30.0
     max_calls: int = 10_000
     hold: Prompts = ()
+    campaigns: Mapping[str, Campaign] = field(default_factory=dict)
     warnings: tuple[CallsError, ...] = field(default=(), compare=False)
 
 
@@ -111,6 +113,7 @@ def calls_record(calls: Calls) -> dict[str, Any]:
         "ring": calls.ring,
         "max_calls": calls.max_calls,
         "hold": calls.hold,
+        "campaigns": {name: asdict(campaign) for name, campaign in calls.campaigns.items()},
     }
     return _listed(record)  # type: ignore[no-any-return]
 
@@ -128,6 +131,7 @@ def record_calls(record: Mapping[str, Any]) -> Calls:
             float(record["ring"]),
             int(record["max_calls"]),
             tuple(record["hold"]),
+            {str(name): Campaign(**_tupled(each)) for name, each in record.get("campaigns", {}).items()},
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"these are no settings of calls: {error!r}"

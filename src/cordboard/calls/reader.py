@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from cordboard.calls.campaign import Campaign, check_campaigns
+from cordboard.calls.campaign import checks as campaign_checks
 from cordboard.calls.config import Calls, Number, Phone, QueueCalls, Trunk
 from cordboard.center import UNFIT, WEIGHT_MAX, Center, serves
 from cordboard.errors import CallsError
@@ -53,7 +55,8 @@ _NUMBER: dict[str, Check] = {
 _QUEUE: dict[str, Check] = {"music": _prompts, "expired": _prompts, "full": _prompts, "record": flag}
 _PHONE: dict[str, Check] = {"to": _address, "trunk": name_of, "nailed_up": flag}
 _TRUNK: dict[str, Check] = {"caller": _text}
-_TOP = ("calls", "numbers", "queues", "phones", "trunks")
+_CAMPAIGN = campaign_checks(_prompts, _text)
+_TOP = ("calls", "numbers", "queues", "phones", "trunks", "campaigns")
 
 
 class _CallsReader(Reader):
@@ -71,10 +74,15 @@ class _CallsReader(Reader):
             "queues": self.section(data, "queues", _QUEUE),
             "phones": self.section(data, "phones", _PHONE),
             "trunks": self.section(data, "trunks", _TRUNK),
+            "campaigns": self.section(data, "campaigns", _CAMPAIGN),
         }
         self.complete(data, "numbers", "queue", "Say where its callers wait")
         self.complete(data, "phones", "to", "Give its address, such as sip:li@10.0.0.5")
+        self.complete(data, "campaigns", "queue", "Say whose agents take its answers")
+        self.complete(data, "campaigns", "trunk", "Say what it dials over")
+        self.complete(data, "campaigns", "message", "Name the prompt for whom no agent is free")
         self.references(sections, center)
+        check_campaigns(self, sections["campaigns"], sections["phones"], center)
         self.raise_wrong()
         self.oddities(sections, center)
         return Calls(
@@ -82,6 +90,7 @@ class _CallsReader(Reader):
             {name: QueueCalls(**got) for name, got in sections["queues"].items()},
             {name: Phone(**got) for name, got in sections["phones"].items()},
             {name: Trunk(**got) for name, got in sections["trunks"].items()},
+            campaigns={name: Campaign(**got) for name, got in sections["campaigns"].items()},
             warnings=self.warnings(),  # type: ignore[arg-type]  # of `kind`
             **head.get("calls", {}),
         )
@@ -96,14 +105,16 @@ class _CallsReader(Reader):
     def references(self, sections: dict[str, dict[str, dict[str, Any]]], center: Center) -> None:
         """Every queue and trunk that is named exists; a nailed-up phone is for one voice contact at a time."""
         queues = {queue.name: queue for queue in center.queues}
-        for name, got in sections["numbers"].items():
-            if "queue" in got:
-                self.known(("numbers", name, "queue"), got["queue"], queues, "queue")
+        for section in ("numbers", "campaigns"):
+            for name, got in sections[section].items():
+                if "queue" in got:
+                    self.known((section, name, "queue"), got["queue"], queues, "queue")
         for name in sections["queues"]:
             self.known(("queues", name), name, queues, "queue")
-        for name, got in sections["phones"].items():
-            if "trunk" in got:
-                self.known(("phones", name, "trunk"), got["trunk"], sections["trunks"], "trunk")
+        for section in ("phones", "campaigns"):
+            for name, got in sections[section].items():
+                if "trunk" in got:
+                    self.known((section, name, "trunk"), got["trunk"], sections["trunks"], "trunk")
         agents = {agent.name: agent for agent in center.agents}
         for name, got in sections["phones"].items():
             if got.get("nailed_up") and name not in agents:
@@ -112,11 +123,12 @@ class _CallsReader(Reader):
             elif got.get("nailed_up") and agents[name].capacity.get("voice", 0) > 1:
                 what = f'"{name}" may have several calls at once, which one leg can\'t hold'
                 self.wrong.append(Wrong(("phones", name, "nailed_up"), what, "Set its capacity to voice = 1"))
-        for name, got in sections["numbers"].items():
-            queue = queues.get(got.get("queue", ""))
-            if queue is not None and queue.channel != "voice":
-                what = f'"{queue.name}" is a queue for {queue.channel}, not for voice'
-                self.wrong.append(Wrong(("numbers", name, "queue"), what, "Give a queue of the channel voice"))
+        for section in ("numbers", "campaigns"):
+            for name, got in sections[section].items():
+                queue = queues.get(got.get("queue", ""))
+                if queue is not None and queue.channel != "voice":
+                    what = f'"{queue.name}" is a queue for {queue.channel}, not for voice'
+                    self.wrong.append(Wrong((section, name, "queue"), what, "Give a queue of the channel voice"))
 
     def known(self, path: Path, name: str, names: Iterable[str], what: str) -> None:
         names = list(names)
@@ -133,5 +145,5 @@ class _CallsReader(Reader):
                 self.warn(("queues", name, "expired"), "expired is never played: the queue has no max_wait")
             if got.get("full") and not next(queue.max_waiting for queue in center.queues if queue.name == name):
                 self.warn(("queues", name, "full"), "full is never played: the queue has no max_waiting")
-        if not sections["numbers"]:
+        if not sections["numbers"] and not sections["campaigns"]:
             self.warn(("numbers",), "there is no number that people can call")

@@ -90,6 +90,10 @@ class Reports:
         """Under another name: should the first command get there after all, it is followed by its end."""
         board = self._board
         call, role, mode, dial = board.state.calls.get(leg.call), leg.role, leg.mode, leg.dial
+        if call is not None and call.stage == Stage.DIALING:  # whether a phone rang is not known
+            board.dialing.decide(call, Cause.LOST.value)
+            board.end_call(call)
+            return
         consult = call is not None and call.consult == leg.name
         board.hang_up(leg)
         who = {"person": dial["phone"]} if "phone" in dial else {"number": dial["number"]}
@@ -168,6 +172,7 @@ class Reports:
         leg = self._leg(event)
         if leg.phase == Phase.DIALED:
             leg.phase = Phase.RINGING
+            self._board.dialing.rings(leg)
 
     def _leg_answered(self, event: Event) -> None:
         board, leg = self._board, self._leg(event)
@@ -178,6 +183,9 @@ class Reports:
         call = board.state.calls.get(leg.call)
         if call is None:
             return  # a nailed-up phone comes to rest
+        if call.stage == Stage.DIALING:
+            board.dialing.answered(call)
+            return
         if leg.role == Role.CALLER:
             number = board.calls.numbers.get(call.number)
             call.stage = Stage.GREETING
@@ -215,6 +223,7 @@ class Reports:
         if call.stage == Stage.TALKING:
             board.leave(call, leg)
         elif role == Role.CALLER:
+            board.dialing.person_left(call, cause)
             board.end_call(call)
         elif role == Role.AGENT and call.contact:
             offered = board.acd.agent_state(leg.person)["offered"] if leg.person in board.agents else ()

@@ -32,6 +32,7 @@ class Phase(StrEnum):
 class Stage(StrEnum):
     """Of a call."""
 
+    DIALING = "dialing"  # of a campaign, until somebody answers
     OPENING = "opening"  # until the answer is confirmed
     GREETING = "greeting"  # while the greeting is played
     WAITING = "waiting"  # its contact waits or is offered
@@ -99,6 +100,10 @@ class Call:
     recording: str = ""
     recorded: list[str] = field(default_factory=list)  # the legs of the recording
     paused: bool = False
+    campaign: str = ""  # whose list it comes from
+    entry: str = ""  # of that list
+    attempt: int = 0
+    outcome: str = ""  # once it is known
 
 
 @dataclass(slots=True)
@@ -122,6 +127,7 @@ class State:
     recordings: int = 0  # and of recordings
     entered: int = 0
     ended: int = 0
+    campaigns: list[str] = field(default_factory=list)  # those that dial
 
     def record(self) -> dict[str, Any]:
         """As plain data."""
@@ -143,8 +149,9 @@ class State:
                 {each["name"]: _made(Node, each) for each in record["nodes"]},
                 {each["name"]: _made(Leg, each) for each in record["legs"]},
                 {each["name"]: _made(Call, each) for each in record["calls"]},
-                *(int(record[key]) for key in ("dialed", "recordings", "entered", "ended")),
+                *(int(record[key]) for key in ("dialed", "recordings", "entered", "ended")),  # type: ignore[arg-type]
             )
+            state.campaigns = [str(name) for name in record.get("campaigns", ())]
             for leg in state.legs.values():
                 prompts, again, token = leg.play
                 leg.play = (tuple(prompts), bool(again), str(token))
@@ -160,7 +167,8 @@ class State:
 
 
 def _made(kind: type[T], record: dict[str, Any]) -> T:
-    return kind(**{one.name: record[one.name] for one in fields(kind)})  # type: ignore[arg-type]
+    known = {one.name for one in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{key: value for key, value in record.items() if key in known})
 
 
 # ---- audio: a wish about the present, made of the state alone

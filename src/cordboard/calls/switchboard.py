@@ -23,6 +23,7 @@ from typing import Any
 from cordboard.acd import Acd
 from cordboard.calls.config import Calls, QueueCalls
 from cordboard.calls.desk import Desk
+from cordboard.calls.dialing import Dialing
 from cordboard.calls.reports import Reports
 from cordboard.calls.state import SILENT, Call, Leg, Phase, Play, Role, Stage, State, hears, plays
 from cordboard.center import Center
@@ -51,7 +52,11 @@ class Switchboard:
         self.state = state if state is not None else State()
         self.out: list[Effect] = []
         self._work: deque[Effect] = deque()
-        self._handlers: dict[str, Callable[[Event], None]] = {**Reports(self).handlers, **Desk(self).handlers}
+        self.dialing = Dialing(self)
+        parts = (Reports(self), Desk(self), self.dialing)
+        self._handlers: dict[str, Callable[[Event], None]] = {
+            kind: handler for part in parts for kind, handler in part.handlers.items()
+        }
         self._index()
 
     def _index(self) -> None:
@@ -59,6 +64,7 @@ class Switchboard:
         self.agents = frozenset(agent.name for agent in self.acd.center.agents)
         self.timeouts = {queue.name: queue.offer_timeout for queue in self.acd.center.queues}
         self.by_contact = {call.contact: call for call in self.state.calls.values() if call.contact}
+        self.attempts = {(call.campaign, call.entry): call for call in self.state.calls.values() if call.campaign}
         self.nailed = {leg.person: leg for leg in self.state.legs.values() if leg.nailed and leg.phase != Phase.CLOSING}
 
     # ---- events
@@ -130,7 +136,7 @@ class Switchboard:
         kind = event["event"]
         if call is not None and kind in ("contact_left", "contact_ended"):
             self.forget_contact(call)
-            self.end_call(call)
+            self.say_goodbye(call, ())
         elif call is not None and kind == "offer_declined":
             for leg in self.legs(call, Role.AGENT, event["agent"]):
                 self.release(leg)
@@ -206,6 +212,7 @@ class Switchboard:
     def accept(self, call: Call, leg: Leg) -> None:
         call.stage, call.agent = Stage.TALKING, leg.person
         self.tell("offer_accepted", contact=call.contact, agent=leg.person)
+        self.dialing.decide(call, "connected", agent=leg.person)
         for other in self.legs(call):
             other.held = False
         if self.calls.queues.get(call.queue, _QUIET).record:
@@ -249,11 +256,13 @@ class Switchboard:
         ring_s: float,
         person: str = "",
         number: str = "",
+        to: dict[str, str] | None = None,
     ) -> Leg:
-        """Dial a phone of a person, or a number over the first trunk."""
+        """Dial a phone of a person, a number over the first trunk, or an entry of a list: ``to``."""
         self.state.dialed += 1
-        to = {"phone": person} if person else {"number": number, "trunk": next(iter(self.calls.trunks))}
-        shown = caller if person else self.calls.trunks[to["trunk"]].caller or caller
+        if to is None:
+            to = {"phone": person} if person else {"number": number, "trunk": next(iter(self.calls.trunks))}
+        shown = self.calls.trunks[to["trunk"]].caller or caller if "number" in to else caller
         dial = {**to, "caller": shown, "ring_s": ring_s}
         leg = Leg(f"d{self.state.dialed}", node, role, Phase.DIALED, person=person, dial=dial)
         self.state.legs[leg.name] = leg
@@ -289,7 +298,7 @@ class Switchboard:
             self.tell("contact_queued", contact=call.contact, queue=queue, **fields)
         except (EventError, LimitError):  # too many, or another contact of that name
             self.forget_contact(call)
-            self.end_call(call)
+            self.say_goodbye(call, ())
         else:
             self.settle(call)
 
@@ -305,7 +314,10 @@ class Switchboard:
             self.tell(kind, contact=contact)
 
     def say_goodbye(self, call: Call, prompts: tuple[str, ...]) -> None:
-        """Play a last announcement to the caller and hang up."""
+        """Play a last announcement to the caller and hang up. Who was called by a campaign is never let go without."""
+        self.dialing.decide(call, "dropped")
+        if call.outcome == "dropped":
+            prompts = self.dialing.message(call)
         caller = self.state.legs[call.legs[0]]
         if not prompts or caller.role != Role.CALLER or caller.phase != Phase.UP:
             self.end_call(call)
@@ -323,6 +335,7 @@ class Switchboard:
         self.stop_recording(call)
         for leg in self.legs(call):
             self.release(leg)
+        self.dialing.over(call)
         del self.state.calls[call.name]
 
     def release(self, leg: Leg) -> None:

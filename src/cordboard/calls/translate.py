@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -46,16 +46,27 @@ def event_of(report: Report, node: str) -> dict[str, Any]:
 _KEPT = ("token", "whole", "file", "seconds", "why", "to")  # fields that events have even where they say nothing
 
 
-def commands_of(effects: Iterable[dict[str, Any]], node: str, calls: Calls) -> list[Command]:
-    """The commands for a node among effects. ``calls`` knows the addresses of phones."""
-    return [_command(effect, calls) for effect in effects if effect.get("node") == node]
+Numbers = Callable[[str, str], str]  # of a campaign and an entry; empty if there is none any more
 
 
-def _command(effect: dict[str, Any], calls: Calls) -> Command:
+def no_numbers(campaign: str, entry: str) -> str:
+    return ""
+
+
+def commands_of(
+    effects: Iterable[dict[str, Any]], node: str, calls: Calls, numbers: Numbers = no_numbers
+) -> list[Command]:
+    """The commands for a node among effects. ``calls`` knows the addresses of phones, ``numbers`` those of lists."""
+    return [_command(effect, calls, numbers) for effect in effects if effect.get("node") == node]
+
+
+def _command(effect: dict[str, Any], calls: Calls, numbers: Numbers) -> Command:
     kind = effect["effect"]
     fields = {key: value for key, value in effect.items() if key not in ("t", "effect", "node", "contact")}
     if kind == "leg_dial":
         phone = calls.phones.get(fields.pop("phone", ""), Phone())
+        if "entry" in fields:
+            fields["number"] = numbers(fields.pop("campaign"), fields.pop("entry"))
         to, trunk = fields.pop("number", phone.to), fields.pop("trunk", phone.trunk)
         return Dial(to=to, trunk=trunk, **fields)
     if kind == "leg_hang_up":

@@ -1,0 +1,140 @@
+"""Campaigns in the file of calls: what is dialed over which trunk, when, how often, and what a dropped person hears."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cordboard.campaigns import hours
+from cordboard.center import WEIGHT_MAX, Center, serves
+from cordboard.media.backend import Cause
+from cordboard.pacing.modes import ASKED, Asked
+from cordboard.pacing.rules import RULES
+from cordboard.toml_lines import Path
+from cordboard.toml_reader import Check, Reader, Wrong, mapping, name_of, nearest, number, one_of, seconds, shown, whole
+
+ANSWER_WAIT_S = 2.0  # the longest that somebody who picked up waits for an agent, by most regulations
+RING_MIN_S = 15.0  # the least that an unanswered call rings, likewise
+DAY_S = 86_400.0
+# How a call of a campaign can come out: connected to an agent; dropped, since there was none in time; hung_up by the
+# person before that; a machine; skipped by the agent who was shown the entry; or never answered, with its cause.
+ANSWERED = ("connected", "dropped", "hung_up", "machine")
+OUTCOMES = (*ANSWERED, "skipped", *(cause.value for cause in Cause if cause != Cause.NORMAL))
+REDIAL: Mapping[str, float] = {
+    "busy": 900.0,
+    "no_answer": 4 * 3600.0,
+    "cancelled": 1800.0,
+    "unreachable": 4 * 3600.0,
+    "congestion": 300.0,
+    "failed": 1800.0,
+    "lost": 300.0,
+    "skipped": 3600.0,
+    "machine": 4 * 3600.0,
+    "dropped": 3 * DAY_S,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """``queue``: whose agents take its answers. ``message``: what a person hears for whom no agent is free. ``rules``:
+    names of ``pacing.rules``, all of which bind; ``drops``: the target where none is named. ``hours``: in the time zone
+    of the number, which the list says, or the longest prefix in ``zones``, or ``time_zone`` (empty: the center's).
+    ``redial``: outcome -> seconds until the next attempt; one that is not in it is the last."""
+
+    queue: str
+    trunk: str
+    message: tuple[str, ...]
+    caller: str = ""
+    mode: Asked = "predictive"
+    ring: float = 25.0
+    priority: float = 1_000_000.0
+    drops: float = 0.03
+    rules: tuple[str, ...] = ()
+    lines: int = 100
+    calls_per_second: float = 10.0
+    hours: tuple[str, ...] = ("mon-sun 08:00-21:00",)
+    time_zone: str = ""
+    zones: Mapping[str, str] = field(default_factory=dict)
+    attempts: int = 3
+    redial: Mapping[str, float] = field(default_factory=lambda: dict(REDIAL))
+
+
+def _zone(_: Reader, path: Path, value: Any) -> str:
+    try:
+        zoneinfo.ZoneInfo(value if isinstance(value, str) else "")
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise Wrong(path, f"there is no time zone {shown(value)}", "Use an IANA name such as Asia/Shanghai") from None
+    return str(value)
+
+
+def _hours(_: Reader, path: Path, value: Any) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    try:
+        for text in texts:
+            hours.parse(text)
+    except (TypeError, ValueError):
+        raise Wrong(path, f"{shown(value)} are no hours", 'Write ["mon-fri 09:00-20:00"]') from None
+    return tuple(texts)
+
+
+def _rules(_: Reader, path: Path, value: Any) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(name in RULES for name in names):
+        raise Wrong(path, f"{shown(value)} are no abandonment rules", "Known: " + ", ".join(RULES))
+    return tuple(names)
+
+
+def _redial(reader: Reader, path: Path, value: Any) -> dict[str, float]:
+    given: dict[str, float] = mapping(seconds)(reader, path, value)
+    for name in given:
+        if name not in OUTCOMES:
+            raise Wrong((*path, name), f"{shown(name)} is not known", nearest(name, OUTCOMES))
+    return given
+
+
+def checks(prompts: Check, line: Check) -> dict[str, Check]:
+    """What each key of ``[campaigns.NAME]`` may hold. ``prompts``, ``line``: checks of the file of calls."""
+    return {
+        "queue": name_of,
+        "trunk": name_of,
+        "message": prompts,
+        "caller": line,
+        "mode": one_of(ASKED),
+        "ring": number(RING_MIN_S, 120, is_seconds=True),
+        "priority": number(-WEIGHT_MAX, WEIGHT_MAX),
+        "drops": number(0.0001, 0.5),
+        "rules": _rules,
+        "lines": whole(1, 100_000),
+        "calls_per_second": number(0.01, 1000),
+        "hours": _hours,
+        "time_zone": _zone,
+        "zones": mapping(_zone),
+        "attempts": whole(1, 100),
+        "redial": _redial,
+    }
+
+
+def check_campaigns(
+    reader: Reader, found: Mapping[str, Mapping[str, Any]], phones: Mapping[str, Mapping[str, Any]], center: Center
+) -> None:
+    """What holds between a campaign and its queue: nobody who picks up waits for long."""
+    queues = {queue.name: queue for queue in center.queues}
+    for name, got in found.items():
+        here: Path = ("campaigns", name)
+        if "message" in got and not got["message"]:
+            reader.wrong.append(Wrong((*here, "message"), "a dropped person would hear nothing", "Name a prompt"))
+        queue = queues.get(got.get("queue", ""))
+        if queue is None or got.get("mode") == "preview":
+            continue
+        wait = queue.max_wait or 0.0
+        if not 0 < wait <= ANSWER_WAIT_S or queue.overflow is not None:
+            what = f'whoever picks up could wait longer than {ANSWER_WAIT_S:g} s in queue "{queue.name}"'
+            hint = "Give it max_wait = 2 and no overflow in the center file"
+            reader.wrong.append(Wrong((*here, "queue"), what, hint))
+        team = [agent.name for agent in center.agents if serves(agent, queue)]
+        ringing = [agent for agent in team if agent in phones and not phones[agent].get("nailed_up")]
+        if ringing:
+            what = f'the phone of "{ringing[0]}" rings while somebody who picked up waits'
+            reader.warn((*here, "queue"), what, "Set nailed_up = true for the agents of campaigns")

@@ -1,0 +1,135 @@
+"""Calls of campaigns: dialed because a list says so, and given to an agent, or let go with a message.
+
+An event names an entry of a list, not a number: like the address of a phone it is put in on the way to the node, so
+that the journal has no numbers. Whoever decides what to dial is outside (``cordboard.campaigns``) and follows these
+effects: ``attempt_ringing``, ``attempt_answered``, exactly one ``attempt_outcome`` as soon as it is known,
+``attempt_ended`` when nothing is left of the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cordboard.calls.campaign import Campaign
+from cordboard.calls.state import Call, Leg, Role, Stage
+from cordboard.errors import DuplicateError, EventError, LimitError, StaleEventError, UnknownNameError, Where
+from cordboard.journal import nearest
+from cordboard.media.backend import Cause
+
+if TYPE_CHECKING:
+    from cordboard.calls.switchboard import Switchboard
+
+Event = dict[str, Any]
+
+
+class Dialing:
+    """The handlers of these events, and what becomes of such calls."""
+
+    def __init__(self, board: Switchboard) -> None:
+        self._board = board
+        self.handlers: dict[str, Callable[[Event], None]] = {
+            "campaign_started": self._started,
+            "campaign_paused": self._paused,
+            "campaign_dialed": self._dialed,
+            "campaign_cancelled": self._cancelled,
+        }
+
+    # ---- events
+
+    def _campaign(self, event: Event) -> Campaign:
+        name, known = event["campaign"], self._board.calls.campaigns
+        if name not in known:
+            raise UnknownNameError(f'there is no campaign "{name}"', Where(key="campaign"), nearest(name, known))
+        return known[name]
+
+    def _started(self, event: Event) -> None:
+        self._campaign(event)
+        if event["campaign"] not in self._board.state.campaigns:
+            self._board.state.campaigns.append(event["campaign"])
+
+    def _paused(self, event: Event) -> None:
+        """Nothing new is dialed; calls go on. One that is not in the file any more can be paused, too."""
+        if event["campaign"] in self._board.state.campaigns:
+            self._board.state.campaigns.remove(event["campaign"])
+
+    def _dialed(self, event: Event) -> None:
+        board, campaign = self._board, self._campaign(event)
+        if event["campaign"] not in board.state.campaigns:
+            what = f'campaign "{event["campaign"]}" is paused'
+            raise StaleEventError(what, Where(key="campaign"), "campaign_started comes first")
+        if self.find(event["campaign"], event["entry"]) is not None:
+            what = f'entry "{event["entry"]}" is being called already'
+            raise DuplicateError(what, Where(key="entry"), "Wait until that call has ended")
+        if campaign.trunk not in board.calls.trunks or campaign.queue not in board.timeouts:
+            what = f'campaign "{event["campaign"]}" has no trunk or queue any more'
+            raise EventError(what, Where(key="campaign"), "Mend the file of calls")
+        node = board.node()
+        if node is None:
+            raise EventError("no media node can dial", Where(key="entry"), "Attach one, or wait until it has room")
+        if len(board.state.calls) >= board.calls.max_calls:
+            raise LimitError("too many calls", board.calls.max_calls, "Dial more slowly")
+        name = f"d{board.state.dialed + 1}"  # as its leg
+        call = Call(name, node, Stage.DIALING, "", campaign.caller, campaign.queue)
+        call.campaign, call.entry, call.attempt = event["campaign"], event["entry"], event["attempt"]
+        board.state.calls[name] = board.attempts[call.campaign, call.entry] = call
+        to = {"campaign": call.campaign, "entry": call.entry, "trunk": campaign.trunk}
+        shown = campaign.caller or board.calls.trunks[campaign.trunk].caller
+        board.dial(node, Role.CALLER, call, caller=shown, ring_s=campaign.ring, to=to)
+
+    def _cancelled(self, event: Event) -> None:
+        call = self.find(event["campaign"], event["entry"])
+        if call is None or call.stage != Stage.DIALING:
+            what = f'entry "{event["entry"]}" does not ring'
+            raise StaleEventError(what, Where(key="entry"), "It was answered, or has ended")
+        self._board.end_call(call)
+
+    # ---- what becomes of them
+
+    def find(self, campaign: str, entry: str) -> Call | None:
+        """The call of an entry."""
+        return self._board.attempts.get((campaign, entry))
+
+    def rings(self, leg: Leg) -> None:
+        """A leg that was dialed rings."""
+        call = self._board.state.calls.get(leg.call)
+        if call is not None and call.stage == Stage.DIALING:
+            self._note(call, "attempt_ringing")
+
+    def answered(self, call: Call) -> None:
+        """Somebody picked up: now an agent, at once."""
+        self._note(call, "attempt_answered")
+        campaign = self._board.calls.campaigns.get(call.campaign)
+        if campaign is None:  # the file of calls has changed
+            self._board.end_call(call)
+        else:
+            self._board.queue(call, call.queue, priority=campaign.priority)
+
+    def message(self, call: Call) -> tuple[str, ...]:
+        """What a person hears who is let go."""
+        campaign = self._board.calls.campaigns.get(call.campaign)
+        return campaign.message if campaign is not None else ()
+
+    def person_left(self, call: Call, cause: Cause) -> None:
+        """The leg to the person is over before there was an agent."""
+        if call.stage == Stage.DIALING:
+            self.decide(call, Cause.FAILED.value if cause == Cause.NORMAL else cause.value)
+        else:
+            self.decide(call, "hung_up" if cause == Cause.NORMAL else "dropped")
+
+    def decide(self, call: Call, outcome: str, **fields: Any) -> None:
+        """How a call of a campaign came out; only the first time counts."""
+        if call.campaign and not call.outcome:
+            call.outcome = outcome
+            self._note(call, "attempt_outcome", outcome=outcome, **fields)
+
+    def over(self, call: Call) -> None:
+        """Nothing is left of a call."""
+        if call.campaign:
+            self.decide(call, Cause.CANCELLED.value if call.stage == Stage.DIALING else "dropped")
+            self._note(call, "attempt_ended")
+            del self._board.attempts[call.campaign, call.entry]
+
+    def _note(self, call: Call, effect: str, **fields: Any) -> None:
+        about = {"campaign": call.campaign, "entry": call.entry, "attempt": call.attempt}
+        self._board.out.append({"t": self._board.now, "effect": effect, **about, **fields})

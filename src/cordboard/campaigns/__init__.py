@@ -1,0 +1,1 @@
+"""Outbound campaigns: lists of numbers, when each may be dialed, and who dials them."""

@@ -1,0 +1,191 @@
+"""Calls of campaigns in the switchboard: dialed, answered, given to an agent or let go with a message; each accounted for."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cordboard import Acd
+from cordboard.calls.config import Calls, calls_record, parse_calls, record_calls
+from cordboard.calls.state import State
+from cordboard.calls.switchboard import Switchboard
+from cordboard.calls.translate import commands_of
+from cordboard.center import parse_center
+from cordboard.errors import CallsError, DuplicateError, EventError, StaleEventError
+from cordboard.media.backend import Cause, Dial
+from cordboard.media.simulated import FarEnd
+from tests.floor import CALLS, CENTER, NODE, Floor
+
+CAMPAIGN_CENTER = CENTER + "[queues.spring]\nmax_wait = 2\nwrap_up = 5\n"
+CAMPAIGN_CALLS = CALLS.replace('to = "sip:li"', 'to = "sip:li"\nnailed_up = true').replace(
+    'to = "sip:wang"', 'to = "sip:wang"\nnailed_up = true'
+) + '[campaigns.spring]\nqueue = "spring"\ntrunk = "main"\nmessage = ["sorry"]\n'
+
+
+class Dialed(Floor):
+    """A floor with a campaign that dials."""
+
+    def __init__(self, people: dict[str, FarEnd] | None = None) -> None:
+        super().__init__(CAMPAIGN_CENTER, CAMPAIGN_CALLS, people)
+        self.apply("campaign_started", campaign="spring")
+
+    def dial(self, entry: str, attempt: int = 1) -> None:
+        self.apply("campaign_dialed", campaign="spring", entry=entry, attempt=attempt)
+
+    def story(self, entry: str) -> list[str]:
+        found = [one for one in self.effects if one["effect"].startswith("attempt_") and one["entry"] == entry]
+        return [one["effect"].removeprefix("attempt_") + (" " + one["outcome"] if "outcome" in one else "") for one in found]
+
+
+def test_who_picks_up_is_connected_with_a_free_agent_at_once_and_hears_nothing_else():
+    # Given an agent whose phone is up, and a campaign
+    floor = Dialed({"e7": FarEnd(rings=1.0, picks_up=4.0, hangs_up=30.0)})
+    floor.ready("li")
+    floor.run(2.0)
+    # When a number is dialed and answered
+    floor.dial("e7")
+    [dial] = [one for one in floor.effects if one["effect"] == "leg_dial" and "entry" in one]
+    assert (dial["campaign"], dial["entry"], dial["trunk"], dial["caller"]) == ("spring", "e7", "main", "4001")
+    floor.run(5.0)
+    # Then both hear each other, and the routing knows it as a contact
+    assert floor.agent("li") == "connected"
+    assert floor.hears(dial["leg"]) == {floor.phone("li")} and floor.hears(floor.phone("li")) == {dial["leg"]}
+    floor.run(40.0)
+    assert floor.story("e7") == ["ringing", "answered", "outcome connected", "ended"]
+    assert not floor.board.state.calls and floor.agent("li") == "ready"
+
+
+def test_who_picks_up_and_finds_no_agent_for_two_seconds_hears_the_message_and_is_let_go():
+    floor = Dialed({"e7": FarEnd(picks_up=4.0)})
+    floor.dial("e7")
+    floor.run(6.5)
+    [leg] = floor.media.legs()
+    assert floor.hears(leg) == {"sorry"}
+    assert floor.story("e7") == ["ringing", "answered", "outcome dropped"]
+    [dropped] = [one["t"] for one in floor.effects if one["effect"] == "attempt_outcome"]
+    assert dropped == 6.0
+    floor.run(5.0)
+    assert floor.story("e7")[-1] == "ended" and not floor.board.state.legs
+
+
+@pytest.mark.parametrize(
+    ("far", "outcome"),
+    [
+        (FarEnd(picks_up=3.0, refuses=Cause.BUSY), "busy"),
+        (FarEnd(picks_up=3.0, refuses=Cause.INVALID), "invalid"),
+        (FarEnd(picks_up=3.0, refuses=Cause.CONGESTION), "congestion"),
+        (FarEnd(picks_up=None), "no_answer"),
+        (FarEnd(picks_up=3.0, hangs_up=1.0), "hung_up"),
+    ],
+)
+def test_every_attempt_has_exactly_one_outcome(far, outcome):
+    floor = Dialed({"e7": far})
+    floor.dial("e7")
+    floor.run(60.0)
+    assert [step for step in floor.story("e7") if step.startswith("outcome")] == [f"outcome {outcome}"]
+    assert floor.story("e7")[-1] == "ended" and not floor.board.state.calls
+
+
+def test_a_call_that_rings_can_be_given_up_and_one_that_was_answered_can_not():
+    floor = Dialed({"e7": FarEnd(picks_up=None), "e8": FarEnd(picks_up=1.0)})
+    floor.ready("li")
+    floor.dial("e7")
+    floor.dial("e8")
+    floor.run(1.5)
+    floor.apply("campaign_cancelled", campaign="spring", entry="e7")
+    with pytest.raises(StaleEventError):
+        floor.apply("campaign_cancelled", campaign="spring", entry="e8")
+    floor.run(1.0)
+    assert floor.story("e7") == ["ringing", "outcome cancelled", "ended"]
+    assert floor.story("e8") == ["ringing", "answered", "outcome connected"]
+
+
+def test_an_entry_is_not_dialed_while_it_is_being_called_or_while_the_campaign_is_paused():
+    floor = Dialed({"e7": FarEnd(picks_up=None)})
+    floor.dial("e7")
+    with pytest.raises(DuplicateError):
+        floor.dial("e7", 2)
+    floor.apply("campaign_paused", campaign="spring")
+    with pytest.raises(StaleEventError):
+        floor.dial("e8")
+    floor.run(40.0)
+    assert floor.story("e7") == ["ringing", "outcome no_answer", "ended"] and floor.story("e8") == []
+
+
+def test_without_a_node_nothing_is_dialed():
+    floor = Dialed()
+    floor.media.close()
+    floor.apply("node_lost", node=NODE)
+    with pytest.raises(EventError, match="no media node"):
+        floor.dial("e7")
+
+
+def test_a_node_that_is_lost_ends_its_attempts_and_those_who_had_picked_up_count_as_dropped():
+    floor = Dialed({"e7": FarEnd(picks_up=None), "e8": FarEnd(picks_up=1.0)})
+    floor.dial("e7")
+    floor.dial("e8")
+    floor.run(2.0)
+    floor.media.close()
+    floor.apply("node_lost", node=NODE)
+    assert floor.story("e7")[-2:] == ["outcome lost", "ended"] and floor.story("e8")[-2:] == ["outcome dropped", "ended"]
+
+
+def test_a_dialing_of_which_a_node_that_comes_back_knows_nothing_is_not_done_again():
+    floor = Dialed({"e7": FarEnd(picks_up=None)})
+    send, floor.media.send = floor.media.send, lambda commands: None
+    floor.dial("e7")
+    floor.media.send = send
+    floor.apply("node_attached", node=NODE, capacity=1000, legs=[])
+    assert floor.story("e7") == ["outcome lost", "ended"]
+    floor.run(5.0)
+    assert not floor.media.legs() and not floor.board.state.legs
+
+
+def test_a_person_whose_contact_is_taken_out_by_hand_hears_the_message_too():
+    floor = Dialed({"e7": FarEnd(picks_up=1.0)})
+    floor.dial("e7")
+    floor.run(1.5)
+    [contact] = floor.board.by_contact
+    floor.apply("contact_left", contact=contact)
+    [leg] = floor.media.legs()
+    assert floor.hears(leg) == {"sorry"} and floor.story("e7")[-1] == "outcome dropped"
+
+
+def test_a_dump_in_the_middle_goes_on_and_a_journal_without_campaigns_is_read():
+    floor = Dialed({"e7": FarEnd(picks_up=30.0)})
+    floor.dial("e7")
+    state = json.loads(json.dumps(floor.board.state.record()))
+    again = Switchboard(Acd(floor.center), floor.calls, State.of(state))
+    assert again.state.record() == floor.board.state.record() and again.dialing.find("spring", "e7") is not None
+    assert again.state.campaigns == ["spring"]
+    record = json.loads(json.dumps(calls_record(floor.calls)))
+    assert record_calls(record).campaigns == floor.calls.campaigns
+    del record["campaigns"]
+    assert record_calls(record).campaigns == {} == Calls().campaigns
+    assert isinstance(commands_of([one for one in floor.effects if one["effect"] == "leg_dial"], NODE, floor.calls)[0], Dial)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        ('queue = "billing"', "could wait longer than 2 s"),
+        ('trunk = "other"', 'there is no trunk "other"'),
+        ("message = []", "would hear nothing"),
+        ("ring = 10", "out of range"),
+        ('hours = ["mon-fri 20:00-09:00"]', "are no hours"),
+        ("redial = { never = 3 }", "is not known"),
+        ('rules = ["mine"]', "are no abandonment rules"),
+    ],
+)
+def test_what_the_law_or_the_center_forbids_is_an_error_of_the_file(wrong, what):
+    key = wrong.split(" ")[0]
+    head, tail = CAMPAIGN_CALLS.split("[campaigns.spring]\n")
+    tail = "".join(line + "\n" for line in tail.splitlines() if not line.startswith(key + " "))
+    with pytest.raises(CallsError, match=what):
+        parse_calls(f"{head}[campaigns.spring]\n{tail}{wrong}\n", parse_center(CAMPAIGN_CENTER))
+
+
+def test_agents_of_a_campaign_whose_phones_ring_are_warned_of():
+    calls = parse_calls(CAMPAIGN_CALLS.replace("nailed_up = true", "nailed_up = false"), parse_center(CAMPAIGN_CENTER))
+    assert any("rings while" in str(warning) for warning in calls.warnings)
