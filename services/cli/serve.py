@@ -76,7 +76,10 @@ def run(options: argparse.Namespace) -> int:
     calls = {name: load_calls(path, centers[name]) for name, path in paths.items() if path is not None}
     options.listen = options.listen or file.listen or LISTEN
     settings = Settings(
-        data=options.data or file.data or DATA, database=options.database, durable=options.durable == "on"
+        data=options.data or file.data or DATA,
+        database=options.database,
+        durable=options.durable == "on",
+        snapshots_apart=True,
     )
     host, _, port = options.listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:

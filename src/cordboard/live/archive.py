@@ -144,6 +144,13 @@ class Archive:
             if entry.revision > after:
                 yield entry
 
+    def core_at(self, revision: int) -> Core:
+        """The core as it was after a revision, by a replay."""
+        core = self._latest(revision)
+        for _ in core.replay(self.store.rows(after=core.revision, until=revision)):
+            pass
+        return core
+
     def export(self) -> Iterator[Event]:
         """The events of the journal, one a revision, as ``cordboard replay`` takes them for ``first_center``. In the
         place of one that every replay leaves out stands its time."""
@@ -171,7 +178,7 @@ class Archive:
 
     # ---- snapshots
 
-    def keep(self, revision: int, snapshot: bytes) -> None:
+    def keep(self, revision: int, snapshot: bytes | bytearray) -> None:
         """Write a snapshot, and drop those that no recovery needs. A StoreError is logged: no snapshot is needed."""
         with self._keeping:
             try:

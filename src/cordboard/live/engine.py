@@ -7,7 +7,9 @@ places, same offers. See docs/background/live.md.
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,8 +19,18 @@ from cordboard.acd import Acd
 from cordboard.calls.config import Calls
 from cordboard.calls.switchboard import Switchboard
 from cordboard.center import UNFIT, Center
-from cordboard.errors import CordboardError, InputError, JournalError, LimitError, StoreError, UnavailableError, Where
+from cordboard.errors import (
+    CordboardError,
+    InputError,
+    JournalError,
+    LimitError,
+    SnapshotError,
+    StoreError,
+    UnavailableError,
+    Where,
+)
 from cordboard.journal import CALL_EVENTS, EVENTS, NAME_CHARACTERS_MAX, check_event, tick
+from cordboard.live.apart import Apart
 from cordboard.live.archive import Archive
 from cordboard.live.center_json import encode, etag_of
 from cordboard.live.clock import EvenClock
@@ -36,6 +48,8 @@ OLD_MAX = 100  # requests of long ago that are looked up at once
 _SUBMITTED = EVENTS | {kind: fields for kind, fields in CALL_EVENTS.items() if kind != "calls_changed"}
 DRAIN_AT_ONCE = 250  # agents who are set away in one transaction
 
+_log = logging.getLogger("cordboard.live")
+
 T = TypeVar("T")
 
 
@@ -50,11 +64,13 @@ class Engine:
         self._status = "recovering"
         self._hub = Hub(settings.history)
         self._inbox = Inbox(settings.queue_events)
-        self._aside = ThreadPoolExecutor(1, "cordboard-aside")  # what may take long: old entries, writing snapshots
+        self._aside = ThreadPoolExecutor(2, "cordboard-aside")  # what may take long: old entries, writing snapshots
+        self._apart: Apart | None = None
         self._old = threading.Semaphore(OLD_MAX)
         self._drain = Drain()
         self._helped = not settings.durable and not settings.database  # whoever submits makes the round: see Writer
         self._snapshot_at = 0
+        self._keeping = False  # a snapshot is being made
 
     @classmethod
     def open(
@@ -77,6 +93,8 @@ class Engine:
         """
         engine = cls(settings, store or make_store(settings, tenant), clock)
         engine.tenant = tenant
+        if settings.snapshots_apart:
+            engine._apart = Apart(settings, tenant)
         try:
             engine._recover(center)
         except BaseException:
@@ -299,9 +317,22 @@ class Engine:
         return revision
 
     def _after_round(self, core: Core) -> None:
-        if core.revision - self._snapshot_at >= self.settings.snapshot_events:
-            self._snapshot_at, dump = core.revision, core.dump_later()
-            self._aside.submit(lambda revision: self._archive.keep(revision, dump()), core.revision)
+        if self._keeping or core.revision - self._snapshot_at < self.settings.snapshot_events:
+            return
+        self._snapshot_at, self._keeping = core.revision, True
+        make = core.dump_later() if self._apart is None else functools.partial(self._apart.snapshot, core.revision)
+        self._aside.submit(self._keep, core.revision, make)
+
+    def _keep(self, revision: int, make: Callable[[], bytes | bytearray | None]) -> None:
+        try:
+            snapshot = make()
+            if snapshot is not None:
+                self._archive.keep(revision, snapshot)
+        except (SnapshotError, OSError) as error:  # the next ones are made in this process
+            _log.error("no snapshot was made of revision %d: %s", revision, error)
+            self._apart = None
+        finally:
+            self._keeping = False
 
     # ---- how it is, and its end
 
@@ -347,6 +378,8 @@ class Engine:
         self._writer.join()
         if self._status != "closed":
             core = self._writer.core
+            if self._apart is not None:
+                self._apart.stop()
             if not self._writer.fault and core.revision > self._archive.kept:
                 self._aside.submit(self._archive.keep, core.revision, core.dump())
             self._aside.shutdown()

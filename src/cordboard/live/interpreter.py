@@ -6,7 +6,7 @@ import gc
 import sys
 
 SWITCH_S = 0.001  # after a sync of the journal the writer waits so long at most for the interpreter's lock
-GARBAGE = (5_000, 20, 10)  # objects until the young are searched for garbage, such searches until the next age is
+GARBAGE = (1_000, 3, 500)  # objects until the young are searched for garbage, such searches until the next age is
 
 
 def tune() -> None:

@@ -36,7 +36,8 @@ class Settings:
     ``queue_events``: so many may wait before the writer (LimitError beyond). ``group_events``: so many are committed at
     once. ``history``: so many entries are held in memory for subscribers. ``request_ids``: so
     many are remembered (for 24 hours, 32 to 64 bytes each). ``snapshot_events``: a snapshot after so
-    many.
+    many; ``snapshots_apart``: by a process of their own, from the journal of these settings, which takes no time of the
+    engine's.
 
     ``seed``, ``max_contacts``, ``max_customers`` are the core's and stay with a journal: what is set when it is made
     holds for it, since a replay with others would give other effects. ``explain``: put into offers why they were made.
@@ -50,6 +51,7 @@ class Settings:
     group_events: int = 1_000
     history: int = 20_000
     snapshot_events: int = 50_000
+    snapshots_apart: bool = False
     request_ids: int = 20_000_000
     seed: int = 0
     max_contacts: int = 1_000_000

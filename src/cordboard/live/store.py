@@ -73,7 +73,7 @@ class Store(Protocol):
     def snapshot(self, revision: int) -> bytes:
         """A snapshot's contents."""
 
-    def put_snapshot(self, revision: int, version: str, dump: bytes) -> None:
+    def put_snapshot(self, revision: int, version: str, dump: bytes | bytearray) -> None:
         """Write a snapshot, durably."""
 
     def drop_snapshot(self, revision: int) -> None:

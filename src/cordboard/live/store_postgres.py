@@ -185,7 +185,7 @@ class PostgresStore:
             raise StoreError("unusable", f"PostgreSQL: there is no snapshot of revision {revision}")
         return bytes(rows[0][0])
 
-    def put_snapshot(self, revision: int, version: str, dump: bytes) -> None:
+    def put_snapshot(self, revision: int, version: str, dump: bytes | bytearray) -> None:
         self._beside(
             "INSERT INTO {schema}.snapshots VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", [revision, version, dump]
         )

@@ -245,7 +245,7 @@ class SqliteStore:
             raise StoreError("unusable", f"{self._snapshots}: there is no snapshot of revision {revision}")
         return bytes(rows[0][0])
 
-    def put_snapshot(self, revision: int, version: str, dump: bytes) -> None:
+    def put_snapshot(self, revision: int, version: str, dump: bytes | bytearray) -> None:
         self._beside("INSERT OR REPLACE INTO snapshots VALUES (?,?,?)", (revision, version, dump))
 
     def drop_snapshot(self, revision: int) -> None:

@@ -1,23 +1,20 @@
 """Records kept by a process of its own, so that booking takes no time of the engine's.
 
 The engine's process sends entries over a pipe; this one books them, and answers with the revision that it has reached.
-What the engine does not hold any more it reads from the journal by itself. ``main`` is the other end; it ends when the
-pipe does, and not by a signal that is meant for the server.
+What the engine does not hold any more it reads from the journal by itself. ``main`` is the other end.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
-import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from cordboard.errors import CordboardError
+from cordboard.live import child
 from cordboard.records.projection import EntryLike, Step
 
 if TYPE_CHECKING:
@@ -39,13 +36,7 @@ class Aside:
     every method when it can't go on; it is made anew then."""
 
     def __init__(self, settings: Settings, tenant: str, place: str | Path, schema: str) -> None:
-        paths = os.pathsep.join(path for path in sys.path if path)
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from {__name__} import main; main()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": paths},
-        )
+        self._process = child.start(__name__)
         assert self._process.stdin is not None and self._process.stdout is not None
         self._to, self._from = self._process.stdin, self._process.stdout
         self.revision = 0
@@ -90,11 +81,7 @@ class Aside:
 
 def main() -> None:
     """The other end: ask after ask, until the pipe ends."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    os.nice(NICE)
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever else is printed
+    answers = child.begin(NICE)
     with contextlib.suppress(EOFError, BrokenPipeError):
         book(sys.stdin.buffer, answers)
 
