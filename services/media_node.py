@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -26,6 +27,7 @@ from cordboard.v1 import media_service_pb2_grpc
 HEARTBEAT_S = 0.4
 RETRY_S = 0.3
 LOOK_S = 0.01  # so long a look for reports may keep commands waiting
+STUCK_S = 0.4  # a backend that has not come back for so long does not work: no heartbeat says so
 KEPT_MAX = 100_000  # reports that are not acknowledged; beyond, the oldest are forgotten: the engine finds legs gone
 
 FINAL = (  # trying again would not help
@@ -59,12 +61,17 @@ class MediaNode:
         self._commands: deque[Command] = deque()
         self._news = asyncio.Event()
         self._stopping = False
+        self._turned = time.monotonic()
         self._thread = ThreadPoolExecutor(1, "cordboard-media")  # the only one that calls the backend
         self.attached = asyncio.Event()
 
     def stop(self) -> None:
         """Hang up everything, report it, say goodbye and end."""
         self._stopping = True
+
+    def works(self) -> bool:
+        """Whether the backend takes its turns, or is being closed."""
+        return self._stopping or time.monotonic() - self._turned < STUCK_S
 
     async def run(self) -> None:
         """Until :meth:`stop`. CallError if the server does not let us attach."""
@@ -93,6 +100,7 @@ class MediaNode:
         loop = asyncio.get_running_loop()
         while not self._stopping:
             await loop.run_in_executor(self._thread, self._turn)
+            self._turned = time.monotonic()
             self._number_reports()
         await loop.run_in_executor(self._thread, self._backend.close)
         await loop.run_in_executor(self._thread, self._turn)
@@ -143,4 +151,5 @@ class MediaNode:
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), HEARTBEAT_S)
-            yield pb.AttachRequest(heartbeat=pb.NodeHeartbeat())
+            if self.works():
+                yield pb.AttachRequest(heartbeat=pb.NodeHeartbeat())

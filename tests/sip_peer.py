@@ -149,7 +149,7 @@ class Telephone:
         rtp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         rtp.bind(("127.0.0.1", 0))
         rtp.setblocking(False)
-        call = Call(name, call_id, 400.0 + 150.0 * len(self.calls), far, rtp)
+        call = Call(name, call_id, 400.0 + 150.0 * (len(self.calls) % 17), far, rtp)  # up to 2,800 Hz
         self.calls[call_id] = call
         return call
 

@@ -20,8 +20,10 @@ from cordboard.media.backend import MediaBackend
 from cordboard.media.people import CrowdedMedia, Habits, People
 from cordboard.services.media_node import MediaNode
 from cordboard.services.names import resource
+from cordboard.services.watched import Pulse, Watcher
 
 SERVER = "127.0.0.1:7443"
+PULSE_S = 0.25
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         if not low <= getattr(options, key) <= high:
             what = f"{getattr(options, key)!r} is not from {low:g} to {high:g}"
             raise InputError(what, Where(key=f"--{key}"), "Give another one")
-    return asyncio.run(serve(options))
+    return Watcher().run(lambda pulse: asyncio.run(serve(options, pulse)))
 
 
 def simulated(asked: argparse.Namespace) -> MediaBackend:
@@ -115,8 +117,8 @@ def channel(asked: argparse.Namespace) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(asked.server, tls.credentials(), options(tls))
 
 
-async def serve(asked: argparse.Namespace) -> int:
-    """Work until a signal, then hang up everything."""
+async def serve(asked: argparse.Namespace, pulse: Pulse) -> int:
+    """Work until a signal, or until nobody watches any more; then hang up everything."""
     backend = real(asked) if asked.sip else simulated(asked)
     token = asked.token.read_text().strip() if asked.token else None
     async with channel(asked) as way:
@@ -126,13 +128,22 @@ async def serve(asked: argparse.Namespace) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, node.stop)
         work = asyncio.create_task(node.run())
+        beating = asyncio.create_task(beat(node, pulse))
         ready = asyncio.create_task(node.attached.wait())
         await asyncio.wait([work, ready], return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if not work.done():
             say_ready(asked)
         await work
+        beating.cancel()
     return 0
+
+
+async def beat(node: MediaNode, pulse: Pulse) -> None:
+    """Say that the node works, for as long as it does."""
+    while not node.works() or pulse.beat():
+        await asyncio.sleep(PULSE_S)
+    node.stop()
 
 
 def say_ready(asked: argparse.Namespace) -> None:
