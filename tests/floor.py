@@ -85,10 +85,14 @@ class Floor:
     """See above. ``phones``: address -> FarEnd; people pick up at once where nothing is said."""
 
     def __init__(
-        self, center: str = CENTER, calls: str = CALLS, phones: dict[str, FarEnd] | None = None
+        self,
+        center: str = CENTER,
+        calls: str = CALLS,
+        phones: dict[str, FarEnd] | None = None,
+        flows: dict[str, str] | None = None,
     ) -> None:
         self.center = parse_center(center)
-        self.calls: Calls = parse_calls(calls, self.center)
+        self.calls: Calls = parse_calls(calls, self.center, flows=flows)
         self.phones = phones if phones is not None else {}
         self.media = self.node()
         self.board = Switchboard(Acd(self.center), Calls())
@@ -102,6 +106,7 @@ class Floor:
     def node(self, now: float = 0.0) -> SimulatedMedia:
         """A media node that has just begun."""
         prompts = dict.fromkeys(("welcome", "sorry", "busy", "music", "hold"), 3.0)
+        prompts |= {f"{language}/{name}": seconds for name, seconds in prompts.items() for language in ("zh", "en")}
         return SimulatedMedia(self._phone, prompts=prompts, now=now)
 
     def _phone(self, dial: Dial) -> FarEnd:

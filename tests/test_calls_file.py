@@ -27,7 +27,7 @@ def test_the_file_is_read_and_prompts_may_be_one_name():
     [
         ("[call]\n", 1, 'unknown key "call"'),
         ('[numbers.4001]\nqueue = "biling"\n', 2, 'there is no queue "biling"'),
-        ("[numbers.4001]\n", 1, '"queue" is missing'),
+        ("[numbers.4001]\n", 1, "one queue or one flow"),
         ('[numbers.4001]\nqueue = "chats"\n', 2, "not for voice"),
         ('[phones.li]\nto = "sip:li"\ntrunk = "main"\n', 3, 'there is no trunk "main"'),
         ("[phones.li]\n", 1, '"to" is missing'),

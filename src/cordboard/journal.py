@@ -25,6 +25,7 @@ TIME_MAX_S = 9e9  # until here a float64 of seconds holds microseconds exactly
 SKILLS_MAX = 100
 TIER_RULES_MAX = 100
 LEGS_MAX = 100_000
+TEXTS_MAX = 100
 
 Event = dict[str, Any]
 
@@ -161,6 +162,15 @@ def _pairs(key: str, value: Any) -> None:
             _line(f"{key}[{index}]", text)
 
 
+def _texts(key: str, value: Any) -> None:
+    _object(key, value)
+    if len(value) > TEXTS_MAX:
+        raise _Wrong(key, f"{len(value)} values", f"The limit is {TEXTS_MAX}")
+    for name, text in value.items():
+        _name(key, name)
+        _line(f"{key}.{name}", text)
+
+
 def _object(key: str, value: Any) -> None:
     if not isinstance(value, dict):
         raise _Wrong(key, f"{_shown(value)} is not an object")
@@ -236,10 +246,12 @@ CALL_EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "leg_ringing": (_LEG, {"early": _flag}),
     "leg_answered": (_LEG, {}),
     "leg_ended": (_LEG | {"cause": _one_of(tuple(Cause))}, {"code": _whole(0, 999), "quality": _object_of(_QUALITY)}),
-    "leg_key": (_LEG | {"key": _one_of(tuple("0123456789*#ABCD"))}, {}),
+    "leg_key": (_LEG | {"key": _one_of(tuple("0123456789*#ABCD?"))}, {}),
     "leg_played": (_LEG | {"token": _line, "whole": _flag}, {}),
     "leg_recorded": ({"node": _name, "recording": _name, "file": _line, "seconds": _time}, {}),
     "leg_refused": ({"node": _name, "command": _name, "name": _name, "why": _line}, {}),
+    "call_looked_up": ({"call": _name, "token": _name, "answer": _line}, {"values": _texts}),
+    "call_heard": ({"call": _name, "text": _line}, {}),
     "call_held": (_CONTACT, {}),
     "call_resumed": (_CONTACT, {}),
     "call_muted": (_CONTACT | {"on": _flag}, {}),

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cordboard.calls.campaign import Campaign
+from cordboard.calls.flow import Flow, Zone
+from cordboard.calls.flow_reader import read_flow
 from cordboard.center import CENTER_BYTES_MAX, Center
 from cordboard.errors import CallsError, Where
 
@@ -24,11 +26,13 @@ Prompts = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number that people call: ``queue`` is where they wait, ``greeting`` what they hear before."""
+    """A number that people call: ``queue`` is where they wait, ``greeting`` what they hear before. With a ``flow`` it
+    leads them to queues, and ``queue`` is empty."""
 
-    queue: str
+    queue: str = ""
     greeting: Prompts = ()
     priority: float = 0.0
+    flow: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class Calls:
     max_calls: int = 10_000
     hold: Prompts = ()
     campaigns: Mapping[str, Campaign] = field(default_factory=dict)
+    flows: Mapping[str, Flow] = field(default_factory=dict)  # by the name of their file
+    zone: Zone = ()  # of the center, if a flow has hours
     warnings: tuple[CallsError, ...] = field(default=(), compare=False)
 
 
@@ -90,8 +96,11 @@ def load_calls(path: str | os.PathLike[str], center: Center) -> Calls:
         raise CallsError("not valid UTF-8", Where(file, line), "Save the file as UTF-8") from error
 
 
-def parse_calls(text: str, center: Center, file: str = "<string>") -> Calls:
-    """Read calls from TOML text; ``file`` is the name that errors give. Raises as load_calls does."""
+def parse_calls(
+    text: str, center: Center, file: str = "<string>", flows: Mapping[str, str] | None = None
+) -> Calls:
+    """Read calls from TOML text; ``file`` is the name that errors give. ``flows``: texts of the files of flows by name;
+    None: they are files, beside ``file``. Raises as load_calls does."""
     if len(text) > CENTER_BYTES_MAX:
         raise CallsError(f"the file is longer than {CENTER_BYTES_MAX} characters", Where(file), "Make it shorter")
     try:
@@ -100,7 +109,7 @@ def parse_calls(text: str, center: Center, file: str = "<string>") -> Calls:
         raise CallsError(f"not valid TOML: {error}", Where(file), "See https://toml.io for the notation") from error
     from cordboard.calls.reader import read_calls  # it needs the classes above
 
-    return read_calls(data, text, file, center)
+    return read_calls(data, text, file, center, flows)
 
 
 def calls_record(calls: Calls) -> dict[str, Any]:
@@ -114,6 +123,8 @@ def calls_record(calls: Calls) -> dict[str, Any]:
         "max_calls": calls.max_calls,
         "hold": calls.hold,
         "campaigns": {name: asdict(campaign) for name, campaign in calls.campaigns.items()},
+        "flows": {name: flow.tables for name, flow in calls.flows.items()},
+        "zone": [list(part) for part in calls.zone],
     }
     return _listed(record)  # type: ignore[no-any-return]
 
@@ -132,7 +143,11 @@ def record_calls(record: Mapping[str, Any]) -> Calls:
             int(record["max_calls"]),
             tuple(record["hold"]),
             {str(name): Campaign(**_tupled(each)) for name, each in record.get("campaigns", {}).items()},
+            {str(name): read_flow(tables) for name, tables in record.get("flows", {}).items()},
+            tuple((float(since), float(ahead)) for since, ahead in record.get("zone", ())),
         )
+    except CallsError as error:
+        raise JournalError(error.what, error.where, error.hint) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"these are no settings of calls: {error!r}"
         raise JournalError(what, Where(key="calls"), "The live engine writes them") from error

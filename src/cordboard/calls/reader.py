@@ -2,61 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cordboard.calls.campaign import Campaign, check_campaigns
 from cordboard.calls.campaign import checks as campaign_checks
 from cordboard.calls.config import Calls, Number, Phone, QueueCalls, Trunk
-from cordboard.center import UNFIT, WEIGHT_MAX, Center, serves
-from cordboard.errors import CallsError
-from cordboard.media.backend import TEXT_MAX
+from cordboard.calls.flow import Flow, zone_of
+from cordboard.calls.flow_reader import line_text, parse_flow, prompts
+from cordboard.center import CENTER_BYTES_MAX, WEIGHT_MAX, Center, serves
+from cordboard.errors import CallsError, CenterError
 from cordboard.toml_lines import Path
-from cordboard.toml_reader import Check, Reader, Wrong, flag, name_of, nearest, number, shown, whole
-
-PROMPTS_MAX = 100
+from cordboard.toml_reader import Check, Reader, Wrong, flag, name_of, nearest, number, whole
 
 
-def read_calls(data: dict[str, Any], text: str, file: str, center: Center) -> Calls:
+def read_calls(
+    data: dict[str, Any], text: str, file: str, center: Center, flows: Mapping[str, str] | None = None
+) -> Calls:
     """The calls of ``data``, which tomllib read from ``text``. Raises CallsError."""
-    return _CallsReader(text, file).calls(data, center)
-
-
-def _text(_: Reader, path: Path, value: Any) -> str:
-    if not isinstance(value, str) or len(value) > TEXT_MAX or UNFIT.search(value):
-        raise Wrong(path, f"{shown(value)} is not a text of a line", "Give a text in quotes")
-    return value
-
-
-def _prompts(reader: Reader, path: Path, value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list) or len(value) > PROMPTS_MAX:
-        raise Wrong(path, f"{shown(value)} is not a list of at most {PROMPTS_MAX} prompts", 'Write it as ["welcome"]')
-    for index, name in enumerate(value):
-        _text(reader, (*path, index), name_of(reader, (*path, index), name))
-    return tuple(value)
+    return _CallsReader(text, file).calls(data, center, flows)
 
 
 def _address(reader: Reader, path: Path, value: Any) -> str:
-    return _text(reader, path, name_of(reader, path, value))
+    return line_text(reader, path, name_of(reader, path, value))
 
 
 _CALLS: dict[str, Check] = {
     "ring": number(1, 3600, is_seconds=True),
     "max_calls": whole(1, 1_000_000),
-    "hold": _prompts,
+    "hold": prompts,
 }
 _NUMBER: dict[str, Check] = {
     "queue": name_of,
-    "greeting": _prompts,
+    "greeting": prompts,
     "priority": number(-WEIGHT_MAX, WEIGHT_MAX),
+    "flow": name_of,
 }
-_QUEUE: dict[str, Check] = {"music": _prompts, "expired": _prompts, "full": _prompts, "record": flag}
+_QUEUE: dict[str, Check] = {"music": prompts, "expired": prompts, "full": prompts, "record": flag}
 _PHONE: dict[str, Check] = {"to": _address, "trunk": name_of, "nailed_up": flag}
-_TRUNK: dict[str, Check] = {"caller": _text}
-_CAMPAIGN = campaign_checks(_prompts, _text)
+_TRUNK: dict[str, Check] = {"caller": line_text}
+_CAMPAIGN = campaign_checks(prompts, line_text)
 _TOP = ("calls", "numbers", "queues", "phones", "trunks", "campaigns")
+
+
+def _flow_text(file: str) -> str:
+    with open(file, "rb") as stream:
+        return stream.read(CENTER_BYTES_MAX + 1).decode("utf-8-sig")
 
 
 class _CallsReader(Reader):
@@ -64,7 +56,7 @@ class _CallsReader(Reader):
 
     kind = CallsError
 
-    def calls(self, data: dict[str, Any], center: Center) -> Calls:
+    def calls(self, data: dict[str, Any], center: Center, texts: Mapping[str, str] | None) -> Calls:
         for key in data:
             if key not in _TOP:
                 self.wrong.append(Wrong((key,), f'unknown key "{key}"', nearest(key, _TOP)))
@@ -76,7 +68,10 @@ class _CallsReader(Reader):
             "trunks": self.section(data, "trunks", _TRUNK),
             "campaigns": self.section(data, "campaigns", _CAMPAIGN),
         }
-        self.complete(data, "numbers", "queue", "Say where its callers wait")
+        for name, got in sections["numbers"].items():
+            if ("queue" in got) == ("flow" in got):
+                what = "a number leads to one queue or one flow"
+                self.wrong.append(Wrong(("numbers", name), what, 'Give it a "queue" or a "flow"'))
         self.complete(data, "phones", "to", "Give its address, such as sip:li@10.0.0.5")
         self.complete(data, "campaigns", "queue", "Say whose agents take its answers")
         self.complete(data, "campaigns", "trunk", "Say what it dials over")
@@ -85,15 +80,44 @@ class _CallsReader(Reader):
         check_campaigns(self, sections["campaigns"], sections["phones"], center)
         self.raise_wrong()
         self.oddities(sections, center)
+        flows = self.flows(sections, center, texts)
+        hours = any(flow.hours for flow in flows.values())
         return Calls(
             {name: Number(**got) for name, got in sections["numbers"].items()},
             {name: QueueCalls(**got) for name, got in sections["queues"].items()},
             {name: Phone(**got) for name, got in sections["phones"].items()},
             {name: Trunk(**got) for name, got in sections["trunks"].items()},
             campaigns={name: Campaign(**got) for name, got in sections["campaigns"].items()},
+            flows=flows,
+            zone=zone_of(center.time_zone) if hours else (),
             warnings=self.warnings(),  # type: ignore[arg-type]  # of `kind`
             **head.get("calls", {}),
         )
+
+    def flows(
+        self, sections: dict[str, dict[str, dict[str, Any]]], center: Center, texts: Mapping[str, str] | None
+    ) -> dict[str, Flow]:
+        """The flows that numbers lead to, from files beside this one. Raises what is wrong with them, all of it."""
+        flows: dict[str, Flow] = {}
+        errors: list[CenterError] = []
+        for number_, got in sections["numbers"].items():
+            name = got.get("flow")
+            if name is None or name in flows:
+                continue
+            file = os.path.join(os.path.dirname(self.file), name) if texts is None else name
+            try:
+                text = _flow_text(file) if texts is None else texts[name]
+                flows[name] = parse_flow(text, file, center, sections["trunks"])
+            except (KeyError, OSError, UnicodeDecodeError) as error:
+                what = f'the flow "{name}" can\'t be read: {getattr(error, "strerror", None) or "is it UTF-8?"}'
+                self.wrong.append(Wrong(("numbers", number_, "flow"), what, "Give a file beside this one"))
+            except CallsError as error:
+                errors += error.errors or (error,)
+        self.raise_wrong()
+        if errors:
+            errors[0].errors = tuple(errors)
+            raise errors[0]
+        return flows
 
     def complete(self, data: dict[str, Any], section: str, key: str, hint: str) -> None:
         """Every table of a section has a key."""

@@ -52,6 +52,7 @@ class Reports:
             self._board.calls = record_calls(event["calls"])
         except JournalError as error:
             raise EventError(error.what, error.where, error.hint) from error
+        self._board.learn_waits()
 
     # ---- nodes
 
@@ -151,7 +152,7 @@ class Reports:
     def _leg_incoming(self, event: Event) -> None:
         board = self._board
         node = self._node(event)
-        if event["leg"] in board.state.legs:
+        if event["leg"] in board.state.legs or event["leg"] in board.state.calls:
             what = f'"{event["leg"]}" is the name of another leg'
             raise DuplicateError(what, Where(key="leg"), "Give each a name of its own")
         leg = Leg(event["leg"], node.name, Role.CALLER, Phase.INCOMING)
@@ -187,6 +188,9 @@ class Reports:
             board.dialing.answered(call)
             return
         if leg.role == Role.CALLER:
+            if call.stage == Stage.CALLING_BACK:
+                board.guide.backs.reached(call)
+                return
             number = board.calls.numbers.get(call.number)
             call.stage = Stage.GREETING
             if number is None or not number.greeting:
@@ -200,6 +204,9 @@ class Reports:
 
     def _greeted(self, call: Call) -> None:
         number = self._board.calls.numbers.get(call.number)
+        if number is not None and number.flow in self._board.calls.flows:
+            self._board.guide.start(call, number.flow)
+            return
         priority = {"priority": number.priority} if number is not None and number.priority else {}
         self._board.queue(call, call.queue, **priority)
 
@@ -222,18 +229,23 @@ class Reports:
             return
         if call.stage == Stage.TALKING:
             board.leave(call, leg)
-        elif role == Role.CALLER:
+        elif call.stage == Stage.CALLING_BACK:
+            board.guide.backs.lost(call, leg, cause)
+        elif role == Role.CALLER and not board.guide.caller_gone(call):
             board.dialing.person_left(call, cause)
             board.end_call(call)
         elif role == Role.AGENT and call.contact:
             offered = board.acd.agent_state(leg.person)["offered"] if leg.person in board.agents else ()
             if call.contact in offered:
                 board.tell("offer_declined", contact=call.contact, agent=leg.person)
-        elif role == Role.PARTY and call.stage == Stage.REACHING:
+        elif role == Role.PARTY and call.stage == Stage.REACHING and not board.guide.not_reached(call):
             board.say_goodbye(call, board.sounds(call).expired)
 
     def _leg_key(self, event: Event) -> None:
-        self._leg(event)
+        leg = self._leg(event)
+        call = self._board.state.calls.get(leg.call)
+        if call is not None and leg.role == Role.CALLER:
+            self._board.guide.key(call, event["key"])
 
     def _leg_played(self, event: Event) -> None:
         leg = self._leg(event)
@@ -249,9 +261,12 @@ class Reports:
             self._greeted(call)
         elif call.stage == Stage.GOODBYE:
             self._board.end_call(call)
+        elif call.flow is not None and leg.play[2].startswith("say"):
+            self._board.guide.said(call)
 
     def _leg_recorded(self, event: Event) -> None:
         self._node(event)
+        self._board.guide.recorded(event)
 
     def _leg_refused(self, event: Event) -> None:
         """What can't be done must keep nobody for ever: a prompt that is not there, a leg that the node has not."""

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from cordboard.calls.flow_state import FlowState
 from cordboard.errors import SnapshotError
 
 VERSION = 1
@@ -35,10 +36,13 @@ class Stage(StrEnum):
     DIALING = "dialing"  # of a campaign, until somebody answers
     OPENING = "opening"  # until the answer is confirmed
     GREETING = "greeting"  # while the greeting is played
+    FLOW = "flow"  # in a step of its flow
     WAITING = "waiting"  # its contact waits or is offered
     TALKING = "talking"  # with an agent, or with others after the agent left
     REACHING = "reaching"  # after a transfer to a number, until that answers
     PARKED = "parked"  # until somebody picks it up
+    CALLING_BACK = "calling_back"  # an agent is there; who is to be called back is dialed
+    RESTING = "resting"  # between two tries to call back
     GOODBYE = "goodbye"  # while the last announcement is played
 
 
@@ -104,6 +108,7 @@ class Call:
     entry: str = ""  # of that list
     attempt: int = 0
     outcome: str = ""  # once it is known
+    flow: FlowState | None = None
 
 
 @dataclass(slots=True)
@@ -128,6 +133,7 @@ class State:
     entered: int = 0
     ended: int = 0
     campaigns: list[str] = field(default_factory=list)  # those that dial
+    voicemails: dict[str, dict[str, Any]] = field(default_factory=dict)  # recordings that are not complete yet
 
     def record(self) -> dict[str, Any]:
         """As plain data."""
@@ -152,11 +158,14 @@ class State:
                 *(int(record[key]) for key in ("dialed", "recordings", "entered", "ended")),  # type: ignore[arg-type]
             )
             state.campaigns = [str(name) for name in record.get("campaigns", ())]
+            state.voicemails = {str(name): dict(mail) for name, mail in record.get("voicemails", {}).items()}
             for leg in state.legs.values():
                 prompts, again, token = leg.play
                 leg.play = (tuple(prompts), bool(again), str(token))
             for call in state.calls.values():
                 call.goodbye = tuple(call.goodbye)
+                if call.flow is not None:
+                    call.flow = FlowState.of(call.flow)  # type: ignore[arg-type]  # it is a record still
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, SnapshotError):
                 raise
@@ -199,6 +208,8 @@ def plays(call: Call, leg: Leg, greeting: tuple[str, ...], music: tuple[str, ...
         return (hold, True, "hold") if hold else SILENT
     if leg.role != Role.CALLER:
         return SILENT
+    if call.flow is not None and call.flow.says and call.stage in (Stage.FLOW, Stage.WAITING):
+        return (call.flow.says, False, f"say{call.flow.said}")
     again = {Stage.WAITING: music, Stage.REACHING: hold, Stage.PARKED: hold}.get(Stage(call.stage), ())
     if again:
         return (again, True, "music")

@@ -24,6 +24,7 @@ from cordboard.acd import Acd
 from cordboard.calls.config import Calls, QueueCalls
 from cordboard.calls.desk import Desk
 from cordboard.calls.dialing import Dialing
+from cordboard.calls.flow_runner import Guide
 from cordboard.calls.reports import Reports
 from cordboard.calls.state import SILENT, Call, Leg, Phase, Play, Role, Stage, State, hears, plays
 from cordboard.center import Center
@@ -52,8 +53,8 @@ class Switchboard:
         self.state = state if state is not None else State()
         self.out: list[Effect] = []
         self._work: deque[Effect] = deque()
-        self.dialing = Dialing(self)
-        parts = (Reports(self), Desk(self), self.dialing)
+        self.dialing, self.guide = Dialing(self), Guide(self)
+        parts = (Reports(self), Desk(self), self.dialing, self.guide)
         self._handlers: dict[str, Callable[[Event], None]] = {
             kind: handler for part in parts for kind, handler in part.handlers.items()
         }
@@ -66,6 +67,7 @@ class Switchboard:
         self.by_contact = {call.contact: call for call in self.state.calls.values() if call.contact}
         self.attempts = {(call.campaign, call.entry): call for call in self.state.calls.values() if call.campaign}
         self.nailed = {leg.person: leg for leg in self.state.legs.values() if leg.nailed and leg.phase != Phase.CLOSING}
+        self.guide.index()
 
     # ---- events
 
@@ -106,7 +108,14 @@ class Switchboard:
 
     def next_timer(self) -> float | None:
         """When something happens by itself next, seconds, or None."""
-        return self.acd.next_timer()
+        own, theirs = self.guide.next_due(), self.acd.next_timer()
+        return theirs if own is None else own if theirs is None else min(own, theirs)
+
+    def learn_waits(self) -> None:
+        """From now on, if waits are to be announced."""
+        steps = (step for flow in self.calls.flows.values() for step in flow.steps.values())
+        if not self.acd.learns_waits and any(step.announce is not None and step.announce.wait for step in steps):
+            self.acd.learn_waits()
 
     def with_center(self, center: Center, t: float) -> tuple[Switchboard, list[Effect]]:
         """The same calls in another center from ``t`` on; see ``Acd.with_center``. Returns itself."""
@@ -120,11 +129,15 @@ class Switchboard:
 
     def _fire(self, t: float) -> None:
         """Timers, one after the other, so that what they do is carried out at their time."""
-        due = self.acd.next_timer()
+        due = self.next_timer()
         while due is not None and tick(due) <= tick(t):
             self._take(self.acd.advance(due))
             self._work_off()
-            due = self.acd.next_timer()
+            own = self.guide.next_due()
+            if own is not None and tick(own) <= tick(due):
+                self.guide.fire()
+                self._work_off()
+            due = self.next_timer()
 
     def _routed(self, event: Event) -> None:
         """An event of routing from outside: of a contact that is no call, of an agent, or on behalf of a call."""
@@ -178,7 +191,8 @@ class Switchboard:
             elif kind in ("contact_expired", "contact_rejected"):
                 own = self.sounds(call)
                 self.forget_contact(call)
-                self.say_goodbye(call, own.full if kind == "contact_rejected" else own.expired)
+                if not self.guide.unserved(call):
+                    self.say_goodbye(call, own.full if kind == "contact_rejected" else own.expired)
 
     # ---- offers and phones
 
@@ -193,9 +207,11 @@ class Switchboard:
             return
         phone = self.calls.phones.get(agent)
         nailed = self.nailed.get(agent)
-        if phone is None or (nailed is not None and nailed.call):
+        node = call.node if call.legs else nailed.node if nailed is not None else self.node()  # none: a call-back
+        if phone is None or node is None or (nailed is not None and nailed.call):
             self.tell("offer_declined", contact=call.contact, agent=agent)
             return
+        call.node = node
         if nailed is not None and nailed.node != call.node:  # legs of a conversation are on one node
             self.hang_up(nailed)
             nailed = None
@@ -213,6 +229,13 @@ class Switchboard:
         call.stage, call.agent = Stage.TALKING, leg.person
         self.tell("offer_accepted", contact=call.contact, agent=leg.person)
         self.dialing.decide(call, "connected", agent=leg.person)
+        self.guide.connected(call)
+        if not self.guide.backs.accepted(call):
+            self.converse(call, leg)
+
+    def converse(self, call: Call, leg: Leg) -> None:
+        """Caller and agent, whose leg it is, are both there."""
+        call.stage = Stage.TALKING
         for other in self.legs(call):
             other.held = False
         if self.calls.queues.get(call.queue, _QUIET).record:
@@ -272,7 +295,7 @@ class Switchboard:
             self.nailed[person] = leg
         if call is not None:
             leg.call = call.name
-            call.legs.append(leg.name)
+            call.legs.insert(0 if role == Role.CALLER else len(call.legs), leg.name)
         self.say(node, "leg_dial", leg=leg.name, **dial)
         return leg
 
@@ -318,8 +341,8 @@ class Switchboard:
         self.dialing.decide(call, "dropped")
         if call.outcome == "dropped":
             prompts = self.dialing.message(call)
-        caller = self.state.legs[call.legs[0]]
-        if not prompts or caller.role != Role.CALLER or caller.phase != Phase.UP:
+        caller = self.state.legs[call.legs[0]] if call.legs else None
+        if not prompts or caller is None or caller.role != Role.CALLER or caller.phase != Phase.UP:
             self.end_call(call)
             return
         self.stop_recording(call)
@@ -329,8 +352,9 @@ class Switchboard:
         caller.held = False
         self.settle(call)
 
-    def end_call(self, call: Call) -> None:
+    def end_call(self, call: Call, why: str = "hung_up") -> None:
         """End what is left of a call."""
+        self.guide.ended(call, why)
         self.end_contact(call)
         self.stop_recording(call)
         for leg in self.legs(call):
@@ -380,7 +404,8 @@ class Switchboard:
             self.release(leg)
         parties = [one for one in self.legs(call) if one.role != Role.SUPERVISOR]
         if len(parties) < 2:
-            self.end_call(call)
+            if not self.guide.alone(call):
+                self.end_call(call)
             return
         if free:  # whoever had them on hold is gone
             call.consult = ""
@@ -418,4 +443,8 @@ class Switchboard:
 
     def say(self, node: str, effect: str, **fields: Any) -> None:
         """A command for a node."""
-        self.out.append({"t": self.acd.now, "effect": effect, "node": node, **fields})
+        self.note(effect, node=node, **fields)
+
+    def note(self, effect: str, **fields: Any) -> None:
+        """An effect that says what has happened."""
+        self.out.append({"t": self.acd.now, "effect": effect, **fields})

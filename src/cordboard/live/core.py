@@ -99,6 +99,10 @@ class Core:
 
         return later
 
+    def next_timer(self) -> float | None:
+        """When something happens by itself next, seconds, or None."""
+        return self.acd.next_timer() if self.board is None else self.board.next_timer()
+
     def apply(self, row: Row, event: Event) -> Entry:
         """Take the next row; ``event`` is what it says, with its ``t``. CoreError if the core is broken by it."""
         assert row.revision == self.revision + 1, (row.revision, self.revision)

@@ -115,7 +115,7 @@ class Writer:
                 return
             try:
                 self._work()
-                due = self.core.acd.next_timer()
+                due = self.core.next_timer()
             finally:
                 self._turn.release()
             if due is not None and due < self._awake_at:
@@ -142,7 +142,7 @@ class Writer:
         """How long nothing needs to be done if nobody asks, seconds."""
         if self.fault:
             return max(self._retry_at - time.monotonic(), 0.0)
-        now, due = self._clock(), self.core.acd.next_timer()
+        now, due = self._clock(), self.core.next_timer()
         patience = LOOK_UP_S if due is None else min(max(due - now, 0.0), LOOK_UP_S)
         self._awake_at = now + patience
         return patience
@@ -150,7 +150,7 @@ class Writer:
     def _round(self, items: list[Item]) -> None:
         now = max(self.core.ticks, tick(self._clock()))
         turn = _Round(self.core, now)
-        due = self.core.acd.next_timer()
+        due = self.core.next_timer()
         if due is not None and tick(due) <= now:
             turn.add({"event": "clock"}, CLOCK, "", "")
             turn.clock = True
