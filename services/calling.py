@@ -12,6 +12,10 @@ from cordboard.live.access import Caller
 CALLER: ContextVar[Caller] = ContextVar("cordboard_caller")
 
 
+# What an rpc says about itself for its record in the audit log, beside what its request names.
+NOTES: ContextVar[dict[str, str]] = ContextVar("cordboard_notes")
+
+
 def caller() -> Caller:
     """Who calls the rpc that runs now. UnauthenticatedError if nobody has said."""
     found = CALLER.get(None)

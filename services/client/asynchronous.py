@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from cordboard.client import requests
 from cordboard.client.connection import CALL_S, AsyncStubs, CallError, Tls, Token, call_error, metadata, options, pauses
-from cordboard.client.requests import Columns, Requests, State
+from cordboard.client.requests import Columns, Mode, Outcome, Requests, State
 from cordboard.v1 import agent_service_pb2 as agent_pb
+from cordboard.v1 import call_service_pb2 as call_pb
 from cordboard.v1 import center_service_pb2 as center_pb
 from cordboard.v1 import journal_pb2 as journal_pb
 from cordboard.v1 import queue_service_pb2 as queue_pb
@@ -144,6 +145,104 @@ class AsyncClient:
         line = AsyncLine(self, agent, lease)
         await line.open()
         return line
+
+    # ---- calls
+
+    async def calls(self) -> list[call_pb.Call]:
+        """The calls of one's scope, with their legs and who hears whom."""
+        return [one async for page in self._pages(self.stubs.calls.List, self._make.calls) for one in page.calls]
+
+    async def call(self, call: str) -> call_pb.Call:
+        """One call as it is now."""
+        return (await self._call(self.stubs.calls.Get, self._make.call(call))).call
+
+    async def hold(self, contact: str, *, request_id: str = "") -> call_pb.HoldResponse:
+        """Put the others in an agent's conversation on hold."""
+        request = self._make.conversation(call_pb.HoldRequest, contact, request_id)
+        return await self._call(self.stubs.calls.Hold, request)
+
+    async def resume(self, contact: str, *, request_id: str = "") -> call_pb.ResumeResponse:
+        """End the hold."""
+        request = self._make.conversation(call_pb.ResumeRequest, contact, request_id)
+        return await self._call(self.stubs.calls.Resume, request)
+
+    async def mute(self, contact: str, on: bool = True, *, request_id: str = "") -> call_pb.MuteResponse:
+        """Mute the agent, or end that."""
+        request = self._make.conversation(call_pb.MuteRequest, contact, request_id, on=on)
+        return await self._call(self.stubs.calls.Mute, request)
+
+    async def transfer(
+        self,
+        contact: str,
+        *,
+        queue: str = "",
+        agent: str = "",
+        number: str = "",
+        priority: float | None = None,
+        request_id: str = "",
+    ) -> call_pb.TransferResponse:
+        """Give the caller to a queue, an agent or a number, at once; the agent's part ends."""
+        to = self._make.target(queue, agent, number)
+        request = self._make.conversation(call_pb.TransferRequest, contact, request_id, priority=priority, **to)
+        return await self._call(self.stubs.calls.Transfer, request)
+
+    async def consult(
+        self, contact: str, *, agent: str = "", number: str = "", request_id: str = ""
+    ) -> call_pb.ConsultResponse:
+        """Call an agent or a number, to be asked while the others are on hold."""
+        to = self._make.target("", agent, number)
+        request = self._make.conversation(call_pb.ConsultRequest, contact, request_id, **to)
+        return await self._call(self.stubs.calls.Consult, request)
+
+    async def end_consult(self, contact: str, outcome: Outcome, *, request_id: str = "") -> call_pb.EndConsultResponse:
+        """Who was asked takes over (transfer), joins (conference) or leaves (cancel)."""
+        ends = requests.known(outcome, requests.OUTCOMES, "outcome")
+        request = self._make.conversation(call_pb.EndConsultRequest, contact, request_id, outcome=ends)
+        return await self._call(self.stubs.calls.EndConsult, request)
+
+    async def park(self, contact: str, slot: str, *, request_id: str = "") -> call_pb.ParkResponse:
+        """Let the caller wait in a slot; the agent's part ends."""
+        request = self._make.conversation(call_pb.ParkRequest, contact, request_id, slot=slot)
+        return await self._call(self.stubs.calls.Park, request)
+
+    async def pick_up(self, slot: str, agent: str, *, request_id: str = "") -> call_pb.PickUpResponse:
+        """Offer a parked caller to an agent."""
+        return await self._call(self.stubs.calls.PickUp, self._make.pick_up(slot, agent, request_id))
+
+    async def pause_recording(self, contact: str, *, request_id: str = "") -> call_pb.PauseRecordingResponse:
+        """Record silence from now on."""
+        request = self._make.conversation(call_pb.PauseRecordingRequest, contact, request_id)
+        return await self._call(self.stubs.calls.PauseRecording, request)
+
+    async def resume_recording(self, contact: str, *, request_id: str = "") -> call_pb.ResumeRecordingResponse:
+        """Go on recording, or begin."""
+        request = self._make.conversation(call_pb.ResumeRecordingRequest, contact, request_id)
+        return await self._call(self.stubs.calls.ResumeRecording, request)
+
+    async def hang_up(self, contact: str, *, request_id: str = "") -> call_pb.HangUpResponse:
+        """End a conversation for everybody in it."""
+        request = self._make.conversation(call_pb.HangUpRequest, contact, request_id)
+        return await self._call(self.stubs.calls.HangUp, request)
+
+    async def monitor(
+        self, contact: str, mode: Mode = "listen", *, supervisor: str = "", request_id: str = ""
+    ) -> call_pb.MonitorResponse:
+        """Have a supervisor's phone (one's own, if none is given) listen, whisper to the agent, or barge in."""
+        what = requests.known(mode, requests.MODES, "mode")
+        request = self._make.conversation(call_pb.MonitorRequest, contact, request_id, supervisor=supervisor, mode=what)
+        return await self._call(self.stubs.calls.Monitor, request)
+
+    async def stop_monitoring(
+        self, contact: str, *, supervisor: str = "", request_id: str = ""
+    ) -> call_pb.StopMonitoringResponse:
+        """Hang up the supervisor's phone."""
+        request = self._make.conversation(call_pb.StopMonitoringRequest, contact, request_id, supervisor=supervisor)
+        return await self._call(self.stubs.calls.StopMonitoring, request)
+
+    async def take_over(self, contact: str, *, supervisor: str = "", request_id: str = "") -> call_pb.TakeOverResponse:
+        """The supervisor who monitors goes on in the agent's place."""
+        request = self._make.conversation(call_pb.TakeOverRequest, contact, request_id, supervisor=supervisor)
+        return await self._call(self.stubs.calls.TakeOver, request)
 
     # ---- events
 

@@ -17,6 +17,7 @@ from cordboard.errors import CordboardError
 from cordboard.v1 import (
     admin_service_pb2_grpc,
     agent_service_pb2_grpc,
+    call_service_pb2_grpc,
     center_service_pb2_grpc,
     event_service_pb2_grpc,
     queue_service_pb2_grpc,
@@ -130,6 +131,7 @@ class Stubs:
     def __init__(self, channel: grpc.Channel) -> None:
         self.routing = routing_service_pb2_grpc.RoutingServiceStub(channel)
         self.agents = agent_service_pb2_grpc.AgentServiceStub(channel)
+        self.calls = call_service_pb2_grpc.CallServiceStub(channel)
         self.events = event_service_pb2_grpc.EventServiceStub(channel)
         self.queues = queue_service_pb2_grpc.QueueServiceStub(channel)
         self.center = center_service_pb2_grpc.CenterServiceStub(channel)
@@ -143,6 +145,7 @@ class AsyncStubs:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.routing = routing_service_pb2_grpc.RoutingServiceStub(channel)
         self.agents = agent_service_pb2_grpc.AgentServiceStub(channel)
+        self.calls = call_service_pb2_grpc.CallServiceStub(channel)
         self.events = event_service_pb2_grpc.EventServiceStub(channel)
         self.queues = queue_service_pb2_grpc.QueueServiceStub(channel)
         self.center = center_service_pb2_grpc.CenterServiceStub(channel)

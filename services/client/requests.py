@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.message import Message
 
 from cordboard.errors import InputError, Where
 from cordboard.v1 import agent_service_pb2 as agent_pb
+from cordboard.v1 import call_service_pb2 as call_pb
 from cordboard.v1 import center_service_pb2 as center_pb
 from cordboard.v1 import columns_pb2 as columns_pb
 from cordboard.v1 import event_service_pb2 as event_pb
@@ -32,6 +34,20 @@ EFFECT_COLUMNS = {
     "time": "<f8", "kind": "<i4", "contact": "<i8", "agent": "<i4", "queue": "<i4", "reason": "<i4", "value": "<f8",
 }  # fmt: skip
 Columns = Mapping[str, npt.ArrayLike]
+Outcome = Literal["transfer", "conference", "cancel"]
+OUTCOMES = {
+    "transfer": call_pb.EndConsultRequest.OUTCOME_TRANSFER,
+    "conference": call_pb.EndConsultRequest.OUTCOME_CONFERENCE,
+    "cancel": call_pb.EndConsultRequest.OUTCOME_CANCEL,
+}
+Mode = Literal["listen", "whisper", "barge"]
+MODES = {
+    "listen": call_pb.MONITOR_MODE_LISTEN,
+    "whisper": call_pb.MONITOR_MODE_WHISPER,
+    "barge": call_pb.MONITOR_MODE_BARGE,
+}
+C = TypeVar("C", bound=Message)
+T = TypeVar("T")
 
 
 def new_request_id() -> str:
@@ -97,6 +113,29 @@ class Requests:
     def agents(self, token: str) -> agent_pb.AgentServiceListRequest:
         return agent_pb.AgentServiceListRequest(parent=self.tenant, page_size=1000, page_token=token)
 
+    def conversation(self, kind: type[C], contact: str, request_id: str, **fields: Any) -> C:
+        """A request of CallService about a contact in conversation."""
+        return kind(contact=self.name("contacts", contact), request_id=request_id or new_request_id(), **fields)
+
+    def target(self, queue: str, agent: str, number: str) -> dict[str, str]:
+        """To whom, as fields of a request. InputError unless it is exactly one."""
+        given = {"queue": queue, "agent": agent, "number": number}
+        found = {k: v if k == "number" else self.name(f"{k}s", v) for k, v in given.items() if v}
+        if len(found) != 1:
+            raise InputError("one target is needed", Where(key="target"), "Give exactly one of queue, agent, number")
+        return found
+
+    def pick_up(self, slot: str, agent: str, request_id: str) -> call_pb.PickUpRequest:
+        return call_pb.PickUpRequest(
+            slot=slot, agent=self.name("agents", agent), request_id=request_id or new_request_id()
+        )
+
+    def call(self, call: str) -> call_pb.CallServiceGetRequest:
+        return call_pb.CallServiceGetRequest(name=self.name("calls", call))
+
+    def calls(self, token: str) -> call_pb.CallServiceListRequest:
+        return call_pb.CallServiceListRequest(parent=self.tenant, page_size=1000, page_token=token)
+
     def queue(self, queue: str) -> queue_pb.QueueServiceGetRequest:
         return queue_pb.QueueServiceGetRequest(name=self.name("queues", queue))
 
@@ -129,6 +168,13 @@ def _state(state: State) -> agent_pb.Agent.State.ValueType:
     if state not in STATES:
         raise InputError(f"{state!r} is no state", Where(key="state"), f"Use one of {', '.join(STATES)}")
     return STATES[state]
+
+
+def known(value: str, values: Mapping[str, T], key: str) -> T:
+    """What a short word stands for. InputError that lists the known ones."""
+    if value not in values:
+        raise InputError(f"{value!r} is not known", Where(key=key), f"Use one of {', '.join(values)}")
+    return values[value]
 
 
 def wish(state: State, reason: str, request_id: str) -> agent_pb.ConnectRequest:

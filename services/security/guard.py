@@ -19,7 +19,7 @@ from grpc_status import rpc_status
 
 from cordboard.errors import AccessError, CordboardError, DeniedError, InputError, LimitError, UnauthenticatedError
 from cordboard.live.access import Caller
-from cordboard.services.calling import CALLER
+from cordboard.services.calling import CALLER, NOTES
 from cordboard.services.errors import status_of
 from cordboard.services.security.identity import Identity
 from cordboard.services.security.limits import Buckets, Limits
@@ -158,9 +158,9 @@ class Guard:
         needed = self._rules.get(method, "")
         if caller is None or not changes(needed) or routine(needed, caller):
             return
-        grave = needed.startswith("subjects.")
-        written = self._tell(method, context, caller, "STARTED", request=request, wait=grave)
-        if grave:
+        weighs = grave(needed)
+        written = self._tell(method, context, caller, "STARTED", request=request, wait=weighs)
+        if weighs:
             await asyncio.wrap_future(written)
 
     def _done(self, method: str, context: Context, caller: Caller | None, request: Any) -> None:
@@ -178,6 +178,7 @@ class Guard:
             target=target_of(request),
             request_id=getattr(request, "request_id", ""),
             outcome=CODES.get(outcome, str(outcome)),
+            details=NOTES.get({}),
         )
 
     # ---- unary
@@ -185,14 +186,14 @@ class Guard:
     def _unary(self, method: str, inner: Method, streams_in: bool) -> Method:
         needed = self._rules.get(method, "")
         audited = changes(needed)
-        grave = needed.startswith("subjects.")
+        weighs = grave(needed)
 
         async def call(request: Any, context: Context) -> Any:
             try:
                 caller = self._admit(method, context)
                 if request is UNREADABLE:
                     raise Refused(caller, unreadable())
-                if grave:
+                if weighs:
                     await self._begin(method, context, caller, request)
             except CordboardError as error:
                 if streams_in:
@@ -308,10 +309,18 @@ class Refused(CordboardError):
         self.caller, self.error, self.wait = caller, error, wait
 
 
+GRAVE = ("subjects.", "calls.monitor", "calls.join")  # what nobody may do unrecorded
+
+
+def grave(needed: str) -> bool:
+    """Whether what needs this permission is on disk in the audit log before it is done."""
+    return needed.startswith(GRAVE)
+
+
 def routine(needed: str, caller: Caller) -> bool:
     """Whether something is not worth a record: work by whoever is on this machine, where nobody is known by a name. The
     journal has what they did."""
-    return caller.by == "local" and not needed.startswith(("admin.", "audit.", "subjects.", "center."))
+    return caller.by == "local" and not needed.startswith(("admin.", "audit.", "center.", *GRAVE))
 
 
 MAKERS: dict[tuple[bool, bool], Callable[..., grpc.RpcMethodHandler[Any, Any]]] = {  # streams in, streams out

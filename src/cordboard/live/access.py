@@ -45,6 +45,10 @@ PERMISSIONS: dict[str, str] = {
     "audit.read": "read the audit log",
     "subjects.export": "export all that is kept about a person",
     "subjects.erase": "erase a person",
+    "calls.read": "see calls, who is on them and who hears whom",
+    "calls.write": "hold, transfer, confer, park, record and end the calls of the agents for whom one may act",
+    "calls.monitor": "listen to the calls of the agents of one's teams",
+    "calls.join": "whisper to those agents, barge in, take over",
     "media.attach": "attach as a media node: report what happens to calls, carry out what is decided",
     "numbers.read": "see numbers unmasked",
 }
@@ -62,11 +66,14 @@ class Role(StrEnum):
     SERVICE = "service"
 
 
-_SEES = frozenset({"queues.read", "agents.read", "contacts.read", "reports.read", "events.watch"})
+_SEES = frozenset({"queues.read", "agents.read", "contacts.read", "calls.read", "reports.read", "events.watch"})
 _MANAGES = _SEES | {
     "agents.self",
     "agents.write",
     "contacts.write",
+    "calls.write",
+    "calls.monitor",
+    "calls.join",
     "center.read",
     "center.write",
     "pacing.read",
@@ -80,9 +87,10 @@ _MANAGES = _SEES | {
 }
 
 ROLES: dict[Role, frozenset[str]] = {
-    Role.AGENT: frozenset({"agents.self", "queues.read"}),
-    Role.TEAM_LEAD: _SEES | {"agents.self", "agents.write", "center.read"},
-    Role.QA: _SEES | {"center.read"},
+    Role.AGENT: frozenset({"agents.self", "queues.read", "calls.read", "calls.write"}),
+    Role.TEAM_LEAD: _SEES
+    | {"agents.self", "agents.write", "center.read", "calls.write", "calls.monitor", "calls.join"},
+    Role.QA: _SEES | {"center.read", "calls.monitor"},
     Role.TRAINER: frozenset(
         {"queues.read", "agents.read", "reports.read", "center.read", "simulations.read", "simulations.write"}
     )
@@ -92,6 +100,7 @@ ROLES: dict[Role, frozenset[str]] = {
     Role.SERVICE: _SEES
     | {
         "contacts.write",
+        "calls.write",
         "agents.self",
         "agents.write",
         "center.read",
@@ -189,6 +198,11 @@ class Caller:
         """Raises DeniedError unless ``may_act_for``."""
         if not self.may_act_for(agent):
             raise DeniedError("AGENT_OUT_OF_SCOPE", "this caller may not act for that agent")
+
+    def require_watched(self, agent: str) -> None:
+        """Raises DeniedError unless this agent is in one of its teams, so that it may be listened to."""
+        if self.teams != ALL and agent not in self.agents:
+            raise DeniedError("AGENT_OUT_OF_SCOPE", "that agent is not in this caller's scope")
 
     def require_queue(self, queue: str) -> None:
         """Raises DeniedError unless ``covers_queue``."""
