@@ -42,6 +42,12 @@ def stays_here(uri: str) -> bool:
     return found is not None and is_loopback(found.group(2)) and "maddr" not in found.group(3).lower()
 
 
+def transport_of(uri: str) -> str:
+    """What a SIP URI says that it is reached by: udp, tcp or tls; or whatever else it says."""
+    found = re.search(r";transport=([^;]*)", uri.lower())
+    return "tls" if uri.startswith("sips:") else found.group(1) if found else "udp"
+
+
 def user_of(uri: str) -> str:
     """The number or user of a URI or of a From header; empty if there is none or it is withheld."""
     found = _SIP_USER.search(uri)

@@ -9,7 +9,6 @@ forgotten it.
 from __future__ import annotations
 
 import heapq
-import ipaddress
 import re
 import secrets
 import time
@@ -17,9 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cordboard.bindings.addresses import caller_uri, networks, sip_uri, stays_here, user_of
+from cordboard.bindings.addresses import user_of
 from cordboard.bindings.outcomes import CODES, quality, refusal
 from cordboard.bindings.pjsip import sip as pj
+from cordboard.bindings.pjsip.ways import Way, Ways, start
 from cordboard.bindings.settings import SipSettings
 from cordboard.media.backend import (
     HEADERS_MAX,
@@ -83,6 +83,10 @@ class _Leg:
     call: int
     number: int  # of sip: tells it from others that had the same slot
     incoming: bool
+    trunk: str = ""  # whose line it has
+    way: Way | None = None  # where it was dialed
+    headers: str = ""
+    heard: bool = False  # whoever was dialed has said something
     port: int = -1  # of the bridge; -1: its audio is not open
     confirmed: bool = False  # by the signalling
     answered: bool = False  # and reported
@@ -107,22 +111,14 @@ class PjsipMedia:
 
     def __init__(self, settings: SipSettings) -> None:
         self._settings = settings
-        self._trunks = {trunk.name: trunk for trunk in settings.trunks}
-        self._sources = [(network, t.name) for t in settings.trunks for network in networks(t.networks())]
-        self._sources += [(network, "") for network in networks(settings.phones)]
-        self._sip = pj.Sip(
-            address=settings.address,
-            port=settings.port,
-            identity=f"sip:cordboard@{settings.address}",
-            codecs=",".join(settings.codecs),
-            headers=",".join(settings.headers),
-            rtp_port=settings.rtp_port,
-            rtp_ports=settings.rtp_ports,
-            legs_max=settings.legs_max,
-            events_max=settings.events_max,
-            log_level=settings.log_level,
-        )
-        self.port = self._sip.port
+        self._sip = start(settings)
+        try:
+            self._ways = Ways(settings, self._sip)
+        except OSError:
+            self._sip.stop()
+            raise
+        self.port = self._sip.port(0)
+        self.tcp_port, self.tls_port = self._sip.port(1), self._sip.port(2)
         self.turned_away = 0  # calls from unknown sources
         self._prefix = secrets.token_hex(4)
         self._legs: dict[str, _Leg] = {}
@@ -131,7 +127,7 @@ class PjsipMedia:
         self._players: dict[int, _Leg] = {}  # number of a player that will say that it is at its end
         self._recordings: dict[str, tuple[int, _Recording]] = {}
         self._recorded: dict[int, _Recording] = {}  # until sip says that they are complete
-        self._due: list[tuple[float, int]] = []  # ring times: when, number of the leg
+        self._due: list[tuple[float, str, int]] = []  # see _place and _tick
         self._watch_at = time.monotonic() + WATCHDOG_S
         self._reports: list[Report] = []
         self._closed = False
@@ -225,24 +221,59 @@ class PjsipMedia:
             return "a text is too long or has control characters, or there are too many headers"
         if not all(_HEADER.fullmatch(name) for name, _ in dial.headers):
             return "this is no name of a header"
-        if dial.trunk and dial.trunk not in self._trunks:
-            return "there is no such trunk"
-        to = sip_uri(dial.to, self._trunks[dial.trunk].gateway if dial.trunk else "")
-        caller = caller_uri(dial.caller, self._settings.address) if dial.caller else ""
-        if not to or (dial.caller and not caller):
-            return "this is neither a SIP URI nor a number with a trunk"
-        if not self._settings.beyond_loopback and not stays_here(to):
-            return "this address is not of this machine, and beyond_loopback is not set"
+        now = time.monotonic()
+        way = self._ways.find(dial, now)
+        if isinstance(way, str):
+            return way
+        if isinstance(way, Cause):
+            self._reports.append(Ended(dial.leg, way))
+            return ""
         headers = "\n".join(f"{name}: {value}" for name, value in dial.headers)
-        why, call, number = self._sip.dial(to, f"<{caller}>" if caller else "", headers)
-        if "PJ_ETOOMANY" in why:
+        leg = _Leg(dial.leg, -1, 0, incoming=False, way=way, headers=headers, trunk=dial.trunk)
+        why = self._place(leg, now)
+        if why:
+            self._release(leg)
+            if "PJ_ETOOMANY" not in why:
+                return why
             self._reports.append(Ended(dial.leg, Cause.CONGESTION))
             return ""
-        if why:
-            return why
-        self._add(_Leg(dial.leg, call, number, incoming=False))
-        heapq.heappush(self._due, (time.monotonic() + dial.ring_s, number))
+        self._add(leg)
+        heapq.heappush(self._due, (now + dial.ring_s, leg.name, 0))
         return ""
+
+    def _place(self, leg: _Leg, now: float) -> str:
+        """Call where its way leads to; where that can't be done, the next destination. Why not, if none is left."""
+        way = leg.way
+        assert way is not None
+        while True:
+            why, call, number = self._sip.dial(way.to, way.target, way.caller, leg.headers, way.account)
+            if not why:
+                break
+            if "PJ_ETOOMANY" in why or not self._ways.next(way, 0, now):
+                return why
+        leg.call, leg.number, leg.heard, leg.missing = call, number, False, False
+        self._by_number[number] = leg
+        patience = self._ways.patience(way)
+        if patience is not None:
+            heapq.heappush(self._due, (now + patience, leg.name, number))
+        return ""
+
+    def _elsewhere(self, leg: _Leg, code: int, now: float) -> bool:
+        """Its call failed, with ``code`` or without a word: whether it goes to another destination. Not if it rang."""
+        if leg.way is None or leg.rang or leg.confirmed or leg.why is not None:
+            return False
+        if not self._ways.next(leg.way, code, now):
+            return False
+        del self._by_number[leg.number]
+        leg.port = -1
+        if not self._place(leg, now):
+            return True
+        self._by_number[leg.number] = leg
+        return False
+
+    def _release(self, leg: _Leg) -> None:
+        if leg.trunk:
+            self._ways.trunks.release(leg.trunk)
 
     def _answer(self, leg: _Leg, command: Ring | Answer) -> str:
         if not leg.incoming:
@@ -391,31 +422,35 @@ class PjsipMedia:
                 self._reports.append(Recorded(recording.name, recording.file, numbers[3]))
             elif number in self._by_number:
                 self._happen(self._by_number[number], kind, code, bool(flag), numbers)
+            elif kind == pj.ANSWERED:  # by a destination that was given up
+                self._sip.hang_up(call, number, 0)
+            else:
+                self._ways.happen(kind, call, number, code, time.monotonic())
 
     def _incoming(self, call: int, number: int, text: str) -> None:
         lines = text.split("\n") if text else ["", "", ""]
-        trunk = self._trunk_of(lines[2])
+        trunk = self._ways.origin(lines[2])
         if trunk is None:
             self.turned_away += 1
             self._sip.hang_up(call, number, 403)
             return
-        leg = _Leg(f"{self._prefix}-{number}", call, number, incoming=True)
+        if trunk and not self._ways.trunks.incoming(trunk):
+            self._sip.hang_up(call, number, CODES[Cause.CONGESTION])
+            return
+        leg = _Leg(f"{self._prefix}-{number}", call, number, incoming=True, trunk=trunk)
         self._remember(leg.name)
         self._add(leg)
         pairs = [line.partition(":") for line in lines[3:] if ":" in line][:HEADERS_MAX]
         headers = tuple((name.strip(), value.strip()[:TEXT_MAX]) for name, _, value in pairs)
         self._reports.append(Incoming(leg.name, user_of(lines[0]), user_of(lines[1]), trunk, headers))
 
-    def _trunk_of(self, source: str) -> str | None:
-        """The trunk that a call comes from, empty for a phone, None for a stranger."""
-        try:
-            address = ipaddress.ip_address(source)
-        except ValueError:
-            return None
-        return next((name for network, name in self._sources if address in network), None)
-
     def _happen(self, leg: _Leg, kind: int, code: int, local: bool, numbers: pj.Numbers) -> None:
+        if not leg.heard and leg.way is not None and kind in (pj.TRYING, pj.EARLY, pj.ANSWERED):
+            leg.heard = True
+            self._ways.heard(leg.way)
         if kind == pj.ENDED:
+            if self._elsewhere(leg, 0 if local else code, time.monotonic()):
+                return
             self._end(leg, self._cause(leg, code, local), 0 if local else code)
         elif kind == pj.KEY:
             self._reports.append(Key(leg.name, chr(code).upper()))
@@ -460,6 +495,7 @@ class PjsipMedia:
     def _end(self, leg: _Leg, cause: Cause, code: int) -> None:
         """The one place where a leg ends."""
         self._stop(leg)
+        self._release(leg)
         del self._legs[leg.name], self._by_number[leg.number]
         for name in leg.sources:
             self._legs[name].sinks.discard(leg.name)
@@ -476,14 +512,27 @@ class PjsipMedia:
 
     def _tick(self, now: float) -> None:
         while self._due and self._due[0][0] <= now:
-            leg = self._by_number.get(heapq.heappop(self._due)[1])
-            if leg is not None and not leg.confirmed:
+            _, name, number = heapq.heappop(self._due)
+            leg = self._legs.get(name)
+            if leg is None or leg.confirmed:
+                continue
+            if not number:
                 self._hang_up(leg, Cause.NO_ANSWER)
                 self._take(self._sip.take())
+            elif number == leg.number and not leg.heard and leg.why is None:
+                self._give_up(leg, now)
+        self._ways.tick(now)
         if now >= self._watch_at:
             self._watch_at = now + WATCHDOG_S
             for leg in list(self._legs.values()):
                 self._look_after(leg, now)
+
+    def _give_up(self, leg: _Leg, now: float) -> None:
+        """Its destination is silent: PJSIP goes on trying to cancel that call, for half a minute, without us."""
+        call, number = leg.call, leg.number
+        if not self._elsewhere(leg, 0, now):
+            self._end(leg, Cause.UNREACHABLE, 0)
+        self._sip.hang_up(call, number, 0)
 
     def _look_after(self, leg: _Leg, now: float) -> None:
         """End a leg that PJSIP has forgotten (seen twice, so that an event under way is not overtaken), and one whose

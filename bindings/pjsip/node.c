@@ -1,6 +1,7 @@
 /* See node.h. */
 #define _GNU_SOURCE
 #include "node.h"
+#include "accounts.h"
 
 #include <pjsua-lib/pjsua.h>
 #include <pthread.h>
@@ -26,8 +27,7 @@ static struct {
     pj_ioqueue_op_key_t bell_read;
     char bell_bytes[64];
     pj_pool_t *pool;
-    pjsua_acc_id account;
-    pjsua_transport_id transport;
+    int strict_rtp;
     char headers[HEADERS_MAX][64];
     int header_count;
 } node = {.mutex = PTHREAD_MUTEX_INITIALIZER, .bell = -1};
@@ -98,7 +98,7 @@ static pj_status_t hang_bell(void) {
 }
 
 /* Python's threads come as they are: PJLIB must know each before it calls. */
-static void enter(void) {
+void node_enter(void) {
     static _Thread_local pj_thread_desc description;
     pj_thread_t *thread;
     if (!pj_thread_is_registered()) {
@@ -109,7 +109,7 @@ static void enter(void) {
 
 int node_poll(int ms) {
     int waiting;
-    enter();
+    node_enter();
     pthread_mutex_lock(&node.mutex);
     waiting = node.count > 0;
     node.poller = pthread_self();
@@ -150,7 +150,8 @@ static char *describe(pjsip_rx_data *rdata) {
         return NULL;
     used = append_uri(text, used, PJSIP_URI_IN_REQ_URI, msg->line.req.uri);
     used = append_uri(text, used, PJSIP_URI_IN_FROMTO_HDR, rdata->msg_info.from ? rdata->msg_info.from->uri : NULL);
-    used = append(text, used, rdata->pkt_info.src_name, (int)strlen(rdata->pkt_info.src_name));
+    used = append(text, used, part, snprintf(part, sizeof(part), "%s %d %s", rdata->pkt_info.src_name,
+                                             rdata->pkt_info.src_port, rdata->tp_info.transport->type_name));
     for (int i = 0; i < node.header_count; i++) {
         pj_str_t name = pj_str(node.headers[i]);
         pjsip_hdr *header = NULL;
@@ -189,6 +190,19 @@ static void on_call_state(pjsua_call_id call, pjsip_event *e) {
     } else
         return;
     node_push(&event);
+}
+
+/* A 100 changes no state: it tells that somebody is there. */
+static void on_call_tsx_state(pjsua_call_id call, pjsip_transaction *tsx, pjsip_event *e) {
+    node_event event = {.kind = NODE_TRYING, .call = call, .leg = leg_of(call)};
+    if (tsx->role == PJSIP_ROLE_UAC && tsx->method.id == PJSIP_INVITE_METHOD && tsx->state == PJSIP_TSX_STATE_PROCEEDING &&
+        tsx->status_code == 100 && e->body.tsx_state.type == PJSIP_EVENT_RX_MSG)
+        node_push(&event);
+}
+
+static void on_stream_created(pjsua_call_id call, pjsua_on_stream_created_param *param) {
+    if (node.strict_rtp)
+        accounts_strict_rtp(call, param->stream);
 }
 
 static void on_call_media_state(pjsua_call_id call) {
@@ -277,6 +291,10 @@ static pj_status_t start_library(const node_settings *settings) {
     ua.user_agent = pj_str("cordboard");
     ua.cb.on_incoming_call = &on_incoming_call;
     ua.cb.on_call_state = &on_call_state;
+    ua.cb.on_call_tsx_state = &on_call_tsx_state;
+    ua.cb.on_acc_find_for_incoming = &accounts_choose;
+    ua.cb.on_reg_state2 = &accounts_registered;
+    ua.cb.on_stream_created2 = &on_stream_created;
     ua.cb.on_call_media_state = &on_call_media_state;
     ua.cb.on_stream_destroyed = &on_stream_destroyed;
     ua.cb.on_dtmf_digit2 = &on_dtmf_digit2;
@@ -298,29 +316,6 @@ static pj_status_t start_library(const node_settings *settings) {
     return pjsua_init(&ua, &log, &media);
 }
 
-static pj_status_t start_account(const node_settings *settings) {
-    pjsua_transport_config transport;
-    pjsua_acc_config account;
-    pj_status_t status;
-    pjsua_transport_config_default(&transport);
-    transport.port = (unsigned)settings->port;
-    transport.bound_addr = pj_str((char *)settings->address);
-    status = pjsua_transport_create(PJSIP_TRANSPORT_UDP, &transport, &node.transport);
-    if (status != PJ_SUCCESS)
-        return status;
-    pjsua_acc_config_default(&account);
-    account.id = pj_str((char *)settings->identity);
-    account.transport_id = node.transport;
-    account.allow_contact_rewrite = 0;
-    account.ka_interval = 0;
-    account.rtp_cfg.bound_addr = pj_str((char *)settings->address);
-    account.rtp_cfg.port = (unsigned)settings->rtp_port;
-    account.rtp_cfg.port_range = (unsigned)settings->rtp_ports;
-    account.rtp_cfg.randomize_port = PJ_TRUE; /* nodes of one machine begin at different places: PJSUA tries 100 ports */
-    pj_srand((unsigned)getpid());
-    return pjsua_acc_add(&account, PJ_TRUE, &node.account);
-}
-
 int node_start(const node_settings *settings) {
     pj_status_t status;
     node_event left;
@@ -334,6 +329,7 @@ int node_start(const node_settings *settings) {
     if (!node.ring)
         return PJ_ENOMEM;
     keep_header_names(settings->headers);
+    node.strict_rtp = settings->strict_rtp;
     pj_log_set_level(settings->log_level);
     if ((status = pjsua_create()) != PJ_SUCCESS)
         return status;
@@ -342,7 +338,7 @@ int node_start(const node_settings *settings) {
         return status;
     choose_codecs(settings->codecs);
     node.pool = pjsua_pool_create("node", 512, 512);
-    if ((status = start_account(settings)) != PJ_SUCCESS)
+    if ((status = accounts_start(settings)) != PJ_SUCCESS)
         return status;
     if ((status = pjsua_start()) != PJ_SUCCESS || (status = pjsua_set_null_snd_dev()) != PJ_SUCCESS)
         return status;
@@ -352,7 +348,7 @@ int node_start(const node_settings *settings) {
 }
 
 void node_stop(void) {
-    enter();
+    node_enter();
     recorder_stop();
     if (node.bell_key) {
         pj_ioqueue_unregister(node.bell_key); /* closes its end */
@@ -368,12 +364,6 @@ void node_stop(void) {
     node.bell = -1;
 }
 
-int node_port(void) {
-    pjsua_transport_info info;
-    enter();
-    return pjsua_transport_get_info(node.transport, &info) == PJ_SUCCESS ? info.local_name.port : 0;
-}
-
 void node_error(int status, char *text, int size) {
     if (status == NODE_GONE)
         strncpy(text, "the call is over", (size_t)size - 1);
@@ -385,20 +375,22 @@ void node_error(int status, char *text, int size) {
 /* ---- calls */
 
 static int is_leg(int call, int64_t leg) {
-    enter();
+    node_enter();
     return call >= 0 && call < (int)pjsua_call_get_max_count() && leg_of(call) == leg;
 }
 
-int node_dial(const char *to, const char *caller, const char *headers, int *call, int64_t *leg) {
+int node_dial(const char *to, const char *target_uri, const char *caller, const char *headers, int account, int *call,
+              int64_t *leg) {
     pjsua_msg_data data;
     pjsua_call_setting setting;
     pjsua_call_id id = PJSUA_INVALID_ID;
-    pj_str_t target = pj_str((char *)to);
-    enter();
+    pj_str_t named = pj_str((char *)to);
+    node_enter();
     pj_pool_t *pool = pjsua_pool_create("dial", 1024, 1024);
     if (!pool)
         return PJ_ENOMEM;
     pjsua_msg_data_init(&data);
+    data.target_uri = pj_str((char *)target_uri);
     data.local_uri = pj_str((char *)caller);
     for (const char *at = headers; *at;) {
         size_t size = strcspn(at, "\n"), name = strcspn(at, ":");
@@ -410,7 +402,7 @@ int node_dial(const char *to, const char *caller, const char *headers, int *call
     pjsua_call_setting_default(&setting);
     setting.vid_cnt = 0;
     *leg = node_number();
-    int status = pjsua_call_make_call(node.account, &target, &setting, (void *)(intptr_t)*leg, &data, &id);
+    int status = pjsua_call_make_call(account, &named, &setting, (void *)(intptr_t)*leg, &data, &id);
     *call = id;
     pj_pool_release(pool);
     return status;
@@ -451,19 +443,19 @@ int node_keys(int call, int64_t leg, const char *keys) {
 /* ---- audio */
 
 int node_connect(int source, int sink) {
-    enter();
+    node_enter();
     return pjsua_conf_connect(source, sink);
 }
 
 int node_disconnect(int source, int sink) {
-    enter();
+    node_enter();
     return pjsua_conf_disconnect(source, sink);
 }
 
 int node_play(const char *path, int loop, int sink, int *player, int *port, int64_t *number) {
     pjmedia_port *media;
     pj_str_t name = pj_str((char *)path);
-    enter();
+    node_enter();
     int status = pjsua_player_create(&name, loop ? 0 : PJMEDIA_FILE_NO_LOOP, player);
     if (status != PJ_SUCCESS)
         return status;
@@ -480,6 +472,6 @@ int node_play(const char *path, int loop, int sink, int *player, int *port, int6
 }
 
 int node_stop_player(int player) {
-    enter();
+    node_enter();
     return pjsua_player_destroy(player);
 }

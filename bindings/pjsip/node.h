@@ -16,7 +16,8 @@
 #define NODE_GONE (-1)
 
 enum node_kind {
-    NODE_INCOMING = 1, /* text: request URI, From, source address, then the headers that are passed on, line by line */
+    NODE_INCOMING = 1, /* text: request URI, From, source ("address port transport"), the headers that are passed on: lines */
+    NODE_TRYING,       /* the other side's 100, or what came in its place: it is there */
     NODE_EARLY,        /* code: 180 to 189 */
     NODE_ANSWERED,     /* after the ACK, ours or theirs */
     NODE_ENDED,        /* code: of SIP; flag: 1 if no message said so (time-out, transport) */
@@ -24,7 +25,9 @@ enum node_kind {
     NODE_KEY,          /* code: the character */
     NODE_QUALITY,      /* of a stream that is over */
     NODE_PLAYED,       /* leg: the player's number */
-    NODE_RECORDED      /* leg: the recording's number; jitter: its seconds; code: errno if it could not be written whole */
+    NODE_RECORDED,     /* leg: the recording's number; jitter: its seconds; code: errno if it could not be written whole */
+    NODE_REGISTERED,   /* call: the account; code: of SIP, 0 for a time-out; flag: 0 if we gave it up */
+    NODE_PONG          /* leg: the ping's number; code: of SIP, 0 if nothing came */
 };
 
 typedef struct {
@@ -35,26 +38,45 @@ typedef struct {
     char *text;                /* whoever takes the record frees it */
 } node_event;
 
+enum node_transport { NODE_UDP, NODE_TCP, NODE_TLS };
+
 typedef struct {
     const char *address;     /* IP address that SIP and RTP bind to */
-    const char *identity;    /* SIP URI of who we are */
     const char *codecs;      /* names separated by commas, best first */
     const char *headers;     /* names separated by commas: passed on with NODE_INCOMING */
-    int port, rtp_port, rtp_ports, legs_max, events_max, log_level;
+    const char *certificate, *key, *authority; /* PEM files of TLS, or empty */
+    int verify, verify_clients;
+    int ports[3];            /* of node_transport; -1: none */
+    int strict_rtp, session_s;
+    int rtp_port, rtp_ports, legs_max, events_max, log_level;
 } node_settings;
+
+typedef struct {
+    const char *id;          /* SIP URI of who we are */
+    int transport;           /* the first account of a transport is that of all its calls that no other claims */
+    const char *user, *password, *realm; /* answers 401 and 407; user empty: doesn't */
+    const char *registrar;   /* SIP URI, or empty */
+    int expires;             /* seconds */
+    int srtp;                /* 0: never, 1: if the other side can, 2: always */
+    const char *keying;      /* of "sdes" and "dtls", separated by commas, best first */
+} node_account;
 
 int node_start(const node_settings *settings);
 void node_stop(void);
-int node_port(void);               /* the port that SIP is bound to */
+int node_port(int transport);      /* that SIP is bound to; -1: none */
 void node_error(int status, char *text, int size);
+
+int node_account_add(const node_account *account, int *id);
+int node_account_source(int account, int transport, const char *network, int bits); /* calls from there are for the account */
+int node_ping(const char *to, int account, int64_t *number);  /* OPTIONS; NODE_PONG comes with the number */
 
 int node_poll(int ms);             /* runs SIP; returns at once if the ring holds something */
 int node_take(node_event *into, int max); /* after node_stop too, until the next node_start */
 int64_t node_overflowed(void);     /* records that found the ring full */
 void node_wake(void);              /* from any thread: ends a node_poll */
 
-/* headers: lines "Name: value"; caller: a SIP URI or empty */
-int node_dial(const char *to, const char *caller, const char *headers, int *call, int64_t *leg);
+/* to: whom the message names; target: where it goes; headers: lines "Name: value"; caller: a SIP URI or empty */
+int node_dial(const char *to, const char *target, const char *caller, const char *headers, int account, int *call, int64_t *leg);
 int node_answer(int call, int64_t leg, int code);
 int node_hang_up(int call, int64_t leg, int code);
 int node_alive(int call, int64_t leg);
@@ -72,11 +94,13 @@ int node_record(const char *path, int channels, int *ports, int64_t *number);
 int node_pause_recording(int64_t number, int on);
 int node_stop_recording(int64_t number);
 
-/* inside: between node.c and recorder.c */
+/* inside: between node.c, accounts.c and recorder.c */
 #define NODE_RATE 8000
 #define NODE_FRAME 160
+void node_enter(void); /* PJLIB must know the thread */
 void node_push(const node_event *event);
 int64_t node_number(void);
+int accounts_start(const node_settings *settings);
 int recorder_start(void);
 void recorder_stop(void);
 

@@ -1,4 +1,5 @@
 INCOMING: int
+TRYING: int
 EARLY: int
 ANSWERED: int
 ENDED: int
@@ -7,6 +8,8 @@ KEY: int
 QUALITY: int
 PLAYED: int
 RECORDED: int
+REGISTERED: int
+PONG: int
 
 Numbers = tuple[int, int, int, float, float]  # received, lost, sent, jitter ms, round trip ms
 Event = tuple[int, int, int, int, int, str, Numbers]  # kind, call, leg, code, flag, text
@@ -16,10 +19,16 @@ class Sip:
         self,
         *,
         address: str,
-        port: int,
-        identity: str,
+        ports: tuple[int, ...],
         codecs: str,
         headers: str,
+        certificate: str,
+        key: str,
+        authority: str,
+        verify: bool,
+        verify_clients: bool,
+        strict_rtp: bool,
+        session_s: int,
         rtp_port: int,
         rtp_ports: int,
         legs_max: int,
@@ -27,14 +36,28 @@ class Sip:
         log_level: int,
     ) -> None: ...
     def stop(self) -> None: ...
-    @property
-    def port(self) -> int: ...
+    def port(self, transport: int) -> int: ...
     @property
     def overflowed(self) -> int: ...
     def wake(self) -> None: ...
     def poll(self, seconds: float) -> list[Event]: ...
     def take(self) -> list[Event]: ...
-    def dial(self, to: str, caller: str, headers: str) -> tuple[str, int, int]: ...
+    def account(
+        self,
+        id: str,
+        transport: int,
+        *,
+        user: str = ...,
+        password: str = ...,
+        realm: str = ...,
+        registrar: str = ...,
+        expires: int = ...,
+        srtp: int = ...,
+        keying: str = ...,
+        sources: tuple[tuple[str, int], ...] = ...,
+    ) -> tuple[str, int]: ...
+    def ping(self, to: str, account: int) -> tuple[str, int]: ...
+    def dial(self, to: str, target: str, caller: str, headers: str, account: int) -> tuple[str, int, int]: ...
     def answer(self, call: int, leg: int, code: int) -> str: ...
     def hang_up(self, call: int, leg: int, code: int) -> str: ...
     def is_alive(self, call: int, leg: int) -> bool: ...

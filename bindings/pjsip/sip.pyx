@@ -13,7 +13,8 @@ from libc.stdlib cimport free
 cdef extern from "node.h" nogil:
     enum: NODE_GONE
     cdef enum node_kind:
-        NODE_INCOMING, NODE_EARLY, NODE_ANSWERED, NODE_ENDED, NODE_AUDIO, NODE_KEY, NODE_QUALITY, NODE_PLAYED, NODE_RECORDED
+        NODE_INCOMING, NODE_TRYING, NODE_EARLY, NODE_ANSWERED, NODE_ENDED, NODE_AUDIO, NODE_KEY, NODE_QUALITY, NODE_PLAYED
+        NODE_RECORDED, NODE_REGISTERED, NODE_PONG
     ctypedef struct node_event:
         int kind, call, code, flag
         int64_t leg, received, lost, sent
@@ -21,19 +22,35 @@ cdef extern from "node.h" nogil:
         char *text
     ctypedef struct node_settings:
         const char *address
-        const char *identity
         const char *codecs
         const char *headers
-        int port, rtp_port, rtp_ports, legs_max, events_max, log_level
+        const char *certificate
+        const char *key
+        const char *authority
+        int verify, verify_clients
+        int ports[3]
+        int strict_rtp, session_s, rtp_port, rtp_ports, legs_max, events_max, log_level
+    ctypedef struct node_account:
+        const char *id
+        int transport
+        const char *user
+        const char *password
+        const char *realm
+        const char *registrar
+        int expires, srtp
+        const char *keying
     int node_start(const node_settings *settings)
     void node_stop()
-    int node_port()
+    int node_port(int transport)
     void node_error(int status, char *text, int size)
     int node_poll(int ms)
     int node_take(node_event *into, int max)
     int64_t node_overflowed()
     void node_wake()
-    int node_dial(const char *to, const char *caller, const char *headers, int *call, int64_t *leg)
+    int node_account_add(const node_account *account, int *id)
+    int node_account_source(int account, int transport, const char *network, int bits)
+    int node_ping(const char *to, int account, int64_t *number)
+    int node_dial(const char *to, const char *target, const char *caller, const char *headers, int account, int *call, int64_t *leg)
     int node_answer(int call, int64_t leg, int code)
     int node_hang_up(int call, int64_t leg, int code)
     int node_alive(int call, int64_t leg)
@@ -47,8 +64,9 @@ cdef extern from "node.h" nogil:
     int node_pause_recording(int64_t number, int on)
     int node_stop_recording(int64_t number)
 
-INCOMING, EARLY, ANSWERED, ENDED = NODE_INCOMING, NODE_EARLY, NODE_ANSWERED, NODE_ENDED
+INCOMING, TRYING, EARLY, ANSWERED, ENDED = NODE_INCOMING, NODE_TRYING, NODE_EARLY, NODE_ANSWERED, NODE_ENDED
 AUDIO, KEY, QUALITY, PLAYED, RECORDED = NODE_AUDIO, NODE_KEY, NODE_QUALITY, NODE_PLAYED, NODE_RECORDED
+REGISTERED, PONG = NODE_REGISTERED, NODE_PONG
 
 cdef enum:
     BATCH = 256
@@ -70,15 +88,23 @@ cdef class Sip:
 
     cdef bint alive
 
-    def __init__(self, *, str address, int port, str identity, str codecs, str headers, int rtp_port, int rtp_ports,
-                 int legs_max, int events_max, int log_level):
+    def __init__(self, *, str address, tuple ports, str codecs, str headers, str certificate, str key, str authority,
+                 bint verify, bint verify_clients, bint strict_rtp, int session_s, int rtp_port, int rtp_ports, int legs_max,
+                 int events_max, int log_level):
+        """``ports``: of UDP, TCP and TLS, -1 for none, 0 for a free one. Files: PEM, or empty."""
         global _running
-        cdef bytes a = address.encode(), i = identity.encode(), c = codecs.encode(), h = headers.encode()
+        cdef bytes a = address.encode(), c = codecs.encode(), h = headers.encode()
+        cdef bytes pem = certificate.encode(), k = key.encode(), ca = authority.encode()
         cdef node_settings settings
         if _running:
             raise RuntimeError("this process runs a Sip already: stop it first, or start another process")
-        settings.address, settings.identity, settings.codecs, settings.headers = a, i, c, h
-        settings.port, settings.rtp_port, settings.rtp_ports = port, rtp_port, rtp_ports
+        settings.address, settings.codecs, settings.headers = a, c, h
+        settings.certificate, settings.key, settings.authority = pem, k, ca
+        settings.verify, settings.verify_clients = verify, verify_clients
+        for i in range(3):
+            settings.ports[i] = ports[i]
+        settings.strict_rtp, settings.session_s = strict_rtp, session_s
+        settings.rtp_port, settings.rtp_ports = rtp_port, rtp_ports
         settings.legs_max, settings.events_max, settings.log_level = legs_max, events_max, log_level
         cdef int status
         with nogil:
@@ -86,7 +112,7 @@ cdef class Sip:
             if status != 0:
                 node_stop()
         if status != 0:
-            raise OSError(f"PJSIP can't start on {address}:{port}: {reason(status)}")
+            raise OSError(f"PJSIP can't start on {address}: {reason(status)}")
         self.alive = _running = True
 
     def stop(self):
@@ -109,10 +135,10 @@ cdef class Sip:
             raise RuntimeError("this Sip is stopped")
         return 0
 
-    @property
-    def port(self):
+    def port(self, int transport):
+        """The port of a transport (0: UDP, 1: TCP, 2: TLS); -1 if there is none."""
         self.check()
-        return node_port()
+        return node_port(transport)
 
     @property
     def overflowed(self):
@@ -150,17 +176,47 @@ cdef class Sip:
             if count < BATCH:
                 return found
 
-    def dial(self, str to, str caller, str headers):
+    def account(self, str id, int transport, *, str user="", str password="", str realm="*", str registrar="",
+                int expires=300, int srtp=0, str keying="sdes", tuple sources=()):
+        """(reason, account): who we are for calls by a transport. ``sources``: networks, (address, bits), whose calls
+        are for this account."""
+        self.check()
+        cdef bytes i = id.encode(), u = user.encode(), p = password.encode(), r = realm.encode(), g = registrar.encode()
+        cdef bytes k = keying.encode()
+        cdef node_account account
+        cdef int number = -1, status
+        account.id, account.user, account.password, account.realm, account.registrar, account.keying = i, u, p, r, g, k
+        account.transport, account.expires, account.srtp = transport, expires, srtp
+        with nogil:
+            status = node_account_add(&account, &number)
+        for network, bits in sources:
+            if status == 0:
+                status = node_account_source(number, transport, network.encode(), bits)
+        return reason(status), number
+
+    def ping(self, str to, int account):
+        """(reason, number): OPTIONS; PONG comes with the number."""
+        self.check()
+        cdef bytes t = to.encode()
+        cdef const char *tp = t
+        cdef int64_t number = 0
+        cdef int status
+        with nogil:
+            status = node_ping(tp, account, &number)
+        return reason(status), number
+
+    def dial(self, str to, str target, str caller, str headers, int account):
         """(reason, call, leg)."""
         self.check()
-        cdef bytes t = to.encode(), c = caller.encode(), h = headers.encode()
+        cdef bytes t = to.encode(), g = target.encode(), c = caller.encode(), h = headers.encode()
         cdef const char *tp = t
+        cdef const char *gp = g
         cdef const char *cp = c
         cdef const char *hp = h
         cdef int call = -1, status
         cdef int64_t leg = 0
         with nogil:
-            status = node_dial(tp, cp, hp, &call, &leg)
+            status = node_dial(tp, gp, cp, hp, account, &call, &leg)
         return reason(status), call, leg
 
     def answer(self, int call, int64_t leg, int code):

@@ -1,0 +1,214 @@
+"""The ways in and out of the media layer on PJSIP: trunks, transports, accounts, and where a call came from.
+
+What is chosen and refused is decided by :mod:`cordboard.bindings.trunks`; this module tells PJSIP.
+"""
+
+from __future__ import annotations
+
+import heapq
+import ipaddress
+import logging
+from dataclasses import dataclass
+
+from cordboard.bindings.addresses import caller_uri, networks, sip_uri, stays_here, transport_of
+from cordboard.bindings.pjsip import sip as pj
+from cordboard.bindings.settings import SipSettings, Srtp, Transport, Trunk
+from cordboard.bindings.trunks import Attempt, Trunks
+from cordboard.media.backend import Cause, Dial
+
+TRANSPORTS = tuple(Transport)  # in PJSIP's order, see node.h
+UNAVAILABLE = 503
+BEYOND = "this address is not of this machine, and beyond_loopback is not set"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Way:
+    """Where a call goes. ``to``: whom the message names; ``target``: where it is sent, empty for the same."""
+
+    to: str
+    account: int
+    caller: str
+    number: str = ""  # of a trunk
+    target: str = ""
+    attempt: Attempt | None = None
+
+
+def start(settings: SipSettings) -> pj.Sip:
+    """PJSIP with its transports. OSError if it can't start, RuntimeError if this process has one already."""
+    ports = (settings.port, settings.tcp_port, settings.tls_port)
+    tls = settings.tls
+    return pj.Sip(
+        address=settings.address,
+        ports=tuple(-1 if port is None else port for port in ports),
+        codecs=",".join(settings.codecs),
+        headers=",".join(settings.headers),
+        certificate=str(tls.certificate or ""),
+        key=str(tls.key or ""),
+        authority=str(tls.authority or ""),
+        verify=tls.verify,
+        verify_clients=tls.verify_clients,
+        strict_rtp=settings.strict_rtp,
+        session_s=settings.session_s,
+        rtp_port=settings.rtp_port,
+        rtp_ports=settings.rtp_ports,
+        legs_max=settings.legs_max,
+        events_max=settings.events_max,
+        log_level=settings.log_level,
+    )
+
+
+class Ways:
+    """The accounts of a running PJSIP. OSError if it does not take one."""
+
+    def __init__(self, settings: SipSettings, sip: pj.Sip) -> None:
+        self._settings, self._sip = settings, sip
+        self.trunks = Trunks(settings.trunks, settings.seed)
+        self._sources = [(network, t.name) for t in settings.trunks for network in networks(t.networks())]
+        self._sources += [(network, "") for network in networks(settings.phones)]
+        usual = f"sip:cordboard@{settings.address}"
+        self._usual = {kind: self._account(usual, kind) for kind in TRANSPORTS if kind in settings.transports}
+        self._accounts = {trunk.name: self._trunk_account(trunk) for trunk in settings.trunks}
+        self._trunk_of = {account: name for name, account in self._accounts.items()}
+        self.registered: dict[str, bool] = {}  # trunks that register: whether they are
+        pinged = [trunk for trunk in settings.trunks if trunk.ping_s]
+        self._pings = [(0.0, trunk.name, one.gateway) for trunk in pinged for one in trunk.destinations]
+        self._pinged: dict[int, tuple[str, str]] = {}
+
+    def _account(self, identity: str, kind: Transport, srtp: Srtp | None = None, **more: object) -> int:
+        used, keying = self._settings.encryption(kind, srtp)
+        level = list(Srtp).index(used)
+        why, account = self._sip.account(
+            identity,
+            TRANSPORTS.index(kind),
+            srtp=level,
+            keying=",".join(keying),
+            **more,  # type: ignore[arg-type]
+        )
+        if why:
+            raise OSError(f"PJSIP does not take {identity}: {why}")
+        return account
+
+    def _trunk_account(self, trunk: Trunk) -> int:
+        host, login = trunk.destinations[0].gateway.rsplit(":", 1)[0], trunk.login
+        known = [network for network in networks(trunk.networks()) if network.version == 4]
+        sources = tuple((str(network.network_address), network.prefixlen) for network in known)
+        if login is None:
+            identity = f"sip:cordboard@{self._settings.address}"
+            return self._account(identity, trunk.transport, trunk.srtp, sources=sources)
+        return self._account(
+            sip_uri(login.user, host),
+            trunk.transport,
+            trunk.srtp,
+            sources=sources,
+            user=login.user,
+            password=login.password,
+            realm=login.realm,
+            registrar=_by(f"sip:{login.registrar}", trunk.transport) if login.registrar else "",
+            expires=login.expires,
+        )
+
+    # ---- out
+
+    def find(self, dial: Dial, now: float) -> Way | Cause | str:
+        """The way of a call; the cause of its end if there is no line; why not, if it can't be dialed at all."""
+        trunk = self.trunks.get(dial.trunk)
+        if dial.trunk and trunk is None:
+            return "there is no such trunk"
+        gateway = trunk.destinations[0].gateway if trunk else ""
+        to = sip_uri(dial.to, gateway)
+        own = gateway.rsplit(":", 1)[0] if trunk and trunk.login else self._settings.address
+        caller = caller_uri(dial.caller, own) if dial.caller else ""
+        if not to or (dial.caller and not caller):
+            return "this is neither a SIP URI nor a number with a trunk"
+        kind = trunk.transport if trunk else transport_of(to)
+        if kind not in self._usual:
+            return f"SIP has no port for {kind}"
+        shown = f"<{caller}>" if caller else ""
+        if trunk is None:
+            return Way(to, self._usual[Transport(kind)], shown) if self._allowed(to) else BEYOND
+        if not all(self._allowed(sip_uri("1", one.gateway)) for one in trunk.destinations):
+            return BEYOND
+        attempt = self.trunks.outgoing(trunk.name, now)
+        if attempt is None:
+            return Cause.CONGESTION
+        way = Way(to, self._accounts[trunk.name], shown, dial.to, attempt=attempt)
+        self._aim(way)
+        return way
+
+    def _allowed(self, uri: str) -> bool:
+        return self._settings.beyond_loopback or stays_here(uri)
+
+    def _aim(self, way: Way) -> None:
+        assert way.attempt is not None
+        way.to = sip_uri(way.number, way.attempt.destination.gateway)
+        way.target = _by(way.to, self.trunks[way.attempt.trunk].transport)
+
+    def heard(self, way: Way) -> None:
+        """The destination has said something."""
+        if way.attempt is not None:
+            self.trunks.works(way.attempt.trunk, way.attempt.destination.gateway)
+
+    def next(self, way: Way, code: int, now: float) -> bool:
+        """The destination did not take the call: ``code`` of SIP, 0 if nothing came. Whether the call may go to another
+        one, which the way leads to from now on."""
+        if way.attempt is None or 0 < code < 500 or code >= 600:
+            return False
+        trunk, gateway = way.attempt.trunk, way.attempt.destination.gateway
+        if code in (0, UNAVAILABLE):
+            if not self.trunks.rests(trunk, gateway, now):
+                log.warning("trunk %s: %s does not take calls (%s)", trunk, gateway, code or "no answer")
+            self.trunks.failed(trunk, gateway, now)
+        if not self.trunks.next(way.attempt, now):
+            return False
+        self._aim(way)
+        return True
+
+    def patience(self, way: Way) -> float | None:
+        """Seconds that a destination may be silent; None if only SIP's own limit holds."""
+        return self.trunks[way.attempt.trunk].patience_s if way.attempt else None
+
+    # ---- in
+
+    def origin(self, source: str) -> str | None:
+        """The trunk that a call came by, empty for a phone, None for a stranger. ``source``: address port transport."""
+        try:
+            address = ipaddress.ip_address(source.partition(" ")[0])
+        except ValueError:
+            return None
+        return next((name for network, name in self._sources if address in network), None)
+
+    # ---- beside calls
+
+    def happen(self, kind: int, account: int, number: int, code: int, now: float) -> None:
+        """What PJSIP tells of registrations and pings."""
+        if kind == pj.REGISTERED and account in self._trunk_of:
+            name, good = self._trunk_of[account], 200 <= code < 300
+            if self.registered.get(name) != good:
+                level = logging.INFO if good else logging.WARNING
+                log.log(level, "trunk %s: registration %s", name, code or "unanswered")
+            self.registered[name] = good
+        elif kind == pj.PONG and number in self._pinged:
+            trunk, gateway = self._pinged.pop(number)
+            if code and code != UNAVAILABLE:
+                self.trunks.works(trunk, gateway)
+            else:
+                self.trunks.failed(trunk, gateway, now)
+
+    def tick(self, now: float) -> None:
+        """Send the pings that are due."""
+        while self._pings and self._pings[0][0] <= now:
+            _, name, gateway = self._pings[0]
+            trunk = self.trunks[name]
+            why, number = self._sip.ping(_by(f"sip:{gateway}", trunk.transport), self._accounts[name])
+            if why:
+                self.trunks.failed(name, gateway, now)
+            else:
+                self._pinged[number] = (name, gateway)
+            heapq.heapreplace(self._pings, (now + trunk.ping_s, name, gateway))
+
+
+def _by(uri: str, transport: Transport) -> str:
+    """The URI, reached by a transport."""
+    return uri if transport is Transport.UDP or ";transport=" in uri else f"{uri};transport={transport.value}"
