@@ -35,6 +35,7 @@ class Dialed(Floor):
 
     def story(self, entry: str) -> list[str]:
         found = [one for one in self.effects if one["effect"].startswith("attempt_") and one["entry"] == entry]
+        assert not found or found.pop(0)["effect"] == "attempt_dialed"
         return [one["effect"].removeprefix("attempt_") + (" " + one["outcome"] if "outcome" in one else "") for one in found]
 
 

@@ -23,7 +23,7 @@ HEADERS = (("P-Asserted-Identity", f"<sip:{CALLER}@example.org>"), ("X-Empty", "
 # Texts that say nothing about who somebody is: names that cordboard, its nodes or its operators give.
 OURS = {
     "agent", "contact", "leg", "node", "preferred_agent", "queue", "reason", "recording",
-    "slot", "supervisor", "to", "to_agent", "to_queue", "token", "trunk", "file", "command", "name", "why",
+    "slot", "supervisor", "campaign", "entry", "to", "to_agent", "to_queue", "token", "trunk", "file", "command", "name", "why",
 }  # fmt: skip
 PAIRS = {"headers"}
 

@@ -2,8 +2,8 @@
 
 An event names an entry of a list, not a number: like the address of a phone it is put in on the way to the node, so
 that the journal has no numbers. Whoever decides what to dial is outside (``cordboard.campaigns``) and follows these
-effects: ``attempt_ringing``, ``attempt_answered``, exactly one ``attempt_outcome`` as soon as it is known,
-``attempt_ended`` when nothing is left of the call.
+effects: ``attempt_dialed``, ``attempt_ringing``, ``attempt_answered``, exactly one ``attempt_outcome`` as soon as it is
+known, ``attempt_ended`` when nothing is left of the call.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class Dialing:
         board.state.calls[name] = board.attempts[call.campaign, call.entry] = call
         to = {"campaign": call.campaign, "entry": call.entry, "trunk": campaign.trunk}
         shown = campaign.caller or board.calls.trunks[campaign.trunk].caller
+        self._note(call, "attempt_dialed")
         board.dial(node, Role.CALLER, call, caller=shown, ring_s=campaign.ring, to=to)
 
     def _cancelled(self, event: Event) -> None:
