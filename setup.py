@@ -37,6 +37,7 @@ PACKAGES = {
     "cordboard.calls": "src/cordboard/calls",
     "cordboard.campaigns": "src/cordboard/campaigns",
     "cordboard.media": "src/cordboard/media",
+    "cordboard.recordings": "src/cordboard/recordings",
     "cordboard.records": "src/cordboard/records",
     "cordboard.records.migrations": "src/cordboard/records/migrations",
     "cordboard.records.migrations.versions": "src/cordboard/records/migrations/versions",

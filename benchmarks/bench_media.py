@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from cordboard.media.backend import Answer, Answered, Cause, Connect, Dial, Ended, HangUp, Incoming, Record, Report
+from tests.recorded import RECIPIENT
 from tests.sipp import SIPP, Sipp, answerer, caller
 
 pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ImportError)
@@ -55,7 +56,7 @@ class Run:
     dial_s: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.media = PjsipMedia(SipSettings(prompts=self.folder, recordings=self.folder, silence_s=0.0))
+        self.media = PjsipMedia(SipSettings(prompts=self.folder, recordings=self.folder, recipients=(RECIPIENT,), silence_s=0.0))
 
     def pump(self, until: Callable[[], bool], answer: bool = False) -> None:
         end = time.monotonic() + PATIENCE_S

@@ -130,7 +130,8 @@ class SipSettings:
     ``headers``: names of those that Incoming passes on. ``codecs``: PJSIP's names, best first. ``legs_max``: at once; a
     leg whose end the other side has not confirmed counts too. ``events_max``: between two calls of ``reports``.
     ``silence_s``: a leg whose audio came and then stops for so long is over; 0: never. ``seed``: of the choice of
-    destinations. ``log_level``: of PJSIP, 0 to 5, to standard error."""
+    destinations. ``recipients``: of age, for whom recordings are sealed; without any nothing is recorded.
+    ``log_level``: of PJSIP, 0 to 5, to standard error."""
 
     prompts: Path
     recordings: Path
@@ -155,6 +156,7 @@ class SipSettings:
     events_max: int = 65536
     silence_s: float = 60.0
     seed: int = 0
+    recipients: tuple[str, ...] = ()
     log_level: int = 0
 
     def __post_init__(self) -> None:

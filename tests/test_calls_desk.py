@@ -244,7 +244,7 @@ def test_a_queue_with_the_rule_records_each_conversation_one_leg_a_channel():
     tape = floor.media.tapes["r1"]
     assert tape.legs == (caller, li) and (tape.since, tape.until) == (4.0, 15.0)
     [event] = [event for event in floor.journal if event["event"] == "leg_recorded"]
-    assert event["file"] == "r1.wav" and event["seconds"] == 11.0
+    assert event["file"] == "r1.cbr" and event["seconds"] == 11.0
 
 
 def test_a_recording_pauses_for_card_data():

@@ -256,7 +256,7 @@ def test_commands_come_through_messages_as_they_are(command):
         backend.Ended("c1", backend.Cause.LOST, 0, None),
         backend.Ended("c1", backend.Cause.NORMAL, 200, backend.Quality(1, 2, 3, 0.5, 1.5, 4.0)),
         backend.Played("c1", "t", False),
-        backend.Recorded("r1", "r1.wav", 1.5),
+        backend.Recorded("r1", "r1.cbr", 1.5, 0.25),
         backend.Refused("Play", "c1", "why"),
         backend.Ringing("d1", True),
     ],

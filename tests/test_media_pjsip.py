@@ -10,6 +10,7 @@ import pytest
 from cordboard.media.backend import Dial, Incoming
 from cordboard.media.simulated import FarEnd
 from tests.media_contract import LONG, SHORT, MediaContract
+from tests.recorded import RECIPIENT
 from tests.sip_peer import RATE, Telephone, tone
 
 pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
@@ -30,7 +31,7 @@ def settings(folder, **changes) -> SipSettings:
         (folder / name).mkdir(exist_ok=True)
     prompt(folder / "prompts" / f"{SHORT}.wav", HERTZ[SHORT], 0.4)
     prompt(folder / "prompts" / f"{LONG}.wav", HERTZ[LONG], 10.0)
-    return SipSettings(prompts=folder / "prompts", recordings=folder / "recordings", **changes)
+    return SipSettings(prompts=folder / "prompts", recordings=folder / "recordings", recipients=(RECIPIENT,), **changes)
 
 
 class Watched:

@@ -15,6 +15,7 @@ import pytest
 from cordboard.client import Client
 from cordboard.media.simulated import FarEnd
 from tests.floor import CALLS, CENTER
+from tests.recorded import RECIPIENT, channels
 from tests.serving import serve_command
 from tests.sip_peer import Telephone
 
@@ -50,6 +51,7 @@ def test_a_caller_dials_in_hears_the_music_and_talks_to_the_agent_over_sip(tmp_p
     (tmp_path / "calls.toml").write_text(calls)
     with serve_command("center.toml", "--calls", "calls.toml", "--json", cwd=tmp_path) as (server, address):
         command = [sys.executable, "-m", "cordboard", "media", "--sip", f"127.0.0.1:{port}", "--server", address, "--json"]
+        command += ["--recipient", RECIPIENT]
         node = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
         assert node.stdout is not None and json.loads(node.stdout.readline())["ready"]
         # When somebody calls, before the agent is there
@@ -70,5 +72,5 @@ def test_a_caller_dials_in_hears_the_music_and_talks_to_the_agent_over_sip(tmp_p
         server.send_signal(signal.SIGTERM)
         server.wait(PATIENCE_S)
     telephone.close()
-    [recording] = (tmp_path / "recordings").glob("*.wav")
-    assert recording.stat().st_size > 8000
+    [recording] = (tmp_path / "recordings").glob("*.cbr")
+    assert channels(recording).shape[1] > 4000

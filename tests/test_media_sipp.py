@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import wave
-
-import numpy as np
 import pytest
 
 from cordboard.media.backend import (
@@ -24,6 +21,7 @@ from cordboard.media.backend import (
     Ring,
     Ringing,
 )
+from tests.recorded import RECIPIENT, channels
 from tests.sip_peer import RATE, loudness, to_ulaw, tone
 from tests.sipp import SIPP, Sipp, answerer, caller
 
@@ -40,7 +38,7 @@ class Bench:
 
     def __init__(self, folder, **changes) -> None:
         self.folder, self.seen, self.sipps = folder, [], []
-        self.backend = PjsipMedia(SipSettings(prompts=folder, recordings=folder, **{"legs_max": 256} | changes))
+        self.backend = PjsipMedia(SipSettings(prompts=folder, recordings=folder, recipients=(RECIPIENT,), **{"legs_max": 256} | changes))
 
     def sipp(self, scenario: str, **options) -> Sipp:
         self.sipps.append(Sipp(self.folder, scenario, **options))
@@ -256,12 +254,6 @@ def test_a_trunk_is_known_by_its_address(make):
 
 
 # ---- audio
-
-
-def channels(path) -> np.ndarray:
-    with wave.open(str(path)) as file:
-        data = np.frombuffer(file.readframes(file.getnframes()), np.int16)
-        return data.reshape(-1, file.getnchannels()).T.astype(float)
 
 
 def test_audio_flows_between_two_who_are_connected_and_a_recording_has_one_a_channel(bench, tmp_path):

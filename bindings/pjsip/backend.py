@@ -23,6 +23,7 @@ from cordboard.bindings.pjsip.ways import Way, Ways, start
 from cordboard.bindings.settings import SipSettings
 from cordboard.media.backend import (
     HEADERS_MAX,
+    RECORDING_SUFFIX,
     TEXT_MAX,
     Answer,
     Answered,
@@ -47,6 +48,7 @@ from cordboard.media.backend import (
     Stop,
     StopRecording,
 )
+from cordboard.recordings.container import Sealer
 
 WATCHDOG_S = 1.0
 NAMES_MAX = 100_000  # so many names of legs are remembered
@@ -111,6 +113,7 @@ class PjsipMedia:
 
     def __init__(self, settings: SipSettings) -> None:
         self._settings = settings
+        self._sealer = Sealer(settings.recipients) if settings.recipients else None
         self._sip = start(settings)
         try:
             self._ways = Ways(settings, self._sip)
@@ -377,10 +380,13 @@ class PjsipMedia:
             return NO_LEG
         if not _RECORDING.fullmatch(command.recording):
             return "the name of a recording has letters, digits, points, dashes and underscores only"
-        file = f"{command.recording}.wav"
+        if self._sealer is None:
+            return "it is not said for whom recordings are sealed"
+        file = command.recording + RECORDING_SUFFIX
         if (self._settings.recordings / file).exists():
             return USED
-        why, ports, number = self._sip.record(str(self._settings.recordings / file), len(command.legs))
+        key, header = self._sealer.header(command.recording, len(command.legs))
+        why, ports, number = self._sip.record(str(self._settings.recordings / file), key, header, len(command.legs))
         if why:
             return why
         recording = _Recording(command.recording, file, command.legs, ports)
@@ -419,7 +425,7 @@ class PjsipMedia:
             elif kind == pj.RECORDED:
                 recording = self._recorded.pop(number)
                 self._recordings.pop(recording.name, None)
-                self._reports.append(Recorded(recording.name, recording.file, numbers[3]))
+                self._reports.append(Recorded(recording.name, recording.file, *numbers[3:5]))
             elif number in self._by_number:
                 self._happen(self._by_number[number], kind, code, bool(flag), numbers)
             elif kind == pj.ANSWERED:  # by a destination that was given up

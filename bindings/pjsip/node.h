@@ -25,7 +25,7 @@ enum node_kind {
     NODE_KEY,          /* code: the character */
     NODE_QUALITY,      /* of a stream that is over */
     NODE_PLAYED,       /* leg: the player's number */
-    NODE_RECORDED,     /* leg: the recording's number; jitter: its seconds; code: errno if it could not be written whole */
+    NODE_RECORDED,     /* leg: the recording's number; jitter: its seconds; round_trip: those missing; code: errno of the last failure */
     NODE_REGISTERED,   /* call: the account; code: of SIP, 0 for a time-out; flag: 0 if we gave it up */
     NODE_PONG          /* leg: the ping's number; code: of SIP, 0 if nothing came */
 };
@@ -89,8 +89,9 @@ int node_disconnect(int source, int sink);
 int node_play(const char *path, int loop, int sink, int *player, int *port, int64_t *number);
 int node_stop_player(int player);
 
-/* ports: filled, one a channel */
-int node_record(const char *path, int channels, int *ports, int64_t *number);
+/* key: 32 bytes; header: what the file begins with, see cipher.h; ports: filled, one a channel */
+int node_record(const char *path, const unsigned char *key, const unsigned char *header, int size, int channels, int *ports,
+                int64_t *number);
 int node_pause_recording(int64_t number, int on);
 int node_stop_recording(int64_t number);
 

@@ -1,12 +1,16 @@
 /* Recording: a port of the bridge for each channel, one writer thread for all files. See node.h.
  *
- *   clock thread          put_frame -> samples of its channel into the recording's buffer, at the frame's time stamp
- *   writer, 4 times a s.  what all channels have -> file, then the header's sizes: a file is a playable WAV at any moment
+ *   clock thread   put_frame -> samples of its channel into the recording's ring, at the frame's time stamp
+ *   writer         ten times a second: where a second is there, all channels of it as one sealed chunk -> file
  *
- * A recording is freed by the writer, after the bridge has let go of its ports and the rest is written.
+ * The file plays up to its last whole chunk at any moment. A chunk that the disk does not take is owed: it is tried again,
+ * the same bytes at the same place, until it is there; what does not fit into the ring meanwhile is missing, and the next
+ * chunk says where it begins. A recording is freed by the writer, after the bridge has let go of its ports.
  */
 #define _GNU_SOURCE
 #include "node.h"
+
+#include "cipher.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,9 +22,12 @@
 #include <unistd.h>
 
 #define CHANNELS_MAX 2
-#define BUFFER (2 * NODE_RATE) /* samples a channel: how long the disk may take */
-#define HEADER 44
-#define FLUSH_NS 250000000L
+#define RING 16384u /* samples a channel, a power of two: how long the disk may take */
+#define CHUNK NODE_RATE /* samples a channel from which on a chunk is written */
+#define CHUNK_MAX (RING * CHANNELS_MAX * sizeof(int16_t) + CIPHER_EXTRA)
+#define LOOK_NS 100000000L
+#define CLOSING_NS 10000000L
+#define RETRIES_MAX 300 /* looks at a recording that is over and that the disk does not take */
 
 typedef struct recording recording;
 
@@ -33,16 +40,24 @@ typedef struct {
 
 struct recording {
     recording *next;
-    pthread_mutex_t mutex; /* of all below */
+    pthread_mutex_t mutex; /* of what the clock thread uses: */
+    int channels, taps, paused, started;
+    uint64_t base;               /* time stamp of sample 0 */
+    uint64_t end[CHANNELS_MAX];  /* the sample after the last that the channel has */
+    uint64_t latest;             /* the same of what did not fit */
+    uint64_t missing[CHANNELS_MAX]; /* samples that did not fit */
+    uint64_t written;            /* the first sample that is in no chunk yet */
+    int16_t samples[CHANNELS_MAX][RING];
+    /* of the writer alone: */
     int64_t number;
-    int file, channels, taps, failed, paused;
-    int started;
-    uint64_t base;                   /* time stamp of sample 0 */
-    uint64_t end[CHANNELS_MAX];      /* samples that the channel has */
-    uint64_t written;                /* samples in the file */
+    int file, error, retries, closed; /* closed: the chunk of the end is made */
     int ports[CHANNELS_MAX];
     pjmedia_port *port[CHANNELS_MAX];
-    int16_t samples[BUFFER * CHANNELS_MAX]; /* ring, channels interleaved */
+    cipher *cipher;
+    size_t owed, paid;    /* bytes of `debt`, and how many of them are in the file */
+    unsigned owed_frames; /* samples a channel in it */
+    uint64_t unsealed;    /* samples that OpenSSL did not seal */
+    unsigned char debt[CHUNK_MAX];
 };
 
 static struct {
@@ -57,17 +72,29 @@ static struct {
 
 /* Copy a frame, or silence if samples is NULL, to where its time stamp says; silence fills what a channel missed. */
 static void put(recording *r, int channel, uint64_t stamp, const int16_t *samples, unsigned count) {
+    int16_t *ring = r->samples[channel];
     if (!r->started) {
         r->started = 1;
         r->base = stamp;
     }
-    if (stamp < r->base || stamp - r->base + count > r->written + BUFFER)
-        return; /* before the start, or the disk is two seconds late */
     uint64_t at = stamp - r->base;
+    if (stamp < r->base || at < r->written)
+        return; /* before the start, or of what is in the file */
+    if (at + count > r->written + RING) {
+        r->missing[channel] += count;
+        r->latest = at + count;
+        return;
+    }
     for (uint64_t i = r->end[channel]; i < at; i++)
-        r->samples[(i % BUFFER) * (unsigned)r->channels + (unsigned)channel] = 0;
-    for (unsigned i = 0; i < count; i++)
-        r->samples[((at + i) % BUFFER) * (unsigned)r->channels + (unsigned)channel] = samples ? samples[i] : 0;
+        ring[i % RING] = 0;
+    unsigned from = (unsigned)(at % RING), whole = from + count > RING ? RING - from : count;
+    if (samples) {
+        memcpy(ring + from, samples, whole * sizeof(int16_t));
+        memcpy(ring, samples + whole, (count - whole) * sizeof(int16_t));
+    } else {
+        memset(ring + from, 0, whole * sizeof(int16_t));
+        memset(ring, 0, (count - whole) * sizeof(int16_t));
+    }
     if (at + count > r->end[channel])
         r->end[channel] = at + count;
 }
@@ -95,87 +122,120 @@ static pj_status_t on_destroy(pjmedia_port *port) {
 
 /* ---- in the writer */
 
-static void little_endian(unsigned char *at, uint32_t value, int bytes) {
-    for (int i = 0; i < bytes; i++)
-        at[i] = (unsigned char)(value >> (8 * i));
-}
-
-static int write_header(recording *r, uint64_t samples) {
-    unsigned char h[HEADER] = "RIFF____WAVEfmt ";
-    uint32_t frame = 2 * (uint32_t)r->channels, bytes = (uint32_t)samples * frame;
-    little_endian(h + 4, bytes + HEADER - 8, 4);
-    little_endian(h + 16, 16, 4);
-    little_endian(h + 20, 1, 2); /* PCM */
-    little_endian(h + 22, (uint32_t)r->channels, 2);
-    little_endian(h + 24, NODE_RATE, 4);
-    little_endian(h + 28, NODE_RATE * frame, 4);
-    little_endian(h + 32, frame, 2);
-    little_endian(h + 34, 16, 2);
-    memcpy(h + 36, "data", 4);
-    little_endian(h + 40, bytes, 4);
-    return pwrite(r->file, h, HEADER, 0) == HEADER ? 0 : -1;
-}
-
-static int write_all(recording *r, const char *bytes, size_t size, off_t at) {
-    while (size > 0) {
-        ssize_t n = pwrite(r->file, bytes, size, at);
+/* Write what is owed, as far as the disk takes it. */
+static int pay(recording *r) {
+    while (r->paid < r->owed) {
+        ssize_t n = write(r->file, r->debt + r->paid, r->owed - r->paid);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
+        if (n <= 0) {
+            r->error = n < 0 ? errno : EIO;
             return -1;
-        bytes += n;
-        at += n;
-        size -= (size_t)n;
+        }
+        r->paid += (size_t)n;
     }
+    r->owed = r->paid = 0;
     return 0;
 }
 
-/* Write what every channel has. Returns 1 when the recording is complete: no port is left. */
-static int flush(recording *r, int16_t *copy) {
-    uint64_t end;
-    pthread_mutex_lock(&r->mutex);
-    int complete = r->taps == 0;
-    end = r->end[0];
-    for (int c = 1; c < r->channels; c++)
-        if (r->end[c] < end)
-            end = r->end[c];
-    uint64_t from = r->written, count = end - from;
-    for (uint64_t i = 0; i < count; i++)
-        memcpy(copy + i * (unsigned)r->channels, r->samples + ((from + i) % BUFFER) * (unsigned)r->channels,
-               sizeof(int16_t) * (unsigned)r->channels);
-    pthread_mutex_unlock(&r->mutex);
-    if (count > 0 && !r->failed) {
-        size_t frame = sizeof(int16_t) * (unsigned)r->channels;
-        if (write_all(r, (char *)copy, count * frame, (off_t)(HEADER + from * frame)) || write_header(r, end))
-            r->failed = errno ? errno : EIO;
+/* Samples a channel that are in no file, of a recording that is over. */
+static uint64_t missing(const recording *r) {
+    uint64_t lost = r->unsealed + (r->missing[0] > r->missing[1] ? r->missing[0] : r->missing[1]);
+    uint64_t longest = r->end[0] > r->end[1] ? r->end[0] : r->end[1];
+    return lost + (r->owed ? r->owed_frames : 0) + (longest > r->written ? longest - r->written : 0);
+}
+
+/* Seal a chunk and write it; the disk may take it later. */
+static void append(recording *r, enum chunk_kind kind, uint64_t first, const void *content, size_t size, unsigned frames) {
+    r->owed = cipher_seal(r->cipher, kind, first, content, size, r->debt);
+    r->owed_frames = frames;
+    if (r->owed == 0) {
+        r->error = EIO;
+        r->unsealed += frames;
     }
+    pay(r);
+}
+
+/* Take out of the ring what every channel has, if it is enough for a chunk or the rest; returns how many samples. */
+static unsigned take(recording *r, int16_t copy[CHANNELS_MAX][RING], uint64_t *first, int *over) {
     pthread_mutex_lock(&r->mutex);
-    if (!r->failed)
-        r->written = end;
-    else
-        r->base += count, r->end[0] -= count, r->end[1] -= count; /* what is lost makes room, but has no length */
+    *over = r->taps == 0;
+    uint64_t shortest = r->end[0], longest = r->end[0];
+    for (int c = 1; c < r->channels; c++) {
+        shortest = r->end[c] < shortest ? r->end[c] : shortest;
+        longest = r->end[c] > longest ? r->end[c] : longest;
+    }
+    uint64_t end = *over || r->latest ? longest : shortest;
+    unsigned count = end < r->written ? 0 : (unsigned)(end - r->written);
+    if (count < CHUNK && !*over && !r->latest)
+        count = 0;
+    unsigned from = (unsigned)(r->written % RING), whole = from + count > RING ? RING - from : count;
+    for (int c = 0; c < r->channels && count > 0; c++) {
+        for (; r->end[c] < end; r->end[c]++)
+            r->samples[c][r->end[c] % RING] = 0;
+        memcpy(copy[c], r->samples[c] + from, whole * sizeof(int16_t));
+        memcpy(copy[c] + whole, r->samples[c], (count - whole) * sizeof(int16_t));
+    }
+    *first = r->written;
+    r->written += count;
+    if (r->latest && longest <= r->written) { /* the ring is empty: it begins again after what did not fit */
+        r->written = r->end[0] = r->end[1] = r->latest > r->written ? r->latest : r->written;
+        r->latest = 0;
+    }
     pthread_mutex_unlock(&r->mutex);
-    return complete;
+    return count;
+}
+
+/* Write what is there. Returns 1 when the recording is over and the file as good as it gets. */
+static int flush(recording *r, int closing) {
+    static int16_t copy[CHANNELS_MAX][RING], frames[RING * CHANNELS_MAX];
+    uint64_t first;
+    int over;
+    if (pay(r)) {
+        pthread_mutex_lock(&r->mutex);
+        over = r->taps == 0;
+        pthread_mutex_unlock(&r->mutex);
+        return over && (closing || ++r->retries > RETRIES_MAX);
+    }
+    if (r->closed)
+        return 1;
+    unsigned count = take(r, copy, &first, &over);
+    if (count > 0) {
+        for (unsigned i = 0; i < count && r->channels == 2; i++) {
+            frames[2 * i] = copy[0][i];
+            frames[2 * i + 1] = copy[1][i];
+        }
+        append(r, CHUNK_AUDIO, first, r->channels == 2 ? frames : copy[0], count * sizeof(int16_t) * (unsigned)r->channels, count);
+    }
+    if (over && r->owed == 0) {
+        uint64_t lost = missing(r);
+        append(r, CHUNK_END, r->written, &lost, sizeof(lost), 0);
+        r->closed = 1;
+    }
+    return r->closed && r->owed == 0;
 }
 
 static void finish(recording *r) {
-    node_event event = {.kind = NODE_RECORDED, .leg = r->number, .code = r->failed, .jitter = (double)r->written / NODE_RATE};
+    node_event event = {.kind = NODE_RECORDED, .leg = r->number, .code = r->error};
+    event.jitter = (double)r->written / NODE_RATE;
+    event.round_trip = (double)missing(r) / NODE_RATE;
     close(r->file);
+    cipher_free(r->cipher);
     pthread_mutex_destroy(&r->mutex);
     free(r);
     node_push(&event);
 }
 
 static void *run(void *unused) {
-    static int16_t copy[BUFFER * CHANNELS_MAX];
     struct timespec until;
     PJ_UNUSED_ARG(unused);
     pthread_mutex_lock(&writer.mutex);
     while (writer.running || writer.first) {
+        int closing = !writer.running;
         for (recording **at = &writer.first; *at;) {
             recording *r = *at;
             pthread_mutex_unlock(&writer.mutex); /* only this thread takes out; new ones come in at the front */
-            int complete = flush(r, copy);
+            int complete = flush(r, closing);
             pthread_mutex_lock(&writer.mutex);
             while (*at != r)
                 at = &(*at)->next;
@@ -186,7 +246,7 @@ static void *run(void *unused) {
                 at = &r->next;
         }
         clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += writer.running ? FLUSH_NS : FLUSH_NS / 25;
+        until.tv_nsec += writer.running ? LOOK_NS : CLOSING_NS;
         until.tv_sec += until.tv_nsec / 1000000000L;
         until.tv_nsec %= 1000000000L;
         if (writer.running || writer.first)
@@ -259,20 +319,29 @@ static int add_tap(recording *r, int channel) {
     return pjsua_conf_add_port(pool, &t->base, &r->ports[channel]);
 }
 
-int node_record(const char *path, int channels, int *ports, int64_t *number) {
+int node_record(const char *path, const unsigned char *key, const unsigned char *header, int size, int channels, int *ports,
+                int64_t *number) {
+    if (size < 0 || (size_t)size > CHUNK_MAX)
+        return PJ_ETOOBIG;
     recording *r = calloc(1, sizeof(*r));
-    if (!r)
-        return PJ_ENOMEM;
-    r->file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (r->file < 0) {
+    if (r)
+        r->cipher = cipher_new(key, header, (size_t)size);
+    if (!r || !r->cipher) {
         free(r);
-        return PJ_STATUS_FROM_OS(errno);
+        return PJ_ENOMEM;
+    }
+    r->file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+    if (r->file < 0) {
+        int error = errno;
+        cipher_free(r->cipher);
+        free(r);
+        return PJ_STATUS_FROM_OS(error);
     }
     r->channels = channels;
     r->number = *number = node_number();
     pthread_mutex_init(&r->mutex, NULL);
-    if (write_header(r, 0))
-        r->failed = errno ? errno : EIO;
+    memcpy(r->debt, header, (size_t)size); /* the writer pays it first */
+    r->owed = (size_t)size;
     int status = PJ_SUCCESS;
     for (int c = 0; c < channels && status == PJ_SUCCESS; c++) {
         status = add_tap(r, c);

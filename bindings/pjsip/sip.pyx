@@ -60,7 +60,8 @@ cdef extern from "node.h" nogil:
     int node_disconnect(int source, int sink)
     int node_play(const char *path, int loop, int sink, int *player, int *port, int64_t *number)
     int node_stop_player(int player)
-    int node_record(const char *path, int channels, int *ports, int64_t *number)
+    int node_record(const char *path, const unsigned char *key, const unsigned char *header, int size, int channels, int *ports,
+                    int64_t *number)
     int node_pause_recording(int64_t number, int on)
     int node_stop_recording(int64_t number)
 
@@ -286,18 +287,21 @@ cdef class Sip:
             status = node_stop_player(player)
         return reason(status)
 
-    def record(self, str path, int channels):
-        """(reason, ports, number): connect sources to the ports, one a channel; RECORDED comes with the number."""
+    def record(self, str path, bytes key, bytes header, int channels):
+        """(reason, ports, number): connect sources to the ports, one a channel; RECORDED comes with the number. ``key``
+        and ``header``: of ``cordboard.recordings.container``."""
         self.check()
         cdef bytes p = path.encode()
         cdef const char *pp = p
+        cdef const unsigned char *kp = key
+        cdef const unsigned char *hp = header
         cdef int ports[2]
-        cdef int status
+        cdef int status, size = len(header)
         cdef int64_t number = 0
-        if not 1 <= channels <= 2:
-            raise ValueError(f"a recording has 1 or 2 channels, not {channels}")
+        if not 1 <= channels <= 2 or len(key) != 32:
+            raise ValueError(f"a recording has 1 or 2 channels and a key of 32 bytes, not {channels} and {len(key)}")
         with nogil:
-            status = node_record(pp, channels, ports, &number)
+            status = node_record(pp, kp, hp, size, channels, ports, &number)
         return reason(status), tuple([ports[i] for i in range(channels)]), number
 
     def pause_recording(self, int64_t number, bint on):

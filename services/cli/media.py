@@ -47,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--key", "FILE", "our key (PEM)", "本方密钥（PEM）", None, Path)
     add("--prompts", "DIR", "folder of prompts, WAV (prompts)", "提示音文件夹，WAV（prompts）", Path("prompts"), Path)
     add("--recordings", "DIR", "folder of recordings", "录音文件夹（recordings）", Path("recordings"), Path)
+    recipient = words.pick(lang, "age1...: who can open recordings", "可解开录音的 age 收件人；缺省不录音")
+    parser.add_argument("--recipient", metavar="AGE1", action="append", default=[], help=recipient)
     trunk = words.pick(lang, "a trunk of the file of calls and its gateway", "呼叫文件中的中继及其网关")
     parser.add_argument("--trunk", metavar="NAME=HOST", action="append", default=[], help=trunk)
     phones = words.pick(lang, "who may call without a trunk: a network", "可不经中继来电的网络")
@@ -102,6 +104,7 @@ def real(asked: argparse.Namespace) -> MediaBackend:
         trunks=tuple(Trunk(*trunk.split("=", 1)) for trunk in asked.trunk),
         phones=tuple(asked.phones) or ("127.0.0.0/8",),
         legs_max=asked.capacity,
+        recipients=tuple(asked.recipient),
     )
     try:
         return PjsipMedia(settings)

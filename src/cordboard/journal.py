@@ -248,7 +248,7 @@ CALL_EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "leg_ended": (_LEG | {"cause": _one_of(tuple(Cause))}, {"code": _whole(0, 999), "quality": _object_of(_QUALITY)}),
     "leg_key": (_LEG | {"key": _one_of(tuple("0123456789*#ABCD?"))}, {}),
     "leg_played": (_LEG | {"token": _line, "whole": _flag}, {}),
-    "leg_recorded": ({"node": _name, "recording": _name, "file": _line, "seconds": _time}, {}),
+    "leg_recorded": ({"node": _name, "recording": _name, "file": _line, "seconds": _time}, {"missing": _time}),
     "leg_refused": ({"node": _name, "command": _name, "name": _name, "why": _line}, {}),
     "call_looked_up": ({"call": _name, "token": _name, "answer": _line}, {"values": _texts}),
     "call_heard": ({"call": _name, "text": _line}, {}),

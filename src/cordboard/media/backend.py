@@ -17,6 +17,7 @@ from typing import Protocol, TypeAlias
 
 TEXT_MAX = 1024
 HEADERS_MAX = 16
+RECORDING_SUFFIX = ".cbr"  # of a recording's file, behind the recording's name
 
 
 class Cause(StrEnum):
@@ -232,11 +233,13 @@ class Played:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A recording is complete. ``file``: below the media node's folder of recordings; ``seconds``: its length."""
+    """A recording is complete. ``file``: below the media node's folder of recordings; ``seconds``: its length;
+    ``missing``: so many of them were not taken by the disk, and are silent."""
 
     recording: str
     file: str
     seconds: float
+    missing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from typing import TypeVar
 from cordboard.errors import InputError, Where
 from cordboard.media.backend import (
     HEADERS_MAX,
+    RECORDING_SUFFIX,
     TEXT_MAX,
     Answer,
     Answered,
@@ -425,7 +426,7 @@ class SimulatedMedia:
         tape.until = self.now
         if tape.silent_since is not None:
             tape.silences.append((tape.silent_since, self.now))
-        self._reports.append(Recorded(recording, f"{recording}.wav", self.now - tape.since))
+        self._reports.append(Recorded(recording, recording + RECORDING_SUFFIX, self.now - tape.since))
 
 
 def _remember(names: dict[str, _T], name: str, value: _T) -> None:

@@ -1,0 +1,1 @@
+"""Recordings of calls: the sealed file that a media node writes, and how it is read."""
