@@ -58,17 +58,23 @@ def conserved(board: Switchboard) -> None:
     assert set(board.by_contact) == {call.contact for call in state.calls.values() if call.contact}
     for contact, call in board.by_contact.items():
         assert acd.queue_of(contact) == call.queue
+    for call in state.calls.values():  # nobody waits for what does not come
+        flow = call.flow
+        if flow is not None and call.stage in (Stage.FLOW, Stage.RESTING):
+            assert flow.due is not None or flow.says, call
+            assert flow.due is None or flow.due >= board.now
     for leg in state.legs.values():
         assert leg.call or leg.phase == Phase.CLOSING or leg.nailed, leg
         assert not (leg.phase == Phase.CLOSING and (leg.call or leg.heard)), leg
         assert all(name in state.calls[leg.call].legs for name in leg.heard), leg
     for call in state.calls.values():
-        assert call.legs and all(state.legs[name].call == call.name for name in call.legs)
+        waits_for_call_back = call.flow is not None and call.flow.back is not None
+        assert (call.legs or waits_for_call_back) and all(state.legs[name].call == call.name for name in call.legs)
         assert all(state.legs[name].node == call.node for name in call.legs)
         assert bool(call.agent) <= bool(call.contact) and (call.stage != Stage.TALKING or len(call.legs) >= 2)
         if call.contact:
             held = [name for name, row in agents(board).items() if call.contact in row["contacts"]]
-            if call.stage == Stage.TALKING:
+            if call.stage in (Stage.TALKING, Stage.CALLING_BACK):
                 assert held == [call.agent]
                 [leg] = [state.legs[n] for n in call.legs if state.legs[n].person == call.agent]
                 assert (leg.role, leg.phase) == (Role.AGENT, Phase.UP)

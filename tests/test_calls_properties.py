@@ -16,14 +16,16 @@ from cordboard.journal import EVENTS, told
 from cordboard.media.backend import Cause
 from cordboard.media.simulated import FarEnd
 from tests.floor import CALLS, CENTER, NODE, Floor
+from tests.flow_text import EVERY_KIND
 
 CROWD_CENTER = (
     CENTER.replace("wrap_up = 5", 'wrap_up = 5\nmax_wait = 60\noverflow = "general"\nmax_waiting = 4')
-    + "[agents.zhao]\n[queues.general]\nmax_wait = 40\nstrategy = 'ring_all'\n[queues.spring]\nmax_wait = 2\n"
+    + "[agents.zhao]\nskills = { zh = 3 }\n[queues.mails]\nchannel = 'email'\n[queues.general]\nmax_wait = 40\nstrategy = 'ring_all'\n[queues.spring]\nmax_wait = 2\n"
 )
 CROWD_CALLS = (
     CALLS.replace("full = ", "record = true\nfull = ")
     + '[phones.zhao]\nto = "sip:zhao"\nnailed_up = true\n[numbers.4002]\nqueue = "general"\n'
+    + '[numbers.4003]\nflow = "main"\n'
     + '[campaigns.spring]\nqueue = "spring"\ntrunk = "main"\nmessage = ["sorry"]\n'
 )
 AGENTS = ("li", "wang", "zhao")
@@ -57,7 +59,7 @@ class Crowd(Floor):
     """A floor where anything may be done at any time. ``n`` chooses."""
 
     def __init__(self) -> None:
-        super().__init__(CROWD_CENTER, CROWD_CALLS, {})
+        super().__init__(CROWD_CENTER, CROWD_CALLS, {}, {"main": EVERY_KIND})
         self.apply("campaign_started", campaign="spring")
         self.said: list[dict] = []  # reports that may come again
 
@@ -88,7 +90,22 @@ class Crowd(Floor):
         self.phones[f"sip:{(*AGENTS, 'boss', '139')[n % 5]}"] = PHONES[n // 5 % len(PHONES)]
 
     def somebody_calls(self, n: int) -> None:
-        self.call(CALLERS[n % len(CALLERS)], to=("4001", "4002", "4001", "4999")[n // 6 % 4])
+        self.call(CALLERS[n % len(CALLERS)], to=("4001", "4003", "4002", "4003", "4003", "4999")[n // 6 % 6])
+
+    def press(self, n: int) -> None:
+        """Any key, on a leg of a caller in a flow if there is one."""
+        legs = [call.legs[0] for call in self.board.state.calls.values() if call.flow is not None and call.legs]
+        self.media.press(legs[n % len(legs)] if legs else self.any_leg(n), "1123456#*"[n // 5 % 9])
+
+    def look_up(self, n: int) -> None:
+        calls = [call for call in self.board.state.calls.values() if call.flow is not None]
+        if calls:
+            call = calls[n % len(calls)]
+            fields = {"call": call.name, "token": str(call.flow.said), "answer": ("gold", "bad", "none")[n // 4 % 3]}
+            self.attempt("call_looked_up", **fields, values={"account": "137"})
+
+    def hear(self, n: int) -> None:
+        self.attempt("call_heard", call=self.any_leg(n), text="billing")
 
     def somebody_hangs_up(self, n: int) -> None:
         self.media.hang_up(self.any_leg(n))
@@ -172,6 +189,7 @@ class Crowd(Floor):
     steps: tuple[Callable[[Crowd, int], None], ...] = (
         agent_does, somebody_calls, somebody_hangs_up, click, transfer, consult, end_consult, hold, mute, park, pick_up,
         monitor, pause, phone_is, wait, campaign, report_again,
+        press, press, look_up, hear,
     )  # fmt: skip
 
     def agree(self) -> None:
@@ -190,7 +208,7 @@ class Crowd(Floor):
             assert leg.call or not self.media.hears(leg.name)
 
 
-OFTEN = (Crowd.agent_does, Crowd.somebody_calls, Crowd.somebody_calls, Crowd.wait, Crowd.wait, Crowd.wait, Crowd.wait)
+OFTEN = (*(Crowd.agent_does, Crowd.press) * 2, Crowd.somebody_calls, Crowd.somebody_calls, *(Crowd.wait,) * 5)
 RARELY = (Crowd.node_dies, Crowd.engine_misses_a_while)
 STEPS = st.lists(
     st.tuples(st.sampled_from((*Crowd.steps, *OFTEN, *Crowd.steps, *OFTEN, *RARELY)), st.integers(0, 999)),
@@ -199,7 +217,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(STEPS)
 def test_whatever_happens_every_leg_and_contact_is_in_one_place_and_ends(steps):
     # Given a floor with agents
@@ -214,7 +232,7 @@ def test_whatever_happens_every_leg_and_contact_is_in_one_place_and_ends(steps):
         floor.attempt("agent_offline", agent=agent)
     for leg in sorted(floor.media.legs()):
         floor.media.hang_up(leg)
-    floor.run(120.0)
+    floor.run(600.0)
     floor.agree()
     state, counts = floor.board.state, floor.board.acd.counts()
     assert not state.legs and not state.calls and state.entered == state.ended
