@@ -24,6 +24,7 @@ from cordboard.live import Settings
 from cordboard.live.store import make_store
 from cordboard.media.simulated import FarEnd
 from tests.floor import conserved
+from tests.recorded import RECIPIENT
 from tests.serving import serve_command
 from tests.sip_peer import Call, Telephone
 from tests.sipp import free_port
@@ -66,6 +67,7 @@ class Node:
         for part in ("prompts", "recordings"):
             (folder / part).mkdir(exist_ok=True)
         command = [*before, sys.executable, "-c", STUCK, "media", "--sip", f"127.0.0.1:{self.port}", "--server", server]
+        command += ["--recipient", RECIPIENT]
         command += ["--node", name, "--json", *more]
         self.log = (folder / f"{name}.log").open("w+")
         self.process = subprocess.Popen(

@@ -27,7 +27,7 @@
 #define CHUNK_MAX (RING * CHANNELS_MAX * sizeof(int16_t) + CIPHER_EXTRA)
 #define LOOK_NS 100000000L
 #define CLOSING_NS 10000000L
-#define RETRIES_MAX 300 /* looks at a recording that is over and that the disk does not take */
+#define RETRIES_MAX 50 /* looks at a recording that is over and that the disk does not take */
 
 typedef struct recording recording;
 
@@ -56,6 +56,7 @@ struct recording {
     cipher *cipher;
     size_t owed, paid;    /* bytes of `debt`, and how many of them are in the file */
     unsigned owed_frames; /* samples a channel in it */
+    uint64_t owed_first;  /* the first of them */
     uint64_t unsealed;    /* samples that OpenSSL did not seal */
     unsigned char debt[CHUNK_MAX];
 };
@@ -149,6 +150,7 @@ static uint64_t missing(const recording *r) {
 static void append(recording *r, enum chunk_kind kind, uint64_t first, const void *content, size_t size, unsigned frames) {
     r->owed = cipher_seal(r->cipher, kind, first, content, size, r->debt);
     r->owed_frames = frames;
+    r->owed_first = first;
     if (r->owed == 0) {
         r->error = EIO;
         r->unsealed += frames;
@@ -217,7 +219,7 @@ static int flush(recording *r, int closing) {
 
 static void finish(recording *r) {
     node_event event = {.kind = NODE_RECORDED, .leg = r->number, .code = r->error};
-    event.jitter = (double)r->written / NODE_RATE;
+    event.jitter = (double)(r->owed ? r->owed_first : r->written) / NODE_RATE; /* owed: given up */
     event.round_trip = (double)missing(r) / NODE_RATE;
     close(r->file);
     cipher_free(r->cipher);
