@@ -150,6 +150,34 @@ def test_at_tells_only_how_things_stood_then(capfdbinary: pytest.CaptureFixture[
     assert entry["what"] == "waiting" and entry["change"]["agents"] == ["ann"]
 
 
+MIDNIGHT_S = 1_795_363_200.0  # 2026-11-23 00:00 in Shanghai, 16:00 UTC the day before
+
+
+def test_the_journal_of_a_live_engine_is_told_in_the_time_of_day_of_its_center(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    center, journal = tmp_path / "center.toml", tmp_path / "journal.jsonl"
+    center.write_text('[center]\ntime_zone = "Asia/Shanghai"\n[queues.q]\n[agents.li]\n')
+    events = [*ready(MIDNIGHT_S - 100, "li"), queued(MIDNIGHT_S - 90, "c1"), queued(MIDNIGHT_S - 50.25, "c2")]
+    events += [{"t": MIDNIGHT_S - 85, "event": "offer_accepted", "contact": "c1", "agent": "li"}]
+    events += [{"t": MIDNIGHT_S + 30, "event": "contact_ended", "contact": "c1"}]
+    journal.write_text("\n".join(json.dumps(event) for event in sorted(events, key=lambda event: event["t"])))
+
+    assert main(["explain", str(center), str(journal), "--contact", "c2"]) == 0
+    lines = capfdbinary.readouterr().out.decode().splitlines()
+    assert lines[0] == "2026-11-22  Asia/Shanghai"
+    assert lines[1].startswith("23:59:09.75  enters the queue q") and "counts from 23:59:09.75" in lines[1]
+    assert lines[2] == "23:59:09.75 – 2026-11-23 00:00:30  waits 80.25 s: nobody can take it"
+
+    for at in ("2026-11-22T23:59:30", "2026-11-22T15:59:30Z", str(MIDNIGHT_S - 30)):
+        assert main(["explain", str(center), str(journal), "--contact", "c2", "--at", at]) == 0
+        lines = capfdbinary.readouterr().out.decode().splitlines()
+        assert lines[:2] == ["2026-11-22  Asia/Shanghai", "c2 at 23:59:30, since:"]
+    with pytest.raises(SystemExit, match="2"):
+        main(["explain", str(center), str(journal), "--contact", "c2", "--at", "noon"])
+    assert "noon is neither seconds nor like 2026-11-22T14:30:05" in capfdbinary.readouterr().err.decode()
+
+
 def test_a_contact_that_never_came_is_an_error(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert main(["explain", CENTER, JOURNAL, "--contact", "c77"]) == 2
     assert b'the contact "c77" is not in the journal' in capfdbinary.readouterr().err

@@ -44,9 +44,11 @@ class Entry:
 
 @dataclass(slots=True)
 class Story:
-    """What happened to one contact. ``ended_at``: where the replay ended. ``skipped``: lines that did not fit."""
+    """What happened to one contact. ``ended_at``: where the replay ended. ``skipped``: lines that did not fit.
+    ``time_zone``: of the center with which the journal begins."""
 
     contact: str
+    time_zone: str = "UTC"
     entries: list[Entry] = field(default_factory=list)
     ended_at: float = 0.0
     skipped: int = 0
@@ -80,7 +82,7 @@ class _Witness:
     def __init__(self, engine: Engine, center: Center, contact: str) -> None:
         self.engine, self.center = engine, center
         self.floor = Floor(center)
-        self.story = Story(contact)
+        self.story = Story(contact, center.time_zone)
         self._passed_over: dict[str, dict[str, Any]] = {}  # agent -> who got it instead, and why
         self._open: Entry | None = None
 

@@ -1,76 +1,116 @@
-"""The story of a contact in sentences, in English and Chinese."""
+"""The story of a contact in sentences, in English and Chinese.
+
+Times are told as the journal has them, or, where they are seconds since the Unix epoch (the journals of a live engine),
+as the time of day in the center's time zone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from cordboard.explain import Entry, Group, Story
 from cordboard.floor import Block
 from cordboard.words import Lang, pick
 
 NAMES_SHOWN = 4
+EPOCH_FROM = 1e8  # journals that count from another time are shorter than three years
 
 Data = dict[str, Any]
 
 
-def tell(story: Story, lang: Lang = "en") -> list[str]:
-    """The whole story, a line a sentence; what belongs to a spell of waiting is indented."""
-    lines = [line for entry in story.entries for line in tell_entry(entry, lang)]
+class Voice:
+    """How a story is told: ``lang``, and its times. A time of another day than the story's first has its date."""
+
+    def __init__(self, story: Story, lang: Lang) -> None:
+        self.lang, self._zone = lang, ZoneInfo(story.time_zone)
+        self._day = self._of_day(story.entries[0].t).date() if story.entries else None
+        self.of_day = story.ended_at >= EPOCH_FROM
+
+    def _of_day(self, t: float) -> datetime:
+        return datetime.fromtimestamp(round(t, 3), self._zone)
+
+    def pick(self, en: str, zh: str) -> str:
+        return pick(self.lang, en, zh)
+
+    def head(self) -> list[str]:
+        """The day and the time zone, where times are told as times of day."""
+        return [f"{self._day}  {self._zone.key}"] if self.of_day else []
+
+    def clock(self, t: float) -> str:
+        """A time, in words."""
+        if not self.of_day:
+            return exact(t)
+        at = self._of_day(t)
+        text = f"{at:%H:%M:%S}" + (f".{at.microsecond // 1000:03}".rstrip("0") if at.microsecond >= 1000 else "")
+        return text if at.date() == self._day else f"{at.date()} {text}"
+
+
+def tell(story: Story, lang: Lang = "en", at: float | None = None) -> list[str]:
+    """The whole story, a line a sentence; what belongs to a spell of waiting is indented. ``at``: only how things stood
+    at that time, which was the replay's end."""
+    voice = Voice(story, lang)
+    if at is not None:
+        since = voice.pick(
+            f"{story.contact} at {voice.clock(at)}, since:", f"{story.contact} 在 {voice.clock(at)} 的情形，自："
+        )
+        return [*voice.head(), since, *tell_entry(story.entries[-1], voice)]
+    lines = [*voice.head(), *(line for entry in story.entries for line in tell_entry(entry, voice))]
     last = story.entries[-1] if story.entries else None
     if last is not None and last.kind == "waiting" and last.until == story.ended_at:
-        end = clock(story.ended_at)
-        lines.append(pick(lang, f"{end}  the replay ends; it still waits", f"{end}  回放结束，仍在等待"))
+        end = voice.clock(story.ended_at)
+        lines.append(voice.pick(f"{end}  the replay ends; it still waits", f"{end}  回放结束，仍在等待"))
     return lines
 
 
-def tell_entry(entry: Entry, lang: Lang) -> list[str]:
+def tell_entry(entry: Entry, voice: Voice) -> list[str]:
     """One part of the story."""
     if entry.kind == "waiting":
-        return _spell(entry, lang)
-    lines = [f"{clock(entry.t)}  {_HAPPENINGS[entry.kind](entry.data, lang)}"]
+        return _spell(entry, voice)
+    lines = [f"{voice.clock(entry.t)}  {_HAPPENINGS[entry.kind](entry.data, voice)}"]
     if entry.kind == "offer":
-        lines += [f"    {line}" for line in why_lines(entry.data, lang)]
+        lines += [f"    {line}" for line in why_lines(entry.data, voice)]
     return lines
 
 
-def clock(seconds: float) -> str:
+def exact(seconds: float) -> str:
     """Seconds, as exact as they are."""
     return f"{seconds:.6f}".rstrip("0").rstrip(".") if seconds != int(seconds) else f"{seconds:.1f}"
 
 
-def levels(asks: dict[str, int], lang: Lang) -> str:
+def levels(asks: dict[str, int], voice: Voice) -> str:
     """Skills and minimum levels."""
     if not asks:
-        return pick(lang, "no skill", "不要求技能")
+        return voice.pick("no skill", "不要求技能")
     return ", ".join(f"{skill} ≥ {level}" for skill, level in sorted(asks.items()))
 
 
-def agents(names: tuple[str, ...], lang: Lang) -> str:
+def agents(names: tuple[str, ...], voice: Voice) -> str:
     """Some names, and how many more."""
     if len(names) == 1:
         return names[0]
     shown = ", ".join(names[:NAMES_SHOWN])
     if len(names) > NAMES_SHOWN:
         rest = len(names) - NAMES_SHOWN
-        shown += pick(lang, f" and {rest} more", f" 等另外 {rest} 名")
-    return pick(lang, f"{len(names)} agents ({shown})", f"{len(names)} 名座席（{shown}）")
+        shown += voice.pick(f" and {rest} more", f" 等另外 {rest} 名")
+    return voice.pick(f"{len(names)} agents ({shown})", f"{len(names)} 名座席（{shown}）")
 
 
 # -- what happened ---------------------------------------------------------------------------------------
 
 
-def _queued(data: Data, lang: Lang) -> str:
-    queue, asks = data["queue"], levels(data["asks"], lang)
-    arrived = clock(data["arrived"])
-    return pick(
-        lang,
+def _queued(data: Data, voice: Voice) -> str:
+    queue, asks = data["queue"], levels(data["asks"], voice)
+    arrived = voice.clock(data["arrived"])
+    return voice.pick(
         f"enters the queue {queue}, priority {data['priority']}, its wait counts from {arrived}; it asks for {asks}",
         f"进入队列 {queue}，优先级 {data['priority']}，等待从 {arrived} 起算；要求：{asks}",
     )
 
 
-def _withdrawn(data: Data, lang: Lang) -> str:
+def _withdrawn(data: Data, voice: Voice) -> str:
     reasons = {
         "agent_away": ("the agent stepped away", "座席离开"),
         "agent_offline": ("the agent logged out", "座席签出"),
@@ -79,36 +119,35 @@ def _withdrawn(data: Data, lang: Lang) -> str:
         "contact_expired": ("its wait was over", "等待超时"),
     }
     en, zh = reasons.get(data.get("reason", ""), ("", ""))
-    return pick(
-        lang,
+    return voice.pick(
         f"the offer to {data['agent']} is withdrawn" + (f": {en}" if en else ""),
         f"撤回给 {data['agent']} 的分配" + (f"：{zh}" if zh else ""),
     )
 
 
-def _expired(data: Data, lang: Lang) -> str:
+def _expired(data: Data, voice: Voice) -> str:
     en, zh = ("there is no such queue now", "队列已不存在") if data["queue_gone"] else ("its wait is over", "等待超时")
     if data["to"] is None:
-        return pick(lang, f"{en}; it leaves", f"{zh}，离开")
-    return pick(lang, f"{en}; it goes on to {data['to']}", f"{zh}，溢出到 {data['to']}")
+        return voice.pick(f"{en}; it leaves", f"{zh}，离开")
+    return voice.pick(f"{en}; it goes on to {data['to']}", f"{zh}，溢出到 {data['to']}")
 
 
-_HAPPENINGS: dict[str, Callable[[Data, Lang], str]] = {
+_HAPPENINGS: dict[str, Callable[[Data, Voice], str]] = {
     "contact_queued": _queued,
-    "offer": lambda d, lang: pick(lang, f"offered to {d['agent']}", f"分配给 {d['agent']}"),
-    "offer_accepted": lambda d, lang: pick(lang, f"{d['agent']} accepts; connected", f"{d['agent']} 接听，通话开始"),
-    "offer_declined": lambda d, lang: pick(lang, f"{d['agent']} declines", f"{d['agent']} 拒接"),
-    "offer_expired": lambda d, lang: pick(lang, f"{d['agent']} does not answer in time", f"{d['agent']} 未按时应答"),
+    "offer": lambda d, voice: voice.pick(f"offered to {d['agent']}", f"分配给 {d['agent']}"),
+    "offer_accepted": lambda d, voice: voice.pick(f"{d['agent']} accepts; connected", f"{d['agent']} 接听，通话开始"),
+    "offer_declined": lambda d, voice: voice.pick(f"{d['agent']} declines", f"{d['agent']} 拒接"),
+    "offer_expired": lambda d, voice: voice.pick(f"{d['agent']} does not answer in time", f"{d['agent']} 未按时应答"),
     "offer_withdrawn": _withdrawn,
-    "priority_changed": lambda d, lang: pick(
-        lang, f"its priority is {d['priority']} from now on", f"优先级改为 {d['priority']}"
+    "priority_changed": lambda d, voice: voice.pick(
+        f"its priority is {d['priority']} from now on", f"优先级改为 {d['priority']}"
     ),
-    "center_changed": lambda d, lang: pick(lang, "the center changes", "中心配置变更"),
-    "contact_rejected": lambda d, lang: pick(lang, "rejected: the queue is full", "被拒绝：队列已满"),
+    "center_changed": lambda d, voice: voice.pick("the center changes", "中心配置变更"),
+    "contact_rejected": lambda d, voice: voice.pick("rejected: the queue is full", "被拒绝：队列已满"),
     "contact_expired": _expired,
-    "contact_left": lambda d, lang: pick(lang, "leaves before it is connected", "接通前离开"),
-    "contact_ended": lambda d, lang: pick(
-        lang, f"the conversation with {d['agent']} ends", f"与 {d['agent']} 的通话结束"
+    "contact_left": lambda d, voice: voice.pick("leaves before it is connected", "接通前离开"),
+    "contact_ended": lambda d, voice: voice.pick(
+        f"the conversation with {d['agent']} ends", f"与 {d['agent']} 的通话结束"
     ),
 }
 
@@ -116,30 +155,30 @@ _HAPPENINGS: dict[str, Callable[[Data, Lang], str]] = {
 # -- why nobody ------------------------------------------------------------------------------------------
 
 
-def _spell(entry: Entry, lang: Lang) -> list[str]:
+def _spell(entry: Entry, voice: Voice) -> list[str]:
     until = entry.until if entry.until is not None else entry.t
-    start, end, length = clock(entry.t), clock(until), clock(round(until - entry.t, 6))
+    start, end, length = voice.clock(entry.t), voice.clock(until), exact(round(until - entry.t, 6))
     if not entry.groups:
-        reason = pick(lang, "the center has no agents", "中心没有座席")
+        reason = voice.pick("the center has no agents", "中心没有座席")
         return [f"{start} – {end}  {reason}"]
-    lines = [pick(lang, f"{start} – {end}  waits {length} s: nobody can take it",
+    lines = [voice.pick(f"{start} – {end}  waits {length} s: nobody can take it",
                   f"{start} – {end}  等待 {length} 秒：无人可接")]  # fmt: skip
     for group in entry.groups:
-        who, why = agents(group.agents, lang), block_text(group.block, lang)
-        lines.append(pick(lang, f"    {who}: {why}", f"    {who}：{why}"))
+        who, why = agents(group.agents, voice), block_text(group.block, voice)
+        lines.append(voice.pick(f"    {who}: {why}", f"    {who}：{why}"))
     if entry.change is not None:
-        change = change_text(entry.change, lang)
-        lines.append(pick(lang, f"    What would have changed it: {change}", f"    怎样会不同：{change}"))
+        change = change_text(entry.change, voice)
+        lines.append(voice.pick(f"    What would have changed it: {change}", f"    怎样会不同：{change}"))
     return lines
 
 
-def _until(block: Block, lang: Lang) -> str:
+def _until(block: Block, voice: Voice) -> str:
     if block.until is None:
         return ""
-    return pick(lang, f" until {clock(block.until)}", f"，至 {clock(block.until)}")
+    return voice.pick(f" until {voice.clock(block.until)}", f"，至 {voice.clock(block.until)}")
 
 
-def _instead(block: Block, lang: Lang) -> str:
+def _instead(block: Block, voice: Voice) -> str:
     """Who got the agent while our contact waited, and why."""
     got = block.detail.get("instead")
     if not got:
@@ -150,23 +189,26 @@ def _instead(block: Block, lang: Lang) -> str:
         "score": ("wait and priority together were more", "其等待加优先级更高"),
         "ratio": ("its target is {its:g} s, here {ours:g} s", "其目标 {its:g} 秒，此处 {ours:g} 秒"),
         "arrival": (
-            "it had waited since {its:g}, this one since {ours:g}",
-            "其自 {its:g} 起等待，本联系自 {ours:g} 起",
+            "it had waited since {its}, this one since {ours}",
+            "其自 {its} 起等待，本联系自 {ours} 起",
         ),
         "line": ("it came first at the same instant", "同一时刻其先到"),
     }
-    en, zh = (text.format(**got) for text in keys[got["key"]])
-    t, other = clock(got["t"]), got["contact"]
-    return pick(lang, f"; was free at {t} and went to {other}: {en}", f"；{t} 时空闲，分给了 {other}：{zh}")
+    its, ours = got["its"], got["ours"]
+    if got["key"] == "arrival":
+        its, ours = voice.clock(its), voice.clock(ours)
+    en, zh = (text.format(its=its, ours=ours) for text in keys[got["key"]])
+    t, other = voice.clock(got["t"]), got["contact"]
+    return voice.pick(f"; was free at {t} and went to {other}: {en}", f"；{t} 时空闲，分给了 {other}：{zh}")
 
 
 _DECLINED_OR_MISSED = {"declined": "已拒接该联系", "missed": "未应答该联系"}
 
 
-def block_text(block: Block, lang: Lang) -> str:
+def block_text(block: Block, voice: Voice) -> str:
     """What keeps an agent from the contact."""
     d = block.detail
-    until, instead = _until(block, lang), _instead(block, lang)
+    until, instead = _until(block, voice), _instead(block, voice)
     texts: dict[str, Callable[[], tuple[str, str]]] = {
         "eligible": lambda: ("eligible", "符合条件"),
         "channel": lambda: (f"has no capacity for {d['channel']}", f"不处理 {d['channel']}"),
@@ -176,8 +218,8 @@ def block_text(block: Block, lang: Lang) -> str:
             f"层级 {d['tier']}，该联系只到层级 {d['min_tier']} 至 {d['max_tier'] or '不限'}{until}",
         ),
         "delay": lambda: (f"the queue's delay holds{until}", f"队列延迟{until}"),
-        "tier_wait": lambda: (f"tier {d['tier']} opens at {clock(block.until or 0)}",
-                              f"层级 {d['tier']} 于 {clock(block.until or 0)} 开放"),
+        "tier_wait": lambda: (f"tier {d['tier']} opens at {voice.clock(block.until or 0)}",
+                              f"层级 {d['tier']} 于 {voice.clock(block.until or 0)} 开放"),
         "level": lambda: (f"level {d['skill']} {d['has']} < {d['needs']}{until}",
                           f"{d['skill']} 等级 {d['has']} < {d['needs']}{until}"),
         "excluded": lambda: (f"has {d['how']} this contact", _DECLINED_OR_MISSED[d["how"]]),
@@ -194,10 +236,10 @@ def block_text(block: Block, lang: Lang) -> str:
         ),
     }  # fmt: skip
     en, zh = texts[block.kind]()
-    return pick(lang, en, zh)
+    return voice.pick(en, zh)
 
 
-def change_text(change: Group, lang: Lang) -> str:
+def change_text(change: Group, voice: Voice) -> str:
     """The smallest single change that makes an agent eligible."""
     name, block = change.agents[0], change.block
     d = block.detail
@@ -205,10 +247,10 @@ def change_text(change: Group, lang: Lang) -> str:
         "level": lambda: (f"asking for {d['skill']} {d['has']} instead of {d['needs']}: {name}",
                           f"{d['skill']} 要求由 {d['needs']} 降为 {d['has']}：{name}"),
         "tier_wait": lambda: (
-            f"tier {d['tier']} open after {clock(d['waited'])} s of waiting (tier_wait): {name}",
-            f"层级 {d['tier']} 在等待 {clock(d['waited'])} 秒后开放（tier_wait）：{name}",
+            f"tier {d['tier']} open after {exact(d['waited'])} s of waiting (tier_wait): {name}",
+            f"层级 {d['tier']} 在等待 {exact(d['waited'])} 秒后开放（tier_wait）：{name}",
         ),
-        "delay": lambda: (f"a delay of {clock(d['waited'])} s: {name}", f"延迟为 {clock(d['waited'])} 秒：{name}"),
+        "delay": lambda: (f"a delay of {exact(d['waited'])} s: {name}", f"延迟为 {exact(d['waited'])} 秒：{name}"),
         "window": lambda: (f"a tier window with tier {d['tier']}: {name}", f"层级范围包含 {d['tier']}：{name}"),
         "reserve": lambda: (f"reserve {d['rule']} with {int(block.size)} fewer: {name}",
                             f"预留规则 {d['rule']} 减少 {int(block.size)} 名：{name}"),
@@ -224,7 +266,7 @@ def change_text(change: Group, lang: Lang) -> str:
         "channel": lambda: (f"capacity for {d['channel']} for {name}", f"{name} 增加 {d['channel']} 容量"),
     }  # fmt: skip
     en, zh = texts[block.kind]()
-    return pick(lang, en, zh)
+    return voice.pick(en, zh)
 
 
 # -- why this agent, why this contact ----------------------------------------------------------------------
@@ -250,25 +292,24 @@ _CONTACT_KEYS = {
 }
 
 
-def why_lines(data: Data, lang: Lang) -> list[str]:
+def why_lines(data: Data, voice: Voice) -> list[str]:
     """Why this agent and why this contact: the winning key and the runner-up of both."""
     why = data.get("why")
     if not why:
         return []
     contacts = why["contacts"]
-    key, unit = ((text[lang == "zh"]) for text in _AGENT_KEYS[why["key"]])
+    key, unit = ((text[voice.lang == "zh"]) for text in _AGENT_KEYS[why["key"]])
     has_value = why["key"] not in _WITHOUT_VALUE
     won = key + (f" ({number(why['value'])}{unit})" if has_value else "")
-    lines = [pick(lang, f"{won}; {_count(why['eligible'], 'eligible agent')}, tier {why['tier']}",
+    lines = [voice.pick(f"{won}; {_count(why['eligible'], 'eligible agent')}, tier {why['tier']}",
                   f"{won}；符合条件的座席 {why['eligible']} 名，层级 {why['tier']}")]  # fmt: skip
     if why["runner_up"] is not None:
         value = f" ({number(why['runner_up_value'])}{unit})" if has_value else ""
-        lines[0] += pick(lang, f"; runner-up {why['runner_up']}{value}", f"；其次 {why['runner_up']}{value}")
+        lines[0] += voice.pick(f"; runner-up {why['runner_up']}{value}", f"；其次 {why['runner_up']}{value}")
     if contacts["eligible"] > 1 and contacts["runner_up"] is not None:
-        order = _CONTACT_KEYS[contacts["key"]][lang == "zh"]
+        order = _CONTACT_KEYS[contacts["key"]][voice.lang == "zh"]
         mine, its = number(contacts["value"]), number(contacts["runner_up_value"])
-        lines.append(pick(
-            lang,
+        lines.append(voice.pick(
             f"first of {contacts['eligible']} contacts {order} ({mine}); next is {contacts['runner_up']} ({its})",
             f"在 {contacts['eligible']} 个联系中{order}居首（{mine}）；其次 {contacts['runner_up']}（{its}）",
         ))  # fmt: skip

@@ -8,9 +8,9 @@ import sys
 
 from cordboard import words
 from cordboard.center import load_center
-from cordboard.cli.replay import add_journal_arguments, open_journal, seconds
+from cordboard.cli.replay import add_journal_arguments, in_seconds, moment, open_journal
 from cordboard.explain import explain, records
-from cordboard.telling import clock, tell, tell_entry
+from cordboard.telling import tell
 
 HELP = ("why a contact got its agent, or nobody", "解释某个联系为何分给某座席，或为何无人接")
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_journal_arguments(parser, lang)
     parser.add_argument("--contact", required=True, metavar="ID", help=words.pick(lang, "the contact", "联系编号"))
     parser.add_argument(
-        "--at", type=seconds, metavar="T", help=words.pick(lang, "only how things stood at T", "只看时刻 T 的情形")
+        "--at", type=moment, metavar="T", help=words.pick(lang, "only how things stood at T", "只看时刻 T 的情形")
     )
 
 
@@ -30,19 +30,16 @@ def run(options: argparse.Namespace) -> int:
 
     center = load_center(options.center)
     name = "<stdin>" if options.journal == "-" else options.journal
+    at = in_seconds(options.at, center)
     with open_journal(options.journal) as stream:
-        story = explain(Acd(center, seed=options.seed), center, stream, options.contact, name, options.at)
+        story = explain(Acd(center, seed=options.seed), center, stream, options.contact, name, at)
     if options.json:
         entries = list(records(story))
-        told = entries if options.at is None else entries[-1:]
+        told = entries if at is None else entries[-1:]
         record = {"contact": story.contact, "ended_at": story.ended_at, "skipped": story.skipped, "story": told}
         print(json.dumps(record, ensure_ascii=False))
-    elif options.at is not None:
-        at = clock(options.at)
-        print(words.pick(options.lang, f"{story.contact} at {at}, since:", f"{story.contact} 在 {at} 的情形，自："))
-        print("\n".join(tell_entry(story.entries[-1], options.lang)))
     else:
-        print("\n".join(tell(story, options.lang)))
+        print("\n".join(tell(story, options.lang, at)))
     if story.skipped:
         text = words.pick(
             options.lang,

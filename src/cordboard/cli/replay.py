@@ -8,7 +8,9 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, BinaryIO
+from zoneinfo import ZoneInfo
 
 from cordboard import words
 from cordboard.center import Center, load_center
@@ -41,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--effects", metavar="OUT.jsonl", help=words.pick(lang, "write effects here", "结果写入此文件"))
     parser.add_argument(
         "--until",
-        type=seconds,
+        type=moment,
         metavar="T",
         help=words.pick(lang, "take no later line, fire the timers up to T", "只处理 T 及以前的日志和定时器"),
     )
@@ -58,6 +60,21 @@ def seconds(text: str) -> float:
     return value
 
 
+def moment(text: str) -> float | datetime:
+    """A time on the command line: the journal's seconds, or a date and time of day; see ``in_seconds``."""
+    try:
+        return datetime.fromisoformat(text) if "-" in text.lstrip("-") else seconds(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is neither seconds nor like 2026-11-22T14:30:05") from None
+
+
+def in_seconds(at: float | datetime | None, center: Center) -> float | None:
+    """A moment in the journal's seconds; one without a time zone is in the center's."""
+    if not isinstance(at, datetime):
+        return at
+    return (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(center.time_zone))).timestamp()
+
+
 def run(options: argparse.Namespace) -> int:
     from cordboard.acd import Acd  # the compiled core, only when something is replayed
 
@@ -69,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(open_journal(options.journal))
         target = stack.enter_context(open_effects(options.effects, options.journal, options.center))
-        answers = replay(engine, center, source, name, options.until)
+        answers = replay(engine, center, source, name, in_seconds(options.until, center))
         for answer in with_progress(answers, source, options):
             summary.add(answer)
             for effect in (*answer.fired, *answer.effects):
