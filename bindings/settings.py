@@ -178,6 +178,8 @@ class SipSettings:
             self._check(trunk.networks(), trunk.name)
             self._check_trunk(trunk)
         self._check(self.phones, "phones")
+        if self.registrar is not None:
+            self._check(self.registrar.networks, "networks")
         if self.srtp is Srtp.MANDATORY and "dtls" not in self.keying and self.transports != {Transport.TLS}:
             what = "SDES would send the keys of audio in clear"
             raise InputError(what, Where(key="srtp"), "Use TLS alone, or DTLS for the keys")

@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 
 from cordboard import words
+from cordboard.bindings.node_file import load_node
 from cordboard.bindings.settings import SipSettings, Trunk
 from cordboard.client.connection import Tls, metadata, options
 from cordboard.errors import InputError, Where
@@ -37,6 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--simulated", action="store_true", help=simulated)
     kind.add_argument("--sip", metavar="IP:PORT", help=sip)
+    settings = words.pick(lang, "real calls by PJSIP, as this file says", "以 PJSIP 处理真实电话，按此文件设置")
+    kind.add_argument("--settings", metavar="FILE", type=Path, help=settings)
+    check = words.pick(lang, "only say whether the settings can be used", "仅检查设置是否可用")
+    parser.add_argument("--check", action="store_true", help=check)
     add("--server", "HOST:PORT", f"the server ({SERVER})", f"服务器（{SERVER}）", SERVER)
     add("--tenant", "NAME", "the tenant (default)", "租户（default）", "default")
     add("--node", "NAME", "this node's name, its own (media1)", "本节点名称（media1）", "media1")
@@ -73,7 +78,28 @@ def run(options: argparse.Namespace) -> int:
         if not low <= getattr(options, key) <= high:
             what = f"{getattr(options, key)!r} is not from {low:g} to {high:g}"
             raise InputError(what, Where(key=f"--{key}"), "Give another one")
-    return Watcher().run(lambda pulse: asyncio.run(serve(options, pulse)))
+    settings = None if options.simulated else sip_settings(options)
+    if options.check:
+        return say_checked(options, settings)
+    return Watcher().run(lambda pulse: asyncio.run(serve(options, settings, pulse)))
+
+
+def say_checked(asked: argparse.Namespace, settings: SipSettings | None) -> int:
+    """What the settings are, in a line; an error would have been raised before."""
+    trunks = [trunk.name for trunk in settings.trunks] if settings else []
+    phones = len(settings.registrar.users) if settings and settings.registrar else 0
+    if asked.json:
+        print(json.dumps({"usable": True, "trunks": trunks, "registered_phones_max": phones}))
+    else:
+        named = ", ".join(trunks) or "-"
+        print(
+            words.pick(
+                asked.lang,
+                f"usable; trunks: {named}; phones that may register: {phones}",
+                f"可用；中继：{named}；可注册的话机：{phones}",
+            )
+        )
+    return 0
 
 
 def simulated(asked: argparse.Namespace) -> MediaBackend:
@@ -83,19 +109,20 @@ def simulated(asked: argparse.Namespace) -> MediaBackend:
     return CrowdedMedia(People(habits, asked.seed), prefix, time.monotonic, time.sleep, lines=asked.capacity)
 
 
-def real(asked: argparse.Namespace) -> MediaBackend:
-    """The media layer on PJSIP. InputError if it was not built, or can't start as asked."""
-    try:
-        from cordboard.bindings.pjsip.backend import PjsipMedia
-    except ImportError as error:
-        what = f"PJSIP is not built: {error}"
-        raise InputError(what, Where(key="--sip"), "Run make media in the sources of cordboard") from error
+def sip_settings(asked: argparse.Namespace) -> SipSettings:
+    """What --settings, or --sip and the options beside it, say."""
+    if asked.settings is not None:
+        for key in ("trunk", "phones", "beyond_loopback"):
+            if getattr(asked, key):
+                what = f"--{key.replace('_', '-')} is an option of --sip"
+                raise InputError(what, Where(key="--settings"), "Write it into the file")
+        return load_node(asked.settings, asked.prompts, asked.recordings, asked.capacity)
     address, _, port = asked.sip.rpartition(":")
     if not address or not port.isdigit() or int(port) > 65535:
         raise InputError(f"{asked.sip!r} is no address", Where(key="--sip"), "Write 127.0.0.1:5060")
     if not all("=" in trunk for trunk in asked.trunk):
         raise InputError("no name of a trunk", Where(key="--trunk"), "Write NAME=HOST or NAME=HOST:PORT")
-    settings = SipSettings(
+    return SipSettings(
         prompts=asked.prompts,
         recordings=asked.recordings,
         address=address,
@@ -106,6 +133,15 @@ def real(asked: argparse.Namespace) -> MediaBackend:
         legs_max=asked.capacity,
         recipients=tuple(asked.recipient),
     )
+
+
+def real(settings: SipSettings) -> MediaBackend:
+    """The media layer on PJSIP. InputError if it was not built, or can't start as asked."""
+    try:
+        from cordboard.bindings.pjsip.backend import PjsipMedia
+    except ImportError as error:
+        what = f"PJSIP is not built: {error}"
+        raise InputError(what, Where(key="--sip"), "Run make media in the sources of cordboard") from error
     try:
         return PjsipMedia(settings)
     except OSError as error:
@@ -120,9 +156,9 @@ def channel(asked: argparse.Namespace) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(asked.server, tls.credentials(), options(tls))
 
 
-async def serve(asked: argparse.Namespace, pulse: Pulse) -> int:
+async def serve(asked: argparse.Namespace, settings: SipSettings | None, pulse: Pulse) -> int:
     """Work until a signal, or until nobody watches any more; then hang up everything."""
-    backend = real(asked) if asked.sip else simulated(asked)
+    backend = real(settings) if settings else simulated(asked)
     token = asked.token.read_text().strip() if asked.token else None
     async with channel(asked) as way:
         name = resource(asked.tenant, "nodes", asked.node)

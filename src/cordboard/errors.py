@@ -5,7 +5,8 @@
     CordboardError
     ├── InputError(what, where, hint)        something that was handed in is not usable
     │   ├── CenterError                      a center file: file, line and key
-    │   │   └── CallsError                   a file of calls, likewise
+    │   │   ├── CallsError                   a file of calls, likewise
+    │   │   └── NodeFileError                the settings of a SIP node, likewise
     │   ├── JournalError                     a journal line: file and line
     │   ├── EventError                       an event that the state of the center does not allow
     │   │   ├── DuplicateError               what it would bring in is there already
@@ -110,6 +111,10 @@ class CenterError(InputError):
 
 class CallsError(CenterError):
     """A file of calls that can't be used."""
+
+
+class NodeFileError(CenterError):
+    """Settings of a SIP node that can't be used."""
 
 
 class JournalError(InputError):
