@@ -49,6 +49,7 @@ GROUP_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 WAIT_BUCKETS = (2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 1800.0)
 SLICE = 200  # agents that are looked at in one go
 LOOK_S = 5.0  # for one look at the core
+PACE_S = 0.1  # entries are counted so often at most: to be woken for each group would cost the writer its turns
 
 _log = logging.getLogger("cordboard.metrics")
 
@@ -155,6 +156,7 @@ class _Watched:
         self._tenant, self._engine, self._metrics = tenant, engine, metrics
         self._records, self._webhooks = records, webhooks
         self._waiting: dict[str, tuple[str, float]] = {}  # contact -> queue, entered; no more than are in the center
+        self._outcomes: Counts[tuple[str, str]] = Counts()  # queue, outcome; of the entries that are tallied
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self._count, name="cordboard-metrics", daemon=True)
 
@@ -175,6 +177,7 @@ class _Watched:
                 while not self.stop.is_set():
                     self._tally(subscription.get(0.5))
                     after = subscription.revision
+                    self.stop.wait(PACE_S)
                 subscription.close()
             except (SlowReaderError, CompactedError):
                 _log.warning("the counters missed entries after revision %s", after)
@@ -205,6 +208,9 @@ class _Watched:
         for counts, counter in counters:
             for name, count in counts.items():
                 counter.labels(self._tenant, name).inc(count)
+        for (queue, outcome), count in self._outcomes.items():
+            self._metrics.contacts.labels(self._tenant, queue, outcome).inc(count)
+        self._outcomes.clear()
 
     def _event(self, event: Mapping[str, Any], t: float) -> None:
         kind = event["event"]
@@ -231,13 +237,13 @@ class _Watched:
 
     def _enter(self, contact: str, queue: str, t: float) -> None:
         self._waiting[contact] = (queue, t)
-        self._metrics.contacts.labels(self._tenant, queue, "entered").inc()
+        self._outcomes[queue, "entered"] += 1
 
     def _leave(self, contact: str, outcome: str) -> tuple[str, float] | None:
         """A contact that waited is not waiting any more. One that came before the counting began is left out."""
         place = self._waiting.pop(contact, None)
         if place is not None:
-            self._metrics.contacts.labels(self._tenant, place[0], outcome).inc()
+            self._outcomes[place[0], outcome] += 1
         return place
 
     # ---- gauges
