@@ -118,7 +118,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             yield found
     finally:
         stop.set()
-        calls.join(10)
+        if calls.is_alive():
+            calls.join(10)
         server.kill()
         server.wait(30)
         receiver.server.shutdown()
@@ -191,7 +192,7 @@ def installed(tmp_path: Path) -> Path:
 
 def test_systemd_finds_nothing_wrong_with_the_units(installed):
     names = sorted(path.name for path in (installed / "etc/systemd/system").iterdir())
-    assert names == ["cordboard-backup.service", "cordboard-backup.timer", "cordboard.service"]
+    assert names == ["cordboard-backup.service", "cordboard-backup.timer", "cordboard-media.service", "cordboard.service"]
     done = systemd_analyze("verify", "--man=no", f"--root={installed}", *names)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     unit = installed / "etc/systemd/system/cordboard.service"
