@@ -63,6 +63,10 @@ def conserved(board: Switchboard) -> None:
         if flow is not None and call.stage in (Stage.FLOW, Stage.RESTING):
             assert flow.due is not None or flow.says, call
             assert flow.due is None or flow.due >= board.now
+    beside = {leg.person for leg in state.legs.values() if leg.call and leg.role in (Role.PARTY, Role.SUPERVISOR)}
+    for name, row in agents(board).items():
+        assert row["engaged"] == (name in beside), name
+        assert not (row["engaged"] and row["contacts"]), name  # nobody here has two voice contacts at once
     for leg in state.legs.values():
         assert leg.call or leg.phase == Phase.CLOSING or leg.nailed, leg
         assert not (leg.phase == Phase.CLOSING and (leg.call or leg.heard)), leg

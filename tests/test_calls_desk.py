@@ -167,6 +167,71 @@ def test_the_agent_who_hangs_up_while_asking_leaves_the_two_others_together():
     assert floor.hears(caller) == {wang} and floor.hears(wang) == {caller}
 
 
+# ---- who is asked, or listens, is not free meanwhile
+
+
+def waiting_beside() -> tuple[Floor, str, str, str]:
+    """li talks with c1 and asks wang; c2 waits for whoever is free first."""
+    floor, caller, _, wang = consulting()
+    other = floor.call()
+    floor.run(4.0)
+    return floor, caller, wang, other
+
+
+def offers(floor: Floor) -> list[tuple[str, str]]:
+    return [(e["contact"], e["agent"]) for e in floor.effects if e["effect"] == "offer"]
+
+
+def test_who_is_asked_gets_no_offer_until_the_consultation_is_over():
+    floor, _, _, other = waiting_beside()
+    assert floor.agent("wang") == "connected" and floor.hears(other) == {"music"} and offers(floor) == [("c1", "li")]
+    assert [e["effect"] for e in floor.effects if e.get("agent") == "wang"] == ["agent_engaged"]
+    do(floor, "call_consult_ended", 0.0, outcome="cancel")
+    assert offers(floor)[-1] == ("c2", "wang") and not floor.board.acd.agent_state("wang")["engaged"]
+
+
+def test_who_is_asked_and_takes_over_gets_that_contact_before_those_who_wait_longer():
+    floor, caller, wang, other = waiting_beside()
+    do(floor, "call_consult_ended", 0.0, outcome="transfer")
+    assert floor.hears(caller) == {wang} and floor.hears(other) == {"music"}
+    assert floor.board.acd.agent_state("wang")["contacts"] == ["c1~2"] and floor.board.by_contact["c1~2"].agent == "wang"
+    floor.media.hang_up(wang)
+    floor.run(20.0)
+    assert ("c2", "wang") in offers(floor) or ("c2", "li") in offers(floor)
+
+
+def test_a_colleague_who_stays_in_a_conference_is_not_free_until_it_ends():
+    floor, caller, wang, _ = waiting_beside()
+    do(floor, "call_consult_ended", outcome="conference")
+    floor.media.hang_up(floor.phone("li"))
+    floor.run(1.0)
+    assert floor.hears(caller) == {wang} and floor.agent("wang") == "connected"
+    floor.media.hang_up(caller)
+    floor.run(0.0)
+    assert ("c2", "wang") in offers(floor)
+
+
+def test_an_agent_who_listens_in_is_not_free_and_takes_over_as_its_contact():
+    floor, caller, _ = talking()
+    floor.ready("wang")
+    do(floor, "call_monitored", supervisor="wang", mode="listen")
+    floor.call()
+    floor.run(4.0)
+    assert offers(floor) == [("c1", "li")]
+    do(floor, "call_taken_over", 0.0, supervisor="wang")
+    assert floor.board.acd.agent_state("wang")["contacts"] == ["c1~2"] and floor.hears(caller) == {floor.phone("wang")}
+
+
+def test_who_takes_over_what_the_routing_would_not_give_goes_on_without_a_contact():
+    floor, caller, _, wang = consulting()
+    floor.apply("agent_away", agent="wang")
+    do(floor, "call_consult_ended", 0.0, outcome="transfer")
+    assert floor.hears(caller) == {wang} and floor.board.acd.agent_state("wang")["engaged"]
+    floor.media.hang_up(wang)
+    floor.run(0.0)
+    assert not floor.board.acd.agent_state("wang")["engaged"] and not floor.media.legs()
+
+
 # ---- park
 
 

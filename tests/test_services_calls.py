@@ -12,6 +12,8 @@ import grpc
 import pytest
 
 from cordboard.calls.config import parse_calls
+from cordboard.calls.state import Mode, Phase, Stage
+from cordboard.calls.state import Role as LegRole
 from cordboard.center import parse_center
 from cordboard.client import AsyncClient, CallError, Client
 from cordboard.client.connection import call_error
@@ -188,6 +190,11 @@ def test_what_is_not_said_is_refused(floor):
         with pytest.raises(grpc.RpcError) as found:
             getattr(client.stubs.calls, name)(request)
         assert found.value.code() is grpc.StatusCode.INVALID_ARGUMENT, name
+
+
+def test_the_messages_know_every_stage_role_and_phase_that_calls_have():
+    for kind, prefix, values in ((pb.Call.Stage, "STAGE", Stage), (pb.CallLeg.Role, "ROLE", LegRole), (pb.CallLeg.Phase, "PHASE", Phase), (pb.MonitorMode, "MONITOR_MODE", Mode)):
+        assert {f"{prefix}_{value.upper()}" for value in values} == set(kind.keys()) - {f"{prefix}_UNSPECIFIED"}
 
 
 # ---- who may

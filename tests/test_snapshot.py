@@ -90,7 +90,7 @@ def test_the_estimated_waits_go_on_as_if_nothing_had_been() -> None:
     # given a center in which much is learned, with contacts that bring their own requirements
     agents = tuple(Agent(f"a{i}", {"s": i % 4 + 1}) for i in range(6))
     center = Center((Queue("a", wrap_up=2.0), Queue("b", requires={"s": 2}, max_wait=30.0, overflow="a")), agents)
-    events = events_of(center, 3, 1500)
+    events = events_of(center, 3, 2000)
     uncut, cut = Acd(center), Acd(center)
     estimators = uncut.learn_waits(), cut.learn_waits()
     # when

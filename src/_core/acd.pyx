@@ -184,8 +184,14 @@ cdef class Router:
     def agent_offline(self, double t, int agent):
         return acd_agent_offline(self.engine, ticks_of(t), agent)
 
+    def agent_engaged(self, double t, int agent):
+        return on_agent_engaged(self.engine, ticks_of(t), agent)
+
+    def agent_released(self, double t, int agent):
+        return on_agent_released(self.engine, ticks_of(t), agent)
+
     def contact_queued(self, double t, int queue, *, id=None, double priority=0.0, queued_at=None, int preferred=-1,
-                       tuple wish=(-1, -1, -1), int customer=-1):
+                       tuple wish=(-1, -1, -1), int customer=-1, bint handed=False):
         """Returns (code, slot). ``wish``: of :meth:`wish`; ``customer``: see :meth:`customers`."""
         cdef Queued_C spec
         cdef int32_t slot
@@ -193,6 +199,7 @@ cdef class Router:
         spec.priority = priority
         spec.preferred = preferred
         spec.customer = customer
+        spec.handed = handed
         spec.steps, spec.tiers, spec.values = wish
         if queued_at is not None:
             spec.queued_at = ticks_of(queued_at)
@@ -318,7 +325,7 @@ cdef class Router:
             link = e.links[link].next_of_agent
         return {
             "presence": AGENT_STATES[a.presence], "state": AGENT_STATES[a.shown], "since": seconds(a.since), "idle_since": seconds(a.idle_since),
-            "handled": a.handled, "misses": a.misses, "available": a.available,
+            "handled": a.handled, "misses": a.misses, "available": a.available, "engaged": a.engaged != 0,
             "offered": [slot for _, slot in sorted(offered)], "connected": [slot for _, slot in sorted(connected)],
             "held": [a.held[c] for c in range(CHANNELS)],
             "wrap_until": seconds(e.timers[a.tm_wrap_up].due) if a.wrapping else None,

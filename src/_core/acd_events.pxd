@@ -146,14 +146,20 @@ cdef inline void contact_exclude(Engine* e, int32_t slot, int32_t a) noexcept no
 # ---- agents
 
 cdef inline void agent_busy(Engine* e, int32_t a) noexcept nogil:
-    # Handling is a conversation or wrap-up: keep its clock.
+    # Handling is a conversation, be it no contact of its own, or wrap-up: keep its clock.
     cdef Agent* agent = &e.agents[a]
-    cdef bint busy = agent.presence != OFFLINE and (agent.n_connected > 0 or agent.wrapping)
+    cdef bint busy = agent.presence != OFFLINE and (agent.n_connected > 0 or agent.engaged or agent.wrapping)
     if busy and agent.busy_from < 0:
         agent.busy_from = e.now
     elif not busy and agent.busy_from >= 0:
         agent.busy_before += e.now - agent.busy_from
         agent.busy_from = -1
+
+cdef inline void agent_engage(Engine* e, int32_t a, bint engaged) noexcept nogil:
+    # On a call that is no contact of its own, or not any more.
+    e.agents[a].engaged = engaged
+    agent_busy(e, a)
+    agent_refresh(e, a, False)
 
 cdef inline void agent_withdraw(Engine* e, int32_t a, int32_t reason) noexcept nogil:
     # Withdraw its open offers, in the order of the contacts' lines.

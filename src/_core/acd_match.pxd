@@ -266,7 +266,10 @@ cdef inline void offer_to(Engine* e, int32_t c, int32_t slot, int32_t a, int32_t
 
 cdef inline void offer_first(Engine* e, int32_t c) noexcept nogil:
     # Offer the first contact of class c, which has an eligible agent.
-    cdef int32_t slot = line_first(&e.classes[c].line).subject
+    offer_contact(e, c, line_first(&e.classes[c].line).subject)
+
+cdef inline void offer_contact(Engine* e, int32_t c, int32_t slot) noexcept nogil:
+    # Offer this contact of class c, which has an eligible agent.
     cdef Contact* contact = &e.contacts[slot]
     cdef int32_t tier = 0
     cdef int32_t a, i, n

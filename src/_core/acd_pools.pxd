@@ -9,7 +9,7 @@ from cordboard._core.acd_memory cimport prefetch
 from cordboard._core.acd_occupancy cimport occupancy_set
 from cordboard._core.acd_types cimport (
     Agent, CHANNELS, Engine, Group, HEAP_HANDLED, HEAP_IDLE, HEAP_KINDS, HEAP_LATEST, KEEP_BITS, KEEP_OCCUPANCY, Line, Place, Pool,
-    READY, Reserve, SHOWN_CONNECTED, SHOWN_OFFERED, SHOWN_WRAP_UP,
+    READY, Reserve, SHOWN_CONNECTED, SHOWN_OFFERED, SHOWN_WRAP_UP, VOICE,
 )
 
 cdef inline int64_t line_key(const Agent* agent, int32_t kind) noexcept nogil:
@@ -112,7 +112,7 @@ cdef inline void pool_update(Engine* e, int32_t a, int32_t channel) noexcept nog
 
 cdef inline void agent_show(Engine* e, Agent* agent) noexcept nogil:
     cdef int32_t shown = agent.presence
-    if agent.n_connected > 0:
+    if agent.n_connected > 0 or agent.engaged:
         shown = SHOWN_CONNECTED
     elif agent.wrapping:
         shown = SHOWN_WRAP_UP
@@ -130,12 +130,14 @@ cdef inline void agent_refresh(Engine* e, int32_t a, bint keys_changed) noexcept
     cdef uint8_t have = agent.available
     cdef uint8_t changed
     cdef int32_t c
+    cdef int32_t engaged
     cdef bint idle = False
     if agent.presence == READY and not agent.wrapping and agent.tm_retry < 0:
-        idle = agent.n_links == 0
+        idle = agent.n_links == 0 and not agent.engaged
         for c in range(CHANNELS):
-            want |= <uint8_t>(agent.held[c] < agent.capacity[c]) << c
-            alone |= <uint8_t>(agent.n_links == agent.held[c]) << c
+            engaged = agent.engaged and c == VOICE
+            want |= <uint8_t>(agent.held[c] + engaged < agent.capacity[c]) << c
+            alone |= <uint8_t>(agent.n_links + agent.engaged == agent.held[c] + engaged) << c
         if not agent.blend:
             want &= alone
     agent_show(e, agent)

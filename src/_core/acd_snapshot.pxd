@@ -14,6 +14,9 @@ from cordboard._core.acd_pools cimport agent_refresh
 from cordboard._core.acd_timers cimport timer_order, timer_start
 from cordboard._core.acd_types cimport *
 
+cdef enum:
+    ENGAGED = 4                   # in a row: the agent is engaged
+
 cdef packed struct AgentRow_C:    # NumPy dtype: AGENT_ROW
     int64_t idle_since
     int64_t handled
@@ -24,7 +27,7 @@ cdef packed struct AgentRow_C:    # NumPy dtype: AGENT_ROW
     int64_t wrap_until            # -1: not in wrap-up
     int64_t retry_until           # -1: not resting
     int64_t since
-    int32_t presence
+    int32_t presence              # + ENGAGED
     int32_t misses
 
 cdef packed struct ContactRow_C:  # NumPy dtype: CONTACT_ROW
@@ -63,7 +66,7 @@ cdef inline void agent_row(const Engine* e, int32_t a, AgentRow_C* row) noexcept
     row.wrap_until = e.timers[agent.tm_wrap_up].due if agent.wrapping else -1
     row.retry_until = e.timers[agent.tm_retry].due if agent.tm_retry >= 0 else -1
     row.since = agent.since
-    row.presence = agent.presence
+    row.presence = agent.presence + (ENGAGED if agent.engaged else 0)
     row.misses = agent.misses
 
 cdef inline void contact_row(const Engine* e, int32_t slot, ContactRow_C* row) noexcept nogil:
@@ -107,7 +110,8 @@ cdef inline void agent_restore(Engine* e, int32_t a, const AgentRow_C* row) noex
     agent.busy_before = row.busy_before
     agent.busy_from = row.busy_from
     agent.since = row.since
-    agent.presence = row.presence
+    agent.presence = row.presence & (ENGAGED - 1)
+    agent.engaged = row.presence >= ENGAGED
     agent.misses = row.misses
     if row.wrap_until >= 0:
         agent.wrapping = 1

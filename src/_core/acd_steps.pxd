@@ -5,12 +5,15 @@ from libc.string cimport memset
 
 from cordboard._core.acd_classes cimport contact_place, contact_unplace
 from cordboard._core.acd_events cimport (
-    agent_appear, agent_busy, agent_leave, come_to, contact_enter, contact_free, contact_new, contact_reject,
+    agent_appear, agent_busy, agent_engage, agent_leave, come_to, contact_enter, contact_free, contact_new, contact_reject,
     contact_release, offer_refuse, queue_full, wrap_up_end, wrap_up_start,
 )
 from cordboard._core.acd_ids cimport id_add, id_find
 from cordboard._core.acd_intern cimport intern_keep
-from cordboard._core.acd_match cimport contact_unheld, contact_unoffer, link_find, link_remove, match, offer_withdraw
+from cordboard._core.acd_match cimport (
+    contact_unheld, contact_unoffer, link_find, link_remove, match, offer_contact, offer_withdraw,
+)
+from cordboard._core.acd_pick cimport pick_agent
 from cordboard._core.acd_pools cimport agent_refresh
 from cordboard._core.acd_timers cimport timer_stop
 from cordboard._core.acd_types cimport *
@@ -62,6 +65,36 @@ cdef inline int on_agent_offline(Engine* e, int64_t t, int32_t agent) noexcept n
     agent_leave(e, agent, OFFLINE, REASON_AGENT_OFFLINE)
     return match(e)
 
+cdef inline int on_agent_engaged(Engine* e, int64_t t, int32_t agent) noexcept nogil:
+    cdef int code = come_to_agent(e, t, agent)
+    if code < 0:
+        return code
+    agent_engage(e, agent, True)
+    return match(e)
+
+cdef inline int on_agent_released(Engine* e, int64_t t, int32_t agent) noexcept nogil:
+    # Its idle time starts, as after a contact.
+    cdef int code = come_to_agent(e, t, agent)
+    if code < 0:
+        return code
+    if e.agents[agent].engaged:
+        e.agents[agent].idle_since = e.now
+        agent_engage(e, agent, False)
+        agent_refresh(e, agent, True)
+    return match(e)
+
+cdef inline void hand_over(Engine* e, int32_t slot) noexcept nogil:
+    # The engaged agent whom the contact prefers has it on the phone already: offered before anybody gets anything else,
+    # if the agent is eligible but for being engaged. Else it waits like any other, and the agent stays engaged.
+    cdef Contact* contact = &e.contacts[slot]
+    cdef int32_t a = contact.preferred
+    cdef int32_t tier
+    agent_engage(e, a, False)
+    if contact.cls >= 0 and pick_agent(e, &e.classes[contact.cls], contact, -1, &tier) == a:
+        offer_contact(e, contact.cls, slot)
+    else:
+        agent_engage(e, a, True)
+
 cdef inline void on_queued_defaults(Queued_C* spec, int64_t id, int32_t queue) noexcept nogil:
     memset(spec, 0, sizeof(Queued_C))
     spec.id = id
@@ -73,6 +106,7 @@ cdef inline int on_contact_queued(Engine* e, int64_t t, const Queued_C* spec, in
     cdef int code = come_to(e, t)
     cdef int32_t s
     cdef Contact* contact
+    cdef bint handed
     slot[0] = -1
     if code < 0:
         return code
@@ -86,7 +120,8 @@ cdef inline int on_contact_queued(Engine* e, int64_t t, const Queued_C* spec, in
         return ACD_BAD_VALUE
     if e.index_ids and spec.id >= 0 and id_find(e, spec.id) >= 0:
         return ACD_DUPLICATE_CONTACT
-    if queue_full(&e.queues[spec.queue]):
+    handed = spec.handed and spec.preferred >= 0 and e.agents[spec.preferred].engaged
+    if queue_full(&e.queues[spec.queue]) and not handed:
         e.seq += 1
         e.counts.entered += 1
         e.counts.ended += 1
@@ -119,6 +154,8 @@ cdef inline int on_contact_queued(Engine* e, int64_t t, const Queued_C* spec, in
     e.counts.entered += 1
     slot[0] = s
     contact_enter(e, s, spec.queue)
+    if handed:
+        hand_over(e, s)
     return match(e)
 
 cdef inline int on_contact_left(Engine* e, int64_t t, int32_t slot) noexcept nogil:

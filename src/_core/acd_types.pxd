@@ -6,6 +6,7 @@ from cordboard._core.rng cimport Rng_C
 
 cdef enum:
     CHANNELS = 6                  # voice, chat, email, sms, social, task
+    VOICE = 0
     HEAP_KINDS = 3                # how a pool may be sorted: see HEAP_*
     ACD_MAX_AGENTS = 1 << 20      # the timers' order packs an agent in 20 bits ...
     ACD_SEQ_BITS = 40             # ... and a contact's line in 40
@@ -130,6 +131,7 @@ ctypedef struct Queued_C:         # what contact_queued says
     int32_t preferred             # agent; -1: none
     int32_t values                # interned values per agent, for strategy weighted; -1: none
     int32_t customer              # index into e.last_served; -1: nobody in particular
+    int32_t handed                # from an engaged agent who is preferred: see acd_steps.pxd
 
 ctypedef struct Timer:
     int64_t due
@@ -211,6 +213,7 @@ ctypedef struct Agent:            # two cache lines
     uint8_t presence
     uint8_t shown                 # presence, or SHOWN_* while it has something to do
     uint8_t wrapping
+    uint8_t engaged               # on a call that is no contact of its own: a place of voice is taken
     int32_t misses
     int32_t rank                  # among its group, in file order
     int64_t wrap_up               # its own; -1: the queue's

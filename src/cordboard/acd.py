@@ -158,6 +158,8 @@ class Acd:
             "agent_ready": self._agent(self._router.agent_ready),
             "agent_away": self._agent(self._router.agent_away),
             "agent_offline": self._agent(self._router.agent_offline),
+            "agent_engaged": self._agent(self._router.agent_engaged),
+            "agent_released": self._agent(self._router.agent_released),
             "wrap_up_ended": self._agent(self._router.wrap_up_ended),
             "contact_queued": self._contact_queued,
             "contact_left": self._contact(self._router.contact_left),
@@ -363,7 +365,8 @@ class Acd:
         return self._queue_row(self._known(self._queues, queue, "queue"))
 
     def agent_state(self, agent: str) -> dict[str, Any]:
-        """One agent as ``state`` shows it. ``presence``: ready, away or offline, whatever else it does."""
+        """One agent as ``state`` shows it. ``presence``: ready, away or offline, whatever else it does;
+        ``engaged``: on a call that is no contact of its own."""
         return self._agent_row(self._known(self._agents, agent, "agent"))
 
     def _queue_row(self, index: int) -> dict[str, Any]:
@@ -383,6 +386,7 @@ class Acd:
             "contacts": [self._name(slot) for slot in held],
             "offered": [self._name(slot) for slot in row["offered"]],
             "handled": row["handled"],
+            "engaged": row["engaged"],
         }
 
     # ---- one function for each shape of event
@@ -419,6 +423,7 @@ class Acd:
             preferred=-1 if preferred is None else self._agents[preferred],
             customer=customer,
             wish=_NO_WISH if wish is None else wish.ids,
+            handed=event.get("handed_over", False),
         )
         if code == 0:
             self._front.entered(name, slot)

@@ -26,6 +26,7 @@ FILTERS = (
     "skill",
     "excluded",  # declined or missed this contact
     "reserve",
+    "engaged",  # on a call that is no contact of its own, and nothing else keeps the agent from it
 )
 
 
@@ -42,6 +43,7 @@ def eligibility(center: Center, router: Router, slot: int, wishes: Mapping[str, 
             or _of_skill(agent, queue, contact["arrival"], router.now, wishes)
             or ({"filter": "excluded"} if index in contact["excluded"] else {})
             or ({"filter": "reserve"} if router.held_back(index, contact["queue"]) else {})
+            or _engaged(agent, router.agent(index), queue)
         )
         found.append(entry)
     return found
@@ -64,6 +66,14 @@ def _at_work(agent: Agent, row: Mapping[str, Any], queue: Queue) -> dict[str, An
     if not agent.blend and sum(held.values()) > held[queue.channel]:
         return {"filter": "other_channel", "channel": next(c for c in held if held[c] and c != queue.channel)}
     return {}
+
+
+def _engaged(agent: Agent, row: Mapping[str, Any], queue: Queue) -> dict[str, Any]:
+    """A place of voice is taken; without blend it keeps the agent from the other channels as well."""
+    if not row["engaged"] or (queue.channel != "voice" and agent.blend):
+        return {}
+    free = agent.capacity.get("voice", 0) - row["held"][CHANNELS.index("voice")]
+    return {} if queue.channel == "voice" and free > 1 else {"filter": "engaged"}
 
 
 def _of_queue(agent: Agent, queue: Queue, arrival: float, now: float, wishes: Mapping[str, Any]) -> dict[str, Any]:

@@ -181,7 +181,8 @@ def _within(values: Rows, low: int, end: int, what: str) -> None:
 
 
 def _check_agents(agents: Rows, now: int) -> None:
-    _within(agents["presence"], 0, 3, "the presence of an agent")
+    _within(agents["presence"], 0, 7, "the presence of an agent")  # 4 is added for one who is engaged
+    _within(agents["presence"] & 3, 0, 3, "the presence of an agent")
     _within(agents["misses"], 0, 1 << 31, "the missed offers of an agent")
     for key in ("wrap_until", "retry_until"):
         times = agents[key]

@@ -18,8 +18,8 @@ from cordboard.journal import CALL_EVENTS, EVENTS, Event, told
 from cordboard.replay import Engine, replay, with_calls
 
 # How big a change each thing in the way would need, the smallest first. Within a kind the size decides.
-CHANGES = ("level", "tier_wait", "delay", "window", "reserve", "retry", "wrap_up", "rings", "talks", "other_channel",
-           "excluded", "away", "offline", "queue", "channel")  # fmt: skip
+CHANGES = ("level", "tier_wait", "delay", "window", "reserve", "retry", "wrap_up", "rings", "talks", "engaged",
+           "other_channel", "excluded", "away", "offline", "queue", "channel")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ Effect = dict[str, Any]
 
 # What is named first where several things keep an agent from a contact: what lasts, before what passes.
 SHOWN_FIRST = ("channel", "queue", "offline", "away", "excluded", "level", "window", "delay", "tier_wait", "wrap_up",
-               "retry", "other_channel", "talks", "rings", "reserve")  # fmt: skip
+               "retry", "other_channel", "talks", "rings", "engaged", "reserve")  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -32,6 +32,7 @@ class Desk:
     ringing: set[str] = field(default_factory=set)
     wrap_up_until: float | None = None
     retry_until: float = -1.0
+    engaged: bool = False
 
 
 @dataclass(slots=True)
@@ -80,6 +81,10 @@ class Floor:
             self.visits[event["contact"]] = Visit(event["contact"], event, queue, arrived, event.get("priority", 0))
         elif kind in ("agent_ready", "agent_away", "agent_offline") and desk:
             self._presence(desk, kind.removeprefix("agent_"), t)
+        elif kind in ("agent_engaged", "agent_released") and desk:
+            if desk.engaged and kind == "agent_released":
+                desk.idle_since = t
+            desk.engaged = kind == "agent_engaged"
         elif kind == "priority_changed" and visit:
             visit.priority = event["priority"]
         elif kind == "offer_accepted" and visit and desk:
@@ -119,6 +124,9 @@ class Floor:
         desk = self.desks.get(effect.get("agent", ""))
         if kind == "offer" and visit and desk:
             visit.state = "offered"
+            handed = visit.event.get("handed_over") and t == float(visit.event["t"])
+            if handed and visit.event.get("preferred_agent") == desk.agent.name:
+                desk.engaged = False
             desk.held[visit.name] = t
             desk.ringing.add(visit.name)
         elif kind == "offer_withdrawn" and visit and desk:
@@ -234,16 +242,19 @@ class Floor:
         held = {name: self.visits[name].queue.channel for name in desk.held if name in self.visits}
         same = [name for name, other in held.items() if other == channel]
         others = [name for name in held if name not in same]
+        capacity = desk.agent.capacity.get(channel, 0)
+        found = []
         if others and not desk.agent.blend:
-            return [Block("other_channel", detail={"contacts": others, "channel": held[others[0]]})]
-        if len(same) >= desk.agent.capacity.get(channel, 0) and same:
+            found.append(Block("other_channel", detail={"contacts": others, "channel": held[others[0]]}))
+        if len(same) >= capacity and same:
             rings = all(name in desk.ringing for name in same)
-            return [Block("rings" if rings else "talks", detail={"contacts": same})]
-        return []
+            found.append(Block("rings" if rings else "talks", detail={"contacts": same}))
+        engaged = desk.engaged and (len(same) + 1 >= capacity if channel == "voice" else not desk.agent.blend)
+        return found or [Block("engaged")] * engaged
 
     def is_idle(self, desk: Desk, now: float) -> bool:
         """Ready with nothing on: what a reserve counts."""
-        free = desk.wrap_up_until is None and tick(desk.retry_until) <= tick(now) and not desk.held
+        free = desk.wrap_up_until is None and tick(desk.retry_until) <= tick(now) and not (desk.held or desk.engaged)
         return desk.presence == "ready" and free
 
     def _reserve(self, visit: Visit, desk: Desk, now: float) -> list[Block]:

@@ -210,6 +210,7 @@ EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "tier_rules": _tier_rules,
             "queued_at": _time,
             "values": _values,
+            "handed_over": _flag,
         },
     ),
     "contact_left": (_CONTACT, {}),
@@ -217,6 +218,8 @@ EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "offer_declined": ({"contact": _name, "agent": _name}, {}),
     "contact_ended": (_CONTACT, {}),
     "wrap_up_ended": (_AGENT, {}),
+    "agent_engaged": (_AGENT, {}),
+    "agent_released": (_AGENT, {}),
     "priority_changed": ({"contact": _name, "priority": _number}, {}),
     "clock": ({}, {}),
 }
@@ -271,7 +274,15 @@ CALL_EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
 }
 
 # What a switchboard tells the routing by itself stands among its effects, under the event's name.
-TOLD = ("contact_queued", "contact_left", "offer_accepted", "offer_declined", "contact_ended")
+TOLD = (
+    "contact_queued",
+    "contact_left",
+    "offer_accepted",
+    "offer_declined",
+    "contact_ended",
+    "agent_engaged",
+    "agent_released",
+)
 
 # What only a journal has, beside those: the replay takes it, and not the engine.
 JOURNAL_EVENTS = EVENTS | CALL_EVENTS | {"center_changed": ({"center": _text}, {})}

@@ -230,6 +230,7 @@ def block_text(block: Block, voice: Voice) -> str:
         "other_channel": lambda: (f"busy with {d['channel']}{instead}", f"正在处理 {d['channel']}{instead}"),
         "rings": lambda: (f"rings for another contact{instead}", f"正为另一联系振铃{instead}"),
         "talks": lambda: (f"in conversation{instead}", f"通话中{instead}"),
+        "engaged": lambda: (f"on a call of somebody else{instead}", f"正参与他人的通话{instead}"),
         "reserve": lambda: (
             f"free, but held back by reserve {d['rule']}: {d['idle']} idle with {d['skill']}, {d['agents']} kept",
             f"空闲，但被预留规则 {d['rule']} 保留：{d['skill']} 空闲 {d['idle']} 名，预留 {d['agents']} 名",
@@ -258,6 +259,7 @@ def change_text(change: Group, voice: Voice) -> str:
         "wrap_up": lambda: (f"a shorter wrap-up: {name}", f"缩短话后处理：{name}"),
         "rings": lambda: (f"one more contact at a time for {name}", f"{name} 多一个并发"),
         "talks": lambda: (f"one more contact at a time for {name}", f"{name} 多一个并发"),
+        "engaged": lambda: (f"one more contact at a time for {name}", f"{name} 多一个并发"),
         "other_channel": lambda: (f"blend for {name}", f"{name} 允许混合渠道"),
         "excluded": lambda: (f"if {name} had taken it", f"若 {name} 当时接听"),
         "away": lambda: (f"if {name} had been ready", f"若 {name} 处于就绪"),

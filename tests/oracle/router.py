@@ -37,6 +37,7 @@ class Desk:
     ringing: list[Call] = field(default_factory=list)
     wrap_up_until: int | None = None
     retry_until: int | None = None
+    engaged: bool = False
     missed: int = 0
     handled: int = 0
     busy: int = 0
@@ -48,16 +49,17 @@ class Desk:
         spent = now - self.counted_to
         if self.state != "offline":
             self.logged_in += spent
-            if self.connected or self.wrap_up_until is not None:
+            if self.connected or self.engaged or self.wrap_up_until is not None:
                 self.busy += spent
         self.counted_to = now
 
     def load(self, channel: str) -> int:
-        return sum(call.queue.channel == channel for call in self.connected + self.ringing)
+        engaged = self.engaged and channel == "voice"
+        return sum(call.queue.channel == channel for call in self.connected + self.ringing) + engaged
 
     def is_idle(self) -> bool:
         """Ready with nothing on: what a reserve counts."""
-        nothing_on = not self.connected and not self.ringing
+        nothing_on = not self.connected and not self.ringing and not self.engaged
         return self.state == "ready" and nothing_on and self.wrap_up_until is None and self.retry_until is None
 
 
@@ -249,7 +251,31 @@ class Router:
         )
         if call.preferred is not None:
             self.find(self.by_name, call.preferred)
-        self.enter(call)
+        desk = self.by_name.get(call.preferred)
+        handed = bool(event.get("handed_over")) and desk is not None and desk.engaged
+        self.enter(call, handed)
+        if handed:
+            self.hand_over(call, desk)
+
+    def hand_over(self, call: Call, desk: Desk) -> None:
+        """Who is engaged with the contact already gets it before anybody gets anything, if eligible but for that."""
+        desk.count(self.tick)
+        desk.engaged = False
+        if self.eligible(call, desk):
+            self.offer(call, [desk])
+        else:
+            desk.engaged = True
+
+    def on_agent_engaged(self, event: dict[str, Any]) -> None:
+        desk = self.desk(event)
+        desk.count(self.tick)
+        desk.engaged = True
+
+    def on_agent_released(self, event: dict[str, Any]) -> None:
+        desk = self.desk(event)
+        desk.count(self.tick)
+        if desk.engaged:
+            desk.engaged, desk.idle_since = False, self.tick
 
     def on_contact_left(self, event: dict[str, Any]) -> None:
         call = self.call(event)
@@ -329,10 +355,10 @@ class Router:
             raise Refused("no such offer")
         return call, desk
 
-    def enter(self, call: Call) -> None:
+    def enter(self, call: Call, handed: bool = False) -> None:
         queue = call.queue
         inside = sum(one.queue is queue and one.state != "connected" for one in self.calls.values())
-        if queue.max_waiting and inside >= queue.max_waiting:
+        if queue.max_waiting and inside >= queue.max_waiting and not handed:
             self.effect("contact_rejected", contact=call.name, queue=queue.name, reason="full")
             return
         self.calls[call.name] = call
@@ -434,7 +460,7 @@ class Router:
             return False
         if desk.load(queue.channel) >= agent.capacity.get(queue.channel, 0):
             return False
-        busy_with = {one.queue.channel for one in desk.connected + desk.ringing}
+        busy_with = {one.queue.channel for one in desk.connected + desk.ringing} | ({"voice"} if desk.engaged else set())
         if not agent.blend and busy_with - {queue.channel}:
             return False
         tier = self.tier(desk, queue)

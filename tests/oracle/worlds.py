@@ -209,6 +209,7 @@ class Journalist:
             self.made += 1
             return {"event": "agent_ready", "agent": agents[self.made - 1]}
         kinds = ["agent_ready"] * 6 + ["agent_away"] * 2 + ["agent_offline", "clock", "clock", "wrong", "wrong"]
+        kinds += ["agent_engaged"] + ["agent_released"] * 2
         kinds += ["contact_queued"] * (18 if len(self.waiting) < 3 * self.load else 4)
         kinds += (["offer_accepted"] * 12 + ["offer_declined"] * 4) * bool(self.offers)
         kinds += ["contact_ended"] * 9 * bool(self.connected) + ["wrap_up_ended"] * 2 * bool(self.wrapping)
@@ -274,6 +275,8 @@ class Journalist:
             event["customer"] = f"u{source.whole(1, 4)}"
         if sometimes(source, 10):
             event["preferred_agent"] = source.pick(list(self.center.agents)).name
+            if sometimes(source, 50):
+                event["handed_over"] = True  # which counts for an agent who is engaged
         if sometimes(source, 15):
             event["max_tier"] = source.whole(1, 3)
         if sometimes(source, 10):

@@ -66,9 +66,9 @@ class Desk:
             raise StaleEventError(what, Where(key=key), "Choose another one, or a queue")
 
     def _eligible(self, call: Call, agent: str) -> bool:
-        """Whether the routing would give a contact like this to an agent."""
+        """Whether the routing would give a contact like this to an agent who is free, or on the call already."""
         rows = self._board.acd.eligibility(call.contact)
-        return any(row["agent"] == agent and row["filter"] is None for row in rows)
+        return any(row["agent"] == agent and row["filter"] in (None, "engaged") for row in rows)
 
     def _phone(self, person: str, key: str) -> None:
         phones = self._board.calls.phones
@@ -176,6 +176,7 @@ class Desk:
             other.held = True
         leg.call, leg.role, call.consult = call.name, Role.PARTY, leg.name
         call.legs.append(leg.name)
+        self._board.beside(leg)
         self._board.settle(call)
 
     def _consult_ended(self, event: Event) -> None:
@@ -210,11 +211,21 @@ class Desk:
         to.role, to.mode = Role.PARTY, ""
         self._hold(call, False)
         if eligible and caller:
-            board.queue(call, call.queue, preferred_agent=to.person)
+            self._make_contact(call, to.person)
         elif len(self._others(call)) < 2:
             board.end_call(call)
         elif recorded:
             board.record(call, [call.legs[0], to.name])
+
+    def _make_contact(self, call: Call, agent: str) -> None:
+        """What an agent who is on the call already goes on with is a contact of this agent, if the routing agrees."""
+        board = self._board
+        board.queue(call, call.queue, preferred_agent=agent, handed_over=True)
+        waits = board.by_contact.get(call.contact) is call
+        if waits and call.contact not in board.acd.agent_state(agent)["offered"]:
+            board.end_contact(call)
+            call.stage = Stage.TALKING
+            board.settle(call)
 
     # ---- park
 

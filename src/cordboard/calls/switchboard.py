@@ -36,6 +36,7 @@ Event = dict[str, Any]
 Effect = dict[str, Any]
 
 OFFER_GRACE_S = 5.0  # a phone rings so much longer than its offer lasts: the offer expires first
+BESIDE = (Role.PARTY, Role.SUPERVISOR)  # who is on a call that is not theirs for the routing
 _ALL = EVENTS | CALL_EVENTS
 _QUIET = QueueCalls()
 
@@ -66,6 +67,7 @@ class Switchboard:
         self.timeouts = {queue.name: queue.offer_timeout for queue in self.acd.center.queues}
         self.by_contact = {call.contact: call for call in self.state.calls.values() if call.contact}
         self.attempts = {(call.campaign, call.entry): call for call in self.state.calls.values() if call.campaign}
+        self._beside = {leg.person for leg in self.state.legs.values() if leg.role in BESIDE and leg.person}
         self.nailed = {leg.person: leg for leg in self.state.legs.values() if leg.nailed and leg.phase != Phase.CLOSING}
         self.guide.index()
 
@@ -194,7 +196,27 @@ class Switchboard:
                 if not self.guide.unserved(call):
                     self.say_goodbye(call, own.full if kind == "contact_rejected" else own.expired)
 
+        self._engage()
+
     # ---- offers and phones
+
+    def beside(self, leg: Leg) -> None:
+        """A leg joins a call, or leaves one: whoever is beside on a call can't be offered another one meanwhile."""
+        if leg.role in BESIDE and leg.person:
+            self._beside.add(leg.person)
+
+    def _engage(self) -> None:
+        """Tell the routing which agents take part in calls that are not theirs, as far as that has changed."""
+        while self._beside:
+            person = min(self._beside)
+            self._beside.remove(person)
+            if person not in self.agents:
+                continue
+            legs = self.state.legs.values()
+            wanted = any(leg.person == person and leg.role in BESIDE and leg.call for leg in legs)
+            if wanted != self.acd.agent_state(person)["engaged"]:
+                self.tell("agent_engaged" if wanted else "agent_released", agent=person)
+                self._work_off()
 
     def _offer(self, call: Call, agent: str) -> None:
         """Reach the agent whom the contact is offered to."""
@@ -203,6 +225,7 @@ class Switchboard:
         here = [leg for leg in self.legs(call, Role.PARTY, agent) if leg.phase == Phase.UP]
         if here:  # asked before, and now to take over
             here[0].role = Role.AGENT
+            self.note("agent_released", agent=agent)  # the hand-over did it; for those who follow
             self.accept(call, here[0])
             return
         phone = self.calls.phones.get(agent)
@@ -296,6 +319,7 @@ class Switchboard:
         if call is not None:
             leg.call = call.name
             call.legs.insert(0 if role == Role.CALLER else len(call.legs), leg.name)
+            self.beside(leg)
         self.say(node, "leg_dial", leg=leg.name, **dial)
         return leg
 
@@ -380,6 +404,7 @@ class Switchboard:
     def part(self, leg: Leg, speaks: bool) -> None:
         """Take a leg out of its call. ``speaks``: it stays up, so that its node must be told whom it hears no more."""
         call = self.state.calls.get(leg.call)
+        self.beside(leg)
         if call is not None:
             call.legs.remove(leg.name)
         for other in self.legs(call) if call is not None else ():

@@ -87,11 +87,14 @@ class _Agent:
     reason: str | None = None
     offered: int = 0
     connected: int = 0
+    engaged: bool = False  # on a call that is no contact of its own
     wrapping: list[Row] = field(default_factory=list)  # legs whose wrap-up is not over
     state: Row | None = None
 
     @property
     def activity(self) -> str:
+        if self.engaged:
+            return "engaged"
         if self.connected:
             return "connected"
         if self.wrapping:
@@ -176,6 +179,9 @@ class Projection:
             self._set(row, priority=float(event["priority"]))
         elif kind in ("agent_ready", "agent_away", "agent_offline"):
             self._present(event["agent"], kind.removeprefix("agent_"), event.get("reason"), t)
+        elif kind in ("agent_engaged", "agent_released"):
+            self._agent(event["agent"]).engaged = kind == "agent_engaged"
+            self._touch(event["agent"], t)
 
     def _effect(self, effect: Effect) -> None:
         kind, t = effect["effect"], float(effect["t"])
@@ -413,6 +419,7 @@ class Projection:
         for row in by_table["agent_states"]:
             agent = self._agent(row.values["agent"])
             agent.state, agent.presence, agent.reason = row, row.values["presence"], row.values["reason"]
+            agent.engaged = row.values["activity"] == "engaged"
         legs: dict[int, Row] = {}
         for row in by_table["legs"]:
             agent_name = row.values["agent"]
