@@ -28,7 +28,7 @@ _ANSWER = """[last_Via:]
 [last_To:];tag=[pid]SIPp[call_number]
 [last_Call-ID:]
 [last_CSeq:]
-Contact: <sip:[local_ip]:[local_port]>
+Contact: <sip:[local_ip]:[local_port];transport=[transport]>
 """
 _SAME = """[last_Via:]
 [last_From:]
@@ -96,7 +96,7 @@ From: <sip:13800000001@[local_ip]:[local_port]>;tag=[pid]SIPp[call_number]
 To: <sip:[service]@[remote_ip]:[remote_port]>{to}
 Call-ID: [call_id]
 CSeq: {cseq}
-Contact: <sip:13800000001@[local_ip]:[local_port]>
+Contact: <sip:13800000001@[local_ip]:[local_port];transport=[transport]>
 Max-Forwards: 70
 """
     port = "rtpstream_audio_port" if plays else "media_port"
@@ -148,7 +148,7 @@ class Sipp:
         self.output = (folder / f"sipp{self.port}.log").open("w+")
         self.process = subprocess.Popen(self.command, cwd=folder, stdout=self.output, stderr=subprocess.STDOUT)
         for _ in range(200):  # what is sent before it listens comes again later, and twice counts as two calls
-            if f":{self.port:04X} " in Path("/proc/net/udp").read_text() or self.process.poll() is not None:
+            if f":{self.port:04X} " in Path("/proc/net/tcp" if "t1" in more else "/proc/net/udp").read_text() or self.process.poll() is not None:
                 break
             time.sleep(0.05)
 

@@ -175,7 +175,7 @@ int node_ping(const char *to, int account, int64_t *number) {
     if (status != PJ_SUCCESS)
         return status;
     *number = node_number();
-    return pjsip_endpt_send_request(pjsua_get_pjsip_endpt(), request, 5000, (void *)(intptr_t)*number, &on_pong);
+    return pjsip_endpt_send_request(pjsua_get_pjsip_endpt(), request, -1, (void *)(intptr_t)*number, &on_pong);
 }
 
 /* ---- audio from its announced source alone: the kernel drops what others send, before it wakes anybody */

@@ -226,11 +226,11 @@ class PjsipMedia:
             return "this is no name of a header"
         now = time.monotonic()
         way = self._ways.find(dial, now)
-        if isinstance(way, str):
-            return way
         if isinstance(way, Cause):
             self._reports.append(Ended(dial.leg, way))
             return ""
+        if isinstance(way, str):
+            return way
         headers = "\n".join(f"{name}: {value}" for name, value in dial.headers)
         leg = _Leg(dial.leg, -1, 0, incoming=False, way=way, headers=headers, trunk=dial.trunk)
         why = self._place(leg, now)

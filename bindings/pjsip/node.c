@@ -401,6 +401,7 @@ int node_dial(const char *to, const char *target_uri, const char *caller, const 
     }
     pjsua_call_setting_default(&setting);
     setting.vid_cnt = 0;
+    setting.txt_cnt = 0; /* PJSUA would offer real-time text, too */
     *leg = node_number();
     int status = pjsua_call_make_call(account, &named, &setting, (void *)(intptr_t)*leg, &data, &id);
     *call = id;

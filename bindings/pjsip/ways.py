@@ -18,6 +18,7 @@ from cordboard.media.backend import Cause, Dial
 
 TRANSPORTS = tuple(Transport)  # in PJSIP's order, see node.h
 UNAVAILABLE = 503
+PING_S = 4.0  # for an answer
 BEYOND = "this address is not of this machine, and beyond_loopback is not set"
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Ways:
         self.registered: dict[str, bool] = {}  # trunks that register: whether they are
         pinged = [trunk for trunk in settings.trunks if trunk.ping_s]
         self._pings = [(0.0, trunk.name, one.gateway) for trunk in pinged for one in trunk.destinations]
-        self._pinged: dict[int, tuple[str, str]] = {}
+        self._pinged: dict[int, tuple[str, str, float]] = {}  # by number: trunk, gateway, until when it may be silent
 
     def _account(self, identity: str, kind: Transport, srtp: Srtp | None = None, **more: object) -> int:
         used, keying = self._settings.encryption(kind, srtp)
@@ -142,8 +143,8 @@ class Ways:
 
     def _aim(self, way: Way) -> None:
         assert way.attempt is not None
-        way.to = sip_uri(way.number, way.attempt.destination.gateway)
-        way.target = _by(way.to, self.trunks[way.attempt.trunk].transport)
+        # PJSIP reads the transport of our own Contact from there.
+        way.to = _by(sip_uri(way.number, way.attempt.destination.gateway), self.trunks[way.attempt.trunk].transport)
 
     def heard(self, way: Way) -> None:
         """The destination has said something."""
@@ -190,14 +191,17 @@ class Ways:
                 log.log(level, "trunk %s: registration %s", name, code or "unanswered")
             self.registered[name] = good
         elif kind == pj.PONG and number in self._pinged:
-            trunk, gateway = self._pinged.pop(number)
+            trunk, gateway, _ = self._pinged.pop(number)
             if code and code != UNAVAILABLE:
                 self.trunks.works(trunk, gateway)
             else:
                 self.trunks.failed(trunk, gateway, now)
 
     def tick(self, now: float) -> None:
-        """Send the pings that are due."""
+        """Send the pings that are due, and give up those that nobody has answered."""
+        while self._pinged and next(iter(self._pinged.values()))[2] <= now:
+            name, gateway, _ = self._pinged.pop(next(iter(self._pinged)))
+            self.trunks.failed(name, gateway, now)
         while self._pings and self._pings[0][0] <= now:
             _, name, gateway = self._pings[0]
             trunk = self.trunks[name]
@@ -205,7 +209,7 @@ class Ways:
             if why:
                 self.trunks.failed(name, gateway, now)
             else:
-                self._pinged[number] = (name, gateway)
+                self._pinged[number] = (name, gateway, now + PING_S)
             heapq.heapreplace(self._pings, (now + trunk.ping_s, name, gateway))
 
 
