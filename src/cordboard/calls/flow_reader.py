@@ -25,6 +25,12 @@ _WEEK = re.compile(r"(?:([a-z]{3})(?:-([a-z]{3}))? +)?(\S+)")
 VALUE = re.compile(r"\{(number|digits) ([\w-]+)\}")  # among prompts
 
 
+def flow_text(file: str) -> str:
+    """The text of a file. OSError, UnicodeDecodeError as they come."""
+    with open(file, "rb") as stream:
+        return stream.read(CENTER_BYTES_MAX + 1).decode("utf-8-sig")
+
+
 def parse_flow(
     text: str, file: str = "<string>", center: Center | None = None, trunks: Iterable[str] | None = None
 ) -> Flow:
@@ -198,6 +204,7 @@ _TEST: dict[str, Check] = {
     "queue": name_of,
     "language": name_of,
     "requires": _levels,
+    "number": line_text,
     "ends": line_text,
 }
 _TOP = ("start", "languages", "prompts", "hours", "steps", "tests")

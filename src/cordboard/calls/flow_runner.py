@@ -198,7 +198,7 @@ class Guide:
         state.tries += 1
         state.typed = ""
         if state.tries > step.retries:
-            self._leave(call, step, step.otherwise)
+            self._leave(call, step, step.otherwise or (step.next if step.kind == "rate" else ""))
             return
         self.say(call, (step.invalid if spoken else ()) + step.prompts)
         if not state.says:

@@ -10,8 +10,8 @@ from cordboard.calls.campaign import Campaign, check_campaigns
 from cordboard.calls.campaign import checks as campaign_checks
 from cordboard.calls.config import Calls, Number, Phone, QueueCalls, Trunk
 from cordboard.calls.flow import Flow, zone_of
-from cordboard.calls.flow_reader import line_text, parse_flow, prompts
-from cordboard.center import CENTER_BYTES_MAX, WEIGHT_MAX, Center, serves
+from cordboard.calls.flow_reader import flow_text, line_text, parse_flow, prompts
+from cordboard.center import WEIGHT_MAX, Center, serves
 from cordboard.errors import CallsError, CenterError
 from cordboard.toml_lines import Path
 from cordboard.toml_reader import Check, Reader, Wrong, flag, name_of, nearest, number, whole
@@ -44,11 +44,6 @@ _PHONE: dict[str, Check] = {"to": _address, "trunk": name_of, "nailed_up": flag}
 _TRUNK: dict[str, Check] = {"caller": line_text}
 _CAMPAIGN = campaign_checks(prompts, line_text)
 _TOP = ("calls", "numbers", "queues", "phones", "trunks", "campaigns")
-
-
-def _flow_text(file: str) -> str:
-    with open(file, "rb") as stream:
-        return stream.read(CENTER_BYTES_MAX + 1).decode("utf-8-sig")
 
 
 class _CallsReader(Reader):
@@ -106,7 +101,7 @@ class _CallsReader(Reader):
                 continue
             file = os.path.join(os.path.dirname(self.file), name) if texts is None else name
             try:
-                text = _flow_text(file) if texts is None else texts[name]
+                text = flow_text(file) if texts is None else texts[name]
                 flows[name] = parse_flow(text, file, center, sections["trunks"])
             except (KeyError, OSError, UnicodeDecodeError) as error:
                 what = f'the flow "{name}" can\'t be read: {getattr(error, "strerror", None) or "is it UTF-8?"}'

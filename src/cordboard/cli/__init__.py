@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "token": ("keys, and the tokens that callers show", "密钥与调用者令牌"),
     "records": ("rebuild, show and export the records of a journal", "重建、显示、导出记录"),
     "media": ("a media node, which places and answers calls", "媒体节点：拨打和接听电话"),
+    "ivr": ("check, test and speak flows (IVR)", "检查、测试流程（IVR），合成提示音"),
     "serve": ("a center at work, with its gRPC services", "运行中心及其 gRPC 服务"),
     "backup": ("back up a running server into one sealed file", "备份运行中的服务器"),
     "restore": ("restore a backup, or try out whether it can be", "恢复备份，或演练恢复"),
