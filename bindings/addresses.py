@@ -58,3 +58,10 @@ def user_of(uri: str) -> str:
 def networks(texts: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     """Networks such as 10.0.0.0/8; a single address is one of a single machine. ValueError if one is not."""
     return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+def within_ipv6(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> tuple[bytes, int]:
+    """The address of a network, 16 bytes, and how many bits of it count; one of IPv4 lies within ::ffff:0:0/96."""
+    if network.version == 6:
+        return network.network_address.packed, network.prefixlen
+    return bytes(10) + b"\xff\xff" + network.network_address.packed, network.prefixlen + 96

@@ -125,7 +125,8 @@ class SipSettings:
     ``registrar``: of agents' phones, which may call from wherever they are registered; None for none.
     ``srtp``, ``keying``: how audio is encrypted, the best way first. Keys of SDES stand in the SIP message, so we offer
     it on TLS alone. ``strict_rtp``: audio is taken from the address and port alone that the other side has announced.
-    ``session_s``: seconds after which a session must be refreshed (RFC 4028).
+    ``session_s``: seconds after which a session must be refreshed (RFC 4028). ``requests_per_s``: that begin something,
+    from one source; others are answered 503. Whoever is no known source is answered 403, five times a second.
 
     ``headers``: names of those that Incoming passes on. ``codecs``: PJSIP's names, best first. ``legs_max``: at once; a
     leg whose end the other side has not confirmed counts too. ``events_max``: between two calls of ``reports``.
@@ -148,6 +149,7 @@ class SipSettings:
     keying: tuple[str, ...] = ("sdes", "dtls")
     strict_rtp: bool = True
     session_s: int = 1800
+    requests_per_s: float = 1000.0
     headers: tuple[str, ...] = ("P-Asserted-Identity", "Diversion", "Identity")
     codecs: tuple[str, ...] = ("PCMA/8000/1", "PCMU/8000/1", "G722/16000/1", "opus/48000/2")
     rtp_port: int = 16384

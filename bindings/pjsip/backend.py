@@ -122,7 +122,7 @@ class PjsipMedia:
             raise
         self.port = self._sip.port(0)
         self.tcp_port, self.tls_port = self._sip.port(1), self._sip.port(2)
-        self.turned_away = 0  # calls from unknown sources
+        self._turned_away = 0
         self._prefix = secrets.token_hex(4)
         self._legs: dict[str, _Leg] = {}
         self._by_number: dict[int, _Leg] = {}
@@ -159,6 +159,11 @@ class PjsipMedia:
                 break
         found, self._reports = self._reports, []
         return found
+
+    @property
+    def turned_away(self) -> int:
+        """Requests from unknown sources, or too many from known ones."""
+        return self._turned_away + self._sip.refused
 
     def legs(self) -> frozenset[str]:
         """The legs that are not over."""
@@ -419,6 +424,8 @@ class PjsipMedia:
         for kind, call, number, code, flag, text, numbers in events:
             if kind == pj.INCOMING:
                 self._incoming(call, number, text)
+            elif kind == pj.REFUSED:
+                self._ways.refused(text, code, number)
             elif kind == pj.PLAYED:
                 if number in self._players:
                     self._prompt_over(self._players.pop(number))
@@ -437,7 +444,7 @@ class PjsipMedia:
         lines = text.split("\n") if text else ["", "", ""]
         trunk = self._ways.origin(lines[2])
         if trunk is None:
-            self.turned_away += 1
+            self._turned_away += 1
             self._sip.hang_up(call, number, 403)
             return
         if trunk and not self._ways.trunks.incoming(trunk):

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "node.h"
 #include "accounts.h"
+#include "guard.h"
 
 #include <pjsua-lib/pjsua.h>
 #include <pthread.h>
@@ -338,7 +339,7 @@ int node_start(const node_settings *settings) {
         return status;
     choose_codecs(settings->codecs);
     node.pool = pjsua_pool_create("node", 512, 512);
-    if ((status = accounts_start(settings)) != PJ_SUCCESS)
+    if ((status = guard_start()) != PJ_SUCCESS || (status = accounts_start(settings)) != PJ_SUCCESS)
         return status;
     if ((status = pjsua_start()) != PJ_SUCCESS || (status = pjsua_set_null_snd_dev()) != PJ_SUCCESS)
         return status;

@@ -27,7 +27,8 @@ enum node_kind {
     NODE_PLAYED,       /* leg: the player's number */
     NODE_RECORDED,     /* leg: the recording's number; jitter: its seconds; round_trip: those missing; code: errno of the last failure */
     NODE_REGISTERED,   /* call: the account; code: of SIP, 0 for a time-out; flag: 0 if we gave it up */
-    NODE_PONG          /* leg: the ping's number; code: of SIP, 0 if nothing came */
+    NODE_PONG,         /* leg: the ping's number; code: of SIP, 0 if nothing came */
+    NODE_REFUSED       /* text: the source; code: 403 not admitted, 503 too often; leg: how many requests since it was told */
 };
 
 typedef struct {
@@ -65,6 +66,11 @@ int node_start(const node_settings *settings);
 void node_stop(void);
 int node_port(int transport);      /* that SIP is bound to; -1: none */
 void node_error(int status, char *text, int size);
+
+/* Requests that begin something are taken from networks alone that were admitted: IPv6 addresses, or IPv4 within them. */
+int node_admit(const unsigned char *address, int bits);
+void node_limit(double requests_per_s); /* from each source */
+int64_t node_refused(void);
 
 int node_account_add(const node_account *account, int *id);
 int node_account_source(int account, int transport, const char *network, int bits); /* calls from there are for the account */

@@ -1,3 +1,5 @@
+from collections.abc import Iterable
+
 INCOMING: int
 TRYING: int
 EARLY: int
@@ -10,6 +12,7 @@ PLAYED: int
 RECORDED: int
 REGISTERED: int
 PONG: int
+REFUSED: int
 
 Numbers = tuple[int, int, int, float, float]  # received, lost, sent, jitter ms, round trip ms
 Event = tuple[int, int, int, int, int, str, Numbers]  # kind, call, leg, code, flag, text
@@ -39,6 +42,9 @@ class Sip:
     def port(self, transport: int) -> int: ...
     @property
     def overflowed(self) -> int: ...
+    @property
+    def refused(self) -> int: ...
+    def admit(self, networks: Iterable[tuple[bytes, int]], requests_per_s: float) -> None: ...
     def wake(self) -> None: ...
     def poll(self, seconds: float) -> list[Event]: ...
     def take(self) -> list[Event]: ...

@@ -14,7 +14,7 @@ cdef extern from "node.h" nogil:
     enum: NODE_GONE
     cdef enum node_kind:
         NODE_INCOMING, NODE_TRYING, NODE_EARLY, NODE_ANSWERED, NODE_ENDED, NODE_AUDIO, NODE_KEY, NODE_QUALITY, NODE_PLAYED
-        NODE_RECORDED, NODE_REGISTERED, NODE_PONG
+        NODE_RECORDED, NODE_REGISTERED, NODE_PONG, NODE_REFUSED
     ctypedef struct node_event:
         int kind, call, code, flag
         int64_t leg, received, lost, sent
@@ -47,6 +47,9 @@ cdef extern from "node.h" nogil:
     int node_take(node_event *into, int max)
     int64_t node_overflowed()
     void node_wake()
+    int node_admit(const unsigned char *address, int bits)
+    void node_limit(double requests_per_s)
+    int64_t node_refused()
     int node_account_add(const node_account *account, int *id)
     int node_account_source(int account, int transport, const char *network, int bits)
     int node_ping(const char *to, int account, int64_t *number)
@@ -67,7 +70,7 @@ cdef extern from "node.h" nogil:
 
 INCOMING, TRYING, EARLY, ANSWERED, ENDED = NODE_INCOMING, NODE_TRYING, NODE_EARLY, NODE_ANSWERED, NODE_ENDED
 AUDIO, KEY, QUALITY, PLAYED, RECORDED = NODE_AUDIO, NODE_KEY, NODE_QUALITY, NODE_PLAYED, NODE_RECORDED
-REGISTERED, PONG = NODE_REGISTERED, NODE_PONG
+REGISTERED, PONG, REFUSED = NODE_REGISTERED, NODE_PONG, NODE_REFUSED
 
 cdef enum:
     BATCH = 256
@@ -145,6 +148,22 @@ cdef class Sip:
     def overflowed(self):
         """Events that were lost because nobody polled in time."""
         return node_overflowed()
+
+    @property
+    def refused(self):
+        """Requests that were turned away: not admitted, or too many."""
+        return node_refused()
+
+    def admit(self, networks, double requests_per_s):
+        """Take requests from these networks, (address as 16 bytes of IPv6, bits), at most so many from each source.
+        ValueError if there are too many networks."""
+        self.check()
+        cdef bytes address
+        cdef int bits
+        node_limit(requests_per_s)
+        for address, bits in networks:
+            if len(address) != 16 or not 0 <= bits <= 128 or node_admit(address, bits):
+                raise ValueError(f"{address.hex()}/{bits} is no network, or one too many")
 
     def wake(self):
         """From any thread: end a poll that waits."""

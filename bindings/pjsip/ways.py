@@ -10,7 +10,7 @@ import ipaddress
 import logging
 from dataclasses import dataclass
 
-from cordboard.bindings.addresses import caller_uri, networks, sip_uri, stays_here, transport_of
+from cordboard.bindings.addresses import caller_uri, networks, sip_uri, stays_here, transport_of, within_ipv6
 from cordboard.bindings.pjsip import sip as pj
 from cordboard.bindings.settings import SipSettings, Srtp, Transport, Trunk
 from cordboard.bindings.trunks import Attempt, Trunks
@@ -68,6 +68,9 @@ class Ways:
         self.trunks = Trunks(settings.trunks, settings.seed)
         self._sources = [(network, t.name) for t in settings.trunks for network in networks(t.networks())]
         self._sources += [(network, "") for network in networks(settings.phones)]
+        registering = networks(settings.registrar.networks) if settings.registrar else ()
+        admitted = map(within_ipv6, [*(network for network, _ in self._sources), *registering])
+        sip.admit(admitted, settings.requests_per_s)
         usual = f"sip:cordboard@{settings.address}"
         self._usual = {kind: self._account(usual, kind) for kind in TRANSPORTS if kind in settings.transports}
         self._accounts = {trunk.name: self._trunk_account(trunk) for trunk in settings.trunks}
@@ -181,6 +184,12 @@ class Ways:
         return next((name for network, name in self._sources if address in network), None)
 
     # ---- beside calls
+
+    @staticmethod
+    def refused(source: str, code: int, requests: int) -> None:
+        """Told at once, then at most once a minute for each source."""
+        why = "sends too many requests" if code == UNAVAILABLE else "is no source that may call"
+        log.warning("SIP from %s is refused: it %s (%d since it was told of last)", source, why, requests)
 
     def happen(self, kind: int, account: int, number: int, code: int, now: float) -> None:
         """What PJSIP tells of registrations and pings."""

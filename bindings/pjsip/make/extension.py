@@ -32,7 +32,7 @@ def main() -> None:
     os.chdir(ROOT)
     extension = Extension(
         "cordboard.bindings.pjsip.sip",
-        [f"bindings/pjsip/{name}" for name in ("sip.pyx", "node.c", "accounts.c", "recorder.c", "cipher.c")],
+        ["bindings/pjsip/sip.pyx", *sorted(map(str, Path("bindings/pjsip").glob("*.c")))],
         include_dirs=["bindings/pjsip", *(str(PJSIP / part / "include") for part in PARTS)],
         define_macros=[("PJ_AUTOCONF", "1"), ("PJ_IS_BIG_ENDIAN", "0"), ("PJ_IS_LITTLE_ENDIAN", "1")],
         extra_compile_args=["-O2", "-g1", "-Wall", "-Wno-unused-function"],
