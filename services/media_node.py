@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from cordboard.client.connection import call_error
-from cordboard.media.backend import Command, Ended, MediaBackend, Report
+from cordboard.media.backend import Command, Ended, Incoming, MediaBackend, Report
 from cordboard.services.media_messages import command_of, report_message
 from cordboard.v1 import media_service_pb2 as pb
 from cordboard.v1 import media_service_pb2_grpc
@@ -28,6 +28,7 @@ HEARTBEAT_S = 0.4
 RETRY_S = 0.3
 LOOK_S = 0.01  # so long a look for reports may keep commands waiting
 STUCK_S = 0.4  # a backend that has not come back for so long does not work: no heartbeat says so
+QUIET_S = 1.0  # a draining node without calls for so long has none on the way
 KEPT_MAX = 100_000  # reports that are not acknowledged; beyond, the oldest are forgotten: the engine finds legs gone
 
 FINAL = (  # trying again would not help
@@ -62,12 +63,26 @@ class MediaNode:
         self._news = asyncio.Event()
         self._stopping = False
         self._turned = time.monotonic()
+        self._drained_by: float | None = None
+        self._told_at = self._quiet_at = 0.0  # while draining: since when, and when it will have been quiet long enough
+        self._refused = set[str]()  # legs that came in while it drains
         self._thread = ThreadPoolExecutor(1, "cordboard-media")  # the only one that calls the backend
         self.attached = asyncio.Event()
 
     def stop(self) -> None:
         """Hang up everything, report it, say goodbye and end."""
         self._stopping = True
+
+    def drain(self, seconds: float) -> None:
+        """Have the engine give no new calls, and :meth:`stop` when the last one is over, or after some seconds."""
+        self._told_at = time.monotonic()
+        self._drained_by, self._quiet_at = self._told_at + seconds, self._told_at + QUIET_S
+        self._news.set()
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no new calls."""
+        return self._drained_by is not None
 
     def works(self) -> bool:
         """Whether the backend takes its turns, or is being closed."""
@@ -111,6 +126,18 @@ class MediaNode:
         if commands:
             self._backend.send(commands)
         self._found = self._backend.reports(0.0 if self._commands else LOOK_S)
+        if self._drained_by is not None:
+            self._stopping = self._stopping or self._is_drained(self._drained_by)
+
+    def _is_drained(self, until: float) -> bool:
+        """Whether nobody is on the phone any more, or the time is over. Who calls by now is being refused."""
+        now, legs = time.monotonic(), self._backend.legs()
+        if now >= self._told_at + QUIET_S:
+            self._refused.update(report.leg for report in self._found if isinstance(report, Incoming))
+        self._refused &= legs
+        if legs - self._refused:
+            self._quiet_at = now + QUIET_S
+        return now >= min(self._quiet_at, until)
 
     def _number_reports(self) -> None:
         for report in self._found:
@@ -141,8 +168,12 @@ class MediaNode:
     async def _say(self, hello: pb.NodeHello, work: asyncio.Task[None]) -> AsyncIterator[pb.AttachRequest]:
         yield pb.AttachRequest(hello=hello)
         await self.attached.wait()
+        told = False
         while True:
             self._news.clear()
+            if self._drained_by is not None and not told:
+                told = True
+                yield pb.AttachRequest(draining=pb.NodeDraining())
             for number, report in [kept for kept in self._kept if kept[0] > self._sent]:
                 self._sent = number
                 yield pb.AttachRequest(report=pb.NodeReport(number=number, report=report_message(report)))

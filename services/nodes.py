@@ -143,6 +143,13 @@ class Nodes:
         done = self._tenant.submit(event, request, actor)
         await wire.reports.put((number, done))
 
+    async def drain(self, wire: Wire, actor: str) -> None:
+        """A node is going to end: it gets no new calls."""
+        try:
+            await self._tenant.submit({"event": "node_draining", "node": wire.node, "on": True}, "", actor)
+        except CordboardError as error:  # the node says it again when it has attached again
+            wire.end(error)
+
     async def _acknowledge(self, wire: Wire) -> None:
         while True:
             number, done = await wire.reports.get()

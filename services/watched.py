@@ -45,11 +45,13 @@ class Pulse:
 
 
 class Watcher:
-    """Runs ``work`` in a process of its own, again and again."""
+    """Runs ``work`` in a process of its own, again and again. ``winding_down``: seconds that it may take after a signal
+    before it begins to stop; after another one none."""
 
-    def __init__(self) -> None:
+    def __init__(self, winding_down: float = 0.0) -> None:
+        self._winding_down = winding_down
         self._worker = 0
-        self._stop_at = 0.0  # when it was told to stop
+        self._stop_by = 0.0  # when it must have stopped, once it was told to
 
     def run(self, work: Callable[[Pulse], int]) -> int:
         """The exit status: in the worker that of ``work``, in the watcher that of the last worker. So both return."""
@@ -61,6 +63,7 @@ class Watcher:
             self._worker = os.fork()
             if not self._worker:
                 os.close(theirs)
+                os.setpgid(0, 0)  # what a terminal tells both of us would come twice
                 for number, handler in told.items():
                     signal.signal(number, handler)
                 faulthandler.enable()
@@ -68,30 +71,30 @@ class Watcher:
             os.close(ours)
             status = self._watch(theirs)
             os.close(theirs)
-            if self._stop_at or status in FINAL:
+            if self._stop_by or status in FINAL:
                 return max(status, 0)
             wait = RESTART_S[0] if time.monotonic() - begun >= STEADY_S else wait
             log.error("the worker ended with status %d, another one starts in %.1f s", status, wait)
             self._rest(wait)
-            if self._stop_at:
+            if self._stop_by:
                 return 0
             wait = min(2.0 * wait, most)
 
     def _told(self, number: int, _frame: FrameType | None) -> None:
-        self._stop_at = self._stop_at or time.monotonic()
+        self._stop_by = time.monotonic() + STOPPING_S + (0.0 if self._stop_by else self._winding_down)
         if self._worker:
             os.kill(self._worker, number)
 
     def _rest(self, seconds: float) -> None:
         end = time.monotonic() + seconds
-        while time.monotonic() < end and not self._stop_at:
+        while time.monotonic() < end and not self._stop_by:
             time.sleep(0.05)
 
     def _watch(self, pipe: int) -> int:
         """Until the worker is gone; how it ended, negative: by which signal."""
         until = time.monotonic() + STARTING_S
         while True:
-            end = self._stop_at + STOPPING_S if self._stop_at else until
+            end = self._stop_by or until
             ready = select.select([pipe], [], [], min(max(0.0, end - time.monotonic()), 1.0))[0]
             if ready and not os.read(pipe, 65536):
                 return self._gone(os.waitpid(self._worker, 0)[1])

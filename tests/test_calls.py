@@ -240,6 +240,29 @@ def test_a_nailed_up_agent_has_one_leg_for_the_shift_and_answers_at_once():
     assert not floor.media.legs()
 
 
+def test_a_node_that_drains_takes_no_call_and_lets_go_of_phones_at_rest_while_conversations_go_on():
+    floor = Floor(calls=NAILED)
+    floor.ready("li")
+    floor.run(2.0)
+    first = floor.call()
+    floor.run(4.0)
+    assert floor.hears(first) == {floor.phone("li")}
+    # When the node is to drain
+    floor.apply("node_draining", node=NODE, on=True)
+    floor.call()
+    floor.run(1.0)
+    # Then who calls is refused, the conversation goes on, and after it the agent's leg is not kept
+    assert floor.hears(first) == {floor.phone("li")} and floor.media.legs() == {first, floor.phone("li")}
+    floor.media.hang_up(first)
+    floor.run(1.0)
+    assert not floor.media.legs()
+    # And once it takes calls again, agents who are ready come up again with the next call
+    floor.apply("node_draining", node=NODE, on=False)
+    last = floor.call()
+    floor.run(12.0)
+    assert floor.hears(last) == {floor.phone("li")}
+
+
 def test_a_contact_that_ends_at_the_desk_leaves_the_nailed_up_leg():
     floor = Floor(calls=NAILED)
     floor.ready("li")

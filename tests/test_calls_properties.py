@@ -183,6 +183,9 @@ class Crowd(Floor):
         self.media.send = send
         self.apply("node_attached", node=NODE, capacity=1000, legs=sorted(self.media.legs()))
 
+    def node_drains(self, n: int) -> None:
+        self.attempt("node_draining", node=NODE, on=n % 2 == 0)
+
     def wait(self, n: int) -> None:
         self.run((0.5, 1.0, 3.0, 10.0, 30.0)[n % 5])
 
@@ -209,7 +212,7 @@ class Crowd(Floor):
 
 
 OFTEN = (*(Crowd.agent_does, Crowd.press) * 2, Crowd.somebody_calls, Crowd.somebody_calls, *(Crowd.wait,) * 5)
-RARELY = (Crowd.node_dies, Crowd.engine_misses_a_while)
+RARELY = (Crowd.node_drains, Crowd.node_dies, Crowd.engine_misses_a_while)
 STEPS = st.lists(
     st.tuples(st.sampled_from((*Crowd.steps, *OFTEN, *Crowd.steps, *OFTEN, *RARELY)), st.integers(0, 999)),
     min_size=20,

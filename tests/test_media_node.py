@@ -22,6 +22,7 @@ import pytest
 from cordboard.calls.config import Calls, parse_calls
 from cordboard.center import parse_center
 from cordboard.errors import StoreError
+from cordboard.live import Entry
 from cordboard.live.access import Caller, Role
 from cordboard.live.privacy import KeyStore
 from cordboard.media import backend
@@ -29,8 +30,9 @@ from cordboard.media.people import CrowdedMedia, Habits, People
 from cordboard.media.simulated import FarEnd, SimulatedMedia
 from cordboard.services.media_messages import command_message, command_of, report_message, report_of
 from cordboard.services.media_node import MediaNode
+from cordboard.v1 import admin_service_pb2 as admin
+from cordboard.v1 import admin_service_pb2_grpc, media_service_pb2_grpc
 from cordboard.v1 import media_service_pb2 as pb
-from cordboard.v1 import media_service_pb2_grpc
 from tests.floor import CALLS, CENTER
 from tests.serving import Served, serve_command, served
 
@@ -102,6 +104,10 @@ def until(found: Callable[[], bool]) -> None:
     while not found():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def told(server: Served, kind: str) -> list[Entry]:
+    return [entry for entry in server.engine.entries() if entry.event["event"] == kind]
 
 
 def legs(server: Served) -> set[str]:
@@ -277,6 +283,55 @@ def test_people_come_by_chance_and_the_same_seed_brings_the_same():
     assert day() == day() and 40 <= len(calls) <= 80
 
 
+def test_a_node_that_drains_refuses_new_calls_and_ends_with_its_last_conversation(tmp_path):
+    with center(tmp_path) as server:
+        node = Running(server.address, WallMedia())
+        server.engine.submit({"event": "agent_ready", "agent": "li"}).result()
+        node.do(lambda: node.media.call("c1", "4001", FarEnd()))
+        until(lambda: connected(server) == 1)
+        # When it is to drain
+        node._loop.call_soon_threadsafe(node.node.drain, 600.0)
+        until(lambda: server.engine.read_calls(lambda board: board.state.nodes["n1"].draining).result())
+        # Then a new caller is refused, and the conversation goes on
+        node.do(lambda: node.media.call("c2", "4001", FarEnd()))
+        until(lambda: [e.event.get("cause") for e in told(server, "leg_ended")] == ["congestion"])
+        assert connected(server) == 1 and node._thread.is_alive()
+        # And when that is over, so is the node
+        node.do(lambda: node.media.hang_up("c1"))
+        node._thread.join(PATIENCE_S)
+        assert not node._thread.is_alive() and not legs(server)
+        until(lambda: not server.engine.read_calls(lambda board: board.state.nodes["n1"].attached).result())
+        # A new one of that name takes calls
+        again = Running(server.address, WallMedia())
+        assert not server.engine.read_calls(lambda board: board.state.nodes["n1"].draining).result()
+        again.stop()
+
+
+def test_a_draining_node_is_given_its_time_and_no_more(tmp_path):
+    with center(tmp_path) as server:
+        node = Running(server.address, WallMedia())
+        server.engine.submit({"event": "agent_ready", "agent": "li"}).result()
+        node.do(lambda: node.media.call("c1", "4001", FarEnd()))
+        until(lambda: connected(server) == 1)
+        node._loop.call_soon_threadsafe(node.node.drain, 0.5)
+        node._thread.join(PATIENCE_S)
+        assert not node._thread.is_alive()
+        until(lambda: not legs(server) and connected(server) == 0)
+
+
+def test_an_administrator_drains_a_node_and_gives_it_calls_again(tmp_path):
+    with center(tmp_path) as server:
+        node = Running(server.address, WallMedia())
+        stub = server.stub(admin_service_pb2_grpc)
+        draining = lambda: server.engine.read_calls(lambda board: board.state.nodes["n1"].draining).result()  # noqa: E731
+        assert stub.DrainNode(admin.DrainNodeRequest(node=NODE)).applied.revision and draining()
+        assert stub.DrainNode(admin.DrainNodeRequest(node=NODE, undo=True)).applied.revision and not draining()
+        with pytest.raises(grpc.RpcError) as found:
+            stub.DrainNode(admin.DrainNodeRequest(node="tenants/default/nodes/n9"))
+        assert found.value.code() is grpc.StatusCode.NOT_FOUND
+        node.stop()
+
+
 @pytest.mark.slow
 def test_the_commands_serve_and_media_work_together(tmp_path):
     (tmp_path / "center.toml").write_text(CENTER)
@@ -284,7 +339,7 @@ def test_the_commands_serve_and_media_work_together(tmp_path):
     arguments = ("center.toml", "--calls", "calls.toml", "--json", "--data", "data")
     with serve_command(*arguments, cwd=tmp_path) as (process, address):
         command = [sys.executable, "-m", "cordboard", "media", "--simulated", "--server", address, "--json"]
-        command += ["--hourly", "7200", "--stays", "1"]
+        command += ["--hourly", "7200", "--stays", "1", "--drain", "10"]
         media = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
         assert media.stdout is not None
         assert json.loads(media.stdout.readline())["ready"]
@@ -297,4 +352,5 @@ def test_the_commands_serve_and_media_work_together(tmp_path):
     show = [sys.executable, "-m", "cordboard", "journal", "export", "--data", "data"]
     exported = subprocess.run(show, cwd=tmp_path, capture_output=True, text=True, check=True)
     kinds = [json.loads(line)["event"] for line in exported.stdout.splitlines()]
+    assert "node_draining" in kinds and kinds.index("node_draining") < kinds.index("node_lost")
     assert kinds.count("leg_incoming") == kinds.count("leg_ended") > 0 and "node_lost" in kinds

@@ -74,3 +74,62 @@ def test_a_caller_dials_in_hears_the_music_and_talks_to_the_agent_over_sip(tmp_p
     telephone.close()
     [recording] = (tmp_path / "recordings").glob("*.cbr")
     assert channels(recording).shape[1] > 4000
+
+
+def test_people_hold_confer_listen_and_take_over_over_sip(tmp_path):
+    # Given li, wang and a supervisor with SIP telephones, and a caller who talks with li
+    telephone, port = Telephone(), free_port()
+    (tmp_path / "prompts").mkdir()
+    for name, hertz in (("welcome", 3000.0), ("music", 3400.0), ("hold", 2600.0)):
+        prompt(tmp_path / "prompts" / f"{name}.wav", hertz, 0.4)
+    (tmp_path / "center.toml").write_text(CENTER)
+    calls = CALLS
+    for person in ("li", "wang", "boss"):
+        calls = calls.replace(f"sip:{person}", telephone.phone(FarEnd(rings=0.0, picks_up=0.1)))
+    (tmp_path / "calls.toml").write_text(calls)
+    with serve_command("center.toml", "--calls", "calls.toml", "--json", cwd=tmp_path) as (server, address):
+        command = [sys.executable, "-m", "cordboard", "media", "--sip", f"127.0.0.1:{port}", "--server", address, "--json"]
+        node = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+        assert node.stdout is not None and json.loads(node.stdout.readline())["ready"]
+
+        def phone(number: int):
+            """The call that the node placed as its n-th."""
+            placed = [call for call in telephone.calls.values() if call is not caller]
+            return placed[number - 1] if len(placed) >= number and placed[number - 1].up else None
+
+        def hear_each_other(*calls) -> bool:
+            return all(one is not None and all(telephone.hears(one, two.hertz) for two in calls if two is not one) for one in calls)
+
+        with Client(address) as client:
+            client.set_state("li", "ready")
+            caller = telephone.call(port, "4001", FarEnd(), "138")
+            until(lambda: hear_each_other(caller, phone(1)))
+            [call] = client.calls()
+            contact = call.contact.rpartition("/")[2]
+            # When li asks wang, the caller hears the hold music; in the conference all hear all
+            client.set_state("wang", "ready")
+            client.consult(contact, agent="wang")
+            until(lambda: telephone.hears(caller, 2600.0) and hear_each_other(phone(1), phone(2)))
+            client.end_consult(contact, "conference")
+            until(lambda: hear_each_other(caller, phone(1), phone(2)))
+            # A supervisor listens unheard, whispers to li alone, and takes over
+            client.monitor(contact, supervisor="boss")
+            until(lambda: phone(3) is not None and all(telephone.hears(phone(3), one.hertz) for one in (caller, phone(1), phone(2))))
+            assert not telephone.hears(caller, phone(3).hertz) and not telephone.hears(phone(1), phone(3).hertz)
+            client.monitor(contact, "whisper", supervisor="boss")
+            until(lambda: telephone.hears(phone(1), phone(3).hertz))
+            assert not telephone.hears(caller, phone(3).hertz)
+            first, boss = phone(1), phone(3)
+            client.take_over(contact, supervisor="boss")
+            until(lambda: first.over and hear_each_other(caller, phone(2), boss))
+            # The node is to end: it drains, and ends with the conversation
+            node.send_signal(signal.SIGTERM)
+            time.sleep(1.5)
+            assert node.poll() is None and hear_each_other(caller, phone(2), boss)
+            telephone.hang_up(caller)
+            telephone.hang_up(boss)
+        assert node.wait(PATIENCE_S) == 0
+        node.stdout.close()
+        server.send_signal(signal.SIGTERM)
+        server.wait(PATIENCE_S)
+    telephone.close()

@@ -25,6 +25,14 @@ from cordboard.services.watched import Pulse, Watcher
 
 SERVER = "127.0.0.1:7443"
 PULSE_S = 0.25
+DRAIN_S = 30.0
+BOUNDS = (
+    ("hourly", 1e-3, 1e6),
+    ("stays", 1e-3, 1e6),
+    ("missed", 0.0, 1.0),
+    ("capacity", 1, 100_000),
+    ("drain", 0.0, 86_400.0),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,19 +77,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--hourly", "CALLS", "calls an hour (60)", "每小时来电数（60）", 60.0, float)
     add("--stays", "SECONDS", "how long a caller stays, the mean (120)", "来电者平均停留秒数（120）", 120.0, float)
     add("--missed", "SHARE", "phones that are not picked up (0)", "无人接听的话机比例（0）", 0.0, float)
+    add("--drain", "SECONDS", "that calls get after a signal (30)", "收到信号后留给通话的秒数（30）", DRAIN_S, float)
     add("--seed", "N", "of all chance (0)", "随机种子（0）", 0, int)
 
 
 def run(options: argparse.Namespace) -> int:
     """Status 0 after a signal; 2 if something can't be used."""
-    for key, low, high in (("hourly", 1e-3, 1e6), ("stays", 1e-3, 1e6), ("missed", 0.0, 1.0), ("capacity", 1, 100_000)):
+    for key, low, high in BOUNDS:
         if not low <= getattr(options, key) <= high:
             what = f"{getattr(options, key)!r} is not from {low:g} to {high:g}"
             raise InputError(what, Where(key=f"--{key}"), "Give another one")
     settings = None if options.simulated else sip_settings(options)
     if options.check:
         return say_checked(options, settings)
-    return Watcher().run(lambda pulse: asyncio.run(serve(options, settings, pulse)))
+    return Watcher(options.drain).run(lambda pulse: asyncio.run(serve(options, settings, pulse)))
 
 
 def say_checked(asked: argparse.Namespace, settings: SipSettings | None) -> int:
@@ -165,7 +174,7 @@ async def serve(asked: argparse.Namespace, settings: SipSettings | None, pulse: 
         node = MediaNode(way, backend, name, asked.capacity, metadata(token))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, node.stop)
+            loop.add_signal_handler(number, wind_down, node, asked.drain)
         work = asyncio.create_task(node.run())
         beating = asyncio.create_task(beat(node, pulse))
         ready = asyncio.create_task(node.attached.wait())
@@ -176,6 +185,14 @@ async def serve(asked: argparse.Namespace, settings: SipSettings | None, pulse: 
         await work
         beating.cancel()
     return 0
+
+
+def wind_down(node: MediaNode, seconds: float) -> None:
+    """After a signal: no new calls, those that are here get their time; another signal hurries."""
+    if node.draining:
+        node.stop()
+    else:
+        node.drain(seconds)
 
 
 async def beat(node: MediaNode, pulse: Pulse) -> None:

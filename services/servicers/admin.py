@@ -8,7 +8,7 @@ from typing import Any
 from cordboard import __version__
 from cordboard.services import names
 from cordboard.services.tenants import Tenants
-from cordboard.services.translate import duration, seconds_between, timestamp
+from cordboard.services.translate import applied, duration, seconds_between, timestamp
 from cordboard.v1 import admin_service_pb2 as pb
 
 STATUSES = {
@@ -57,3 +57,10 @@ class AdminServicer:
         await asyncio.to_thread(held.engine.drain, seconds)
         counts = await held.read(lambda acd: acd.counts())
         return pb.DrainResponse(connected_count=counts["connected"])
+
+    async def DrainNode(self, request: pb.DrainNodeRequest, context: Any) -> pb.DrainNodeResponse:
+        tenant, node = names.split(request.node, "nodes", "node")
+        held, who = self._tenants.of(tenant)
+        who.require_all()
+        event = {"event": "node_draining", "node": node, "on": not request.undo}
+        return pb.DrainNodeResponse(applied=applied(await held.submit(event, request.request_id, who.name)))

@@ -49,6 +49,8 @@ async def _listen(held: Tenant, who: Caller, wire: Wire, requests: AsyncIterator
                 if kind == "report":
                     report = report_of(request.report.report)
                     await held.nodes.report(wire, request.report.number, report, who.name)
+                elif kind == "draining":
+                    held.nodes.keep(held.nodes.drain(wire, who.name))
                 elif kind == "goodbye":
                     wire.said_goodbye = True
                     break

@@ -70,7 +70,8 @@ class Reports:
         if name not in state.nodes and len(state.nodes) >= NODES_MAX:
             raise LimitError("too many media nodes", NODES_MAX, "Shard the center")
         before = state.nodes.get(name)
-        state.nodes[name] = Node(name, event["capacity"], draining=before is not None and before.draining)
+        draining = before is not None and before.attached and before.draining
+        state.nodes[name] = Node(name, event["capacity"], draining=draining)
         held = set(event["legs"])
         for leg in self._of(name):
             if leg.name in held:
@@ -127,7 +128,14 @@ class Reports:
                 board.say(node, "leg_pause_recording", recording=call.recording, on=call.paused)
 
     def _node_draining(self, event: Event) -> None:
-        self._node(event).draining = event["on"]
+        """No new calls for a node, or again. Phones at rest there come up on another one."""
+        board, node = self._board, self._node(event)
+        node.draining = event["on"]
+        resting = [leg for leg in self._of(node.name) if leg.nailed and not leg.call and leg.phase != Phase.CLOSING]
+        for leg in resting if node.draining else ():
+            board.hang_up(leg)
+            if board.acd.agent_state(leg.person)["presence"] == "ready":
+                board.nail_up(leg.person)
 
     def _node_lost(self, event: Event) -> None:
         node = self._node(event)
@@ -159,7 +167,7 @@ class Reports:
         board.state.legs[leg.name] = leg
         board.state.entered += 1
         number = board.calls.numbers.get(event["to"])
-        if number is None or len(board.state.calls) >= board.calls.max_calls:
+        if number is None or node.draining or len(board.state.calls) >= board.calls.max_calls:
             board.hang_up(leg, Cause.INVALID if number is None else Cause.CONGESTION)
             return
         leg.call = leg.name

@@ -388,7 +388,8 @@ class Switchboard:
 
     def release(self, leg: Leg) -> None:
         """Take a leg out of its call: a nailed-up one comes to rest, the others are hung up."""
-        if leg.nailed and leg.person in self.agents and self.acd.agent_state(leg.person)["presence"] != "offline":
+        stays = leg.nailed and leg.person in self.agents and not self.state.nodes[leg.node].draining
+        if stays and self.acd.agent_state(leg.person)["presence"] != "offline":
             self.part(leg, speaks=True)
         else:
             self.hang_up(leg)
