@@ -8,7 +8,8 @@ import json
 
 import pytest
 
-from cordboard.calls.config import calls_record, parse_calls
+from cordboard import Acd
+from cordboard.calls.config import Calls, calls_record, parse_calls
 from cordboard.calls.flow import zone_of
 from cordboard.calls.state import State
 from cordboard.calls.switchboard import Switchboard
@@ -342,11 +343,40 @@ def test_a_promise_that_was_not_kept_is_owned_up_to_once():
     assert said(floor, caller)[1:] == ["sorry", "wait-before n-2 wait-after"]
 
 
+def test_a_replay_that_learned_nothing_before_announces_the_same_waits():
+    # Given an engine that has learned waits since yesterday, and one that has not
+    effects = []
+    for learns in (True, False):
+        board = Switchboard(Acd(parse_center(CENTER)), Calls())
+        if learns:
+            board.acd.learn_waits()
+
+        def apply(t, kind, board=board, **fields):
+            return board.apply({"t": t, "event": kind, **fields})
+
+        for i in range(30):
+            apply(200.0 * i, "agent_ready", agent="li")
+            apply(200.0 * i, "contact_queued", contact=f"x{i}", queue="billing")
+            apply(200.0 * i, "offer_accepted", contact=f"x{i}", agent="li")
+            apply(200.0 * i + 100.0, "contact_ended", contact=f"x{i}")
+        t = 6000.0
+        # When flows that announce waits come
+        calls = parse_calls('[numbers.4001]\nflow = "main"\n[trunks.x]\n', board.acd.center, flows={"main": WAITS})
+        apply(t, "calls_changed", calls=calls_record(calls))
+        apply(t, "node_attached", node=NODE, capacity=9, legs=[])
+        for i in range(9):
+            apply(t, "leg_incoming", node=NODE, leg=f"c{i}", to="4001")
+            apply(t, "leg_answered", node=NODE, leg=f"c{i}")
+        effects.append(apply(t + 60.0, "clock"))
+    # Then both say the same
+    assert effects[0] == effects[1] and "en/wait-" in str(effects[0])
+
+
 def test_waits_are_learned_as_soon_as_they_are_to_be_announced():
     floor = flow_floor(WAITS)
     caller = floor.call()
     floor.run(6.0)
-    assert floor.board.acd.learns_waits and said(floor, caller)[0].endswith("busy")
+    assert said(floor, caller)[0].endswith("busy")
     assert "wait-" in said(floor, caller)[0]
 
 

@@ -335,11 +335,6 @@ class Acd:
             raise EventError("waits are not being learned", hint="Call learn_waits() before the first event")
         return self._waits.predict(contact, self.now)
 
-    @property
-    def learns_waits(self) -> bool:
-        """Whether waits are being learned."""
-        return self._waits is not None
-
     def learn_waits(self, estimator: WaitEstimator | None = None) -> WaitEstimator:
         """From now on observe every event with an estimator, a new one or one that has learned before."""
         from cordboard.waits_state import begin  # late: routing alone does not need it

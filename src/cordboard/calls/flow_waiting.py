@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cordboard.calls.flow import Announce, Step
+from cordboard.calls.flow import Announce, Flow, Step
 from cordboard.calls.flow_speech import MINUTES_MAX, position_prompts, wait_prompts
 from cordboard.calls.flow_state import FlowState
 from cordboard.calls.state import Call
@@ -13,6 +14,12 @@ from cordboard.center import Center
 
 if TYPE_CHECKING:
     from cordboard.calls.switchboard import Switchboard
+
+
+def announces_waits(flows: Mapping[str, Flow]) -> bool:
+    """Whether callers are told how long they will wait."""
+    steps = (step for flow in flows.values() for step in flow.steps.values())
+    return any(step.announce is not None and step.announce.wait for step in steps)
 
 
 def wishes(center: Center, step: Step, asked: dict[str, int]) -> dict[str, Any]:

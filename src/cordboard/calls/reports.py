@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cordboard.calls.config import record_calls
+from cordboard.calls.flow_waiting import announces_waits
 from cordboard.calls.state import UNKNOWN, Call, Leg, Node, Phase, Role, Stage
 from cordboard.errors import (
     DuplicateError,
@@ -48,11 +49,14 @@ class Reports:
 
     def _calls_changed(self, event: Event) -> None:
         """Other settings: they hold from the next step of each call on."""
+        board = self._board
+        told = announces_waits(board.calls.flows)
         try:
-            self._board.calls = record_calls(event["calls"])
+            board.calls = record_calls(event["calls"])
         except JournalError as error:
             raise EventError(error.what, error.where, error.hint) from error
-        self._board.learn_waits()
+        if announces_waits(board.calls.flows) and not told:
+            board.acd.learn_waits()  # from here on, whatever was learned before: a replay may know nothing of that
 
     # ---- nodes
 

@@ -113,12 +113,6 @@ class Switchboard:
         own, theirs = self.guide.next_due(), self.acd.next_timer()
         return theirs if own is None else own if theirs is None else min(own, theirs)
 
-    def learn_waits(self) -> None:
-        """From now on, if waits are to be announced."""
-        steps = (step for flow in self.calls.flows.values() for step in flow.steps.values())
-        if not self.acd.learns_waits and any(step.announce is not None and step.announce.wait for step in steps):
-            self.acd.learn_waits()
-
     def with_center(self, center: Center, t: float) -> tuple[Switchboard, list[Effect]]:
         """The same calls in another center from ``t`` on; see ``Acd.with_center``. Returns itself."""
         self.out = []
