@@ -79,7 +79,8 @@ def test_a_caller_dials_in_hears_the_music_and_talks_to_the_agent_over_sip(tmp_p
 def test_people_hold_confer_listen_and_take_over_over_sip(tmp_path):
     # Given li, wang and a supervisor with SIP telephones, and a caller who talks with li
     telephone, port = Telephone(), free_port()
-    (tmp_path / "prompts").mkdir()
+    for name in ("prompts", "recordings"):
+        (tmp_path / name).mkdir()
     for name, hertz in (("welcome", 3000.0), ("music", 3400.0), ("hold", 2600.0)):
         prompt(tmp_path / "prompts" / f"{name}.wav", hertz, 0.4)
     (tmp_path / "center.toml").write_text(CENTER)
@@ -98,7 +99,7 @@ def test_people_hold_confer_listen_and_take_over_over_sip(tmp_path):
             return placed[number - 1] if len(placed) >= number and placed[number - 1].up else None
 
         def hear_each_other(*calls) -> bool:
-            return all(one is not None and all(telephone.hears(one, two.hertz) for two in calls if two is not one) for one in calls)
+            return None not in calls and all(telephone.hears(one, two.hertz) for one in calls for two in calls if two is not one)
 
         with Client(address) as client:
             client.set_state("li", "ready")
