@@ -6,11 +6,12 @@ from cordboard.calls.state import Call, Leg
 from cordboard.calls.switchboard import Switchboard
 from cordboard.live.access import Caller, masked
 from cordboard.services import names
+from cordboard.services.tenants import Tenant
 from cordboard.v1 import call_service_pb2 as pb
 
 
-def call_message(tenant: str, board: Switchboard, call: Call, who: Caller) -> pb.Call:
-    """A call with its legs, as ``who`` may see it."""
+def call_message(tenant: str, board: Switchboard, call: Call) -> pb.Call:
+    """A call with its legs; its caller as the journal has it, for ``show_caller``."""
 
     def named(collection: str, name: str) -> str:
         return names.resource(tenant, collection, name) if name else ""
@@ -19,7 +20,7 @@ def call_message(tenant: str, board: Switchboard, call: Call, who: Caller) -> pb
         name=named("calls", call.name),
         stage=pb.Call.Stage.Value(f"STAGE_{call.stage.upper()}"),
         number=call.number,
-        caller=masked(call.caller, who),
+        caller=call.caller,
         queue=named("queues", call.queue),
         contact=named("contacts", call.contact),
         agent=named("agents", call.agent),
@@ -28,6 +29,12 @@ def call_message(tenant: str, board: Switchboard, call: Call, who: Caller) -> pb
         recording_paused=call.paused,
         legs=[_leg(board.state.legs[name], call) for name in call.legs],
     )
+
+
+def show_caller(held: Tenant, call: pb.Call, who: Caller) -> pb.Call:
+    """The same call, with its caller as ``who`` may see it."""
+    call.caller = masked(held.keys.shown(call.caller) if held.keys is not None else call.caller, who)
+    return call
 
 
 def _leg(leg: Leg, call: Call) -> pb.CallLeg:

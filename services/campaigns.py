@@ -15,6 +15,7 @@ from cordboard.v1 import pacing_service_pb2 as pb
 
 CAMPAIGNS_MAX = 100  # that are at work in one tenant
 PLANS_KEPT = 100
+NOTES_MAX = 5_000_000  # messages that one campaign may be told in all, half a gigabyte or so
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -77,6 +78,8 @@ class Campaign:
                 what = f"message {request.sequence} after {self.sequence}"
                 raise InputError(what, Where(key="sequence"), "Number them 1, 2, 3, ... in all streams of the campaign")
             if request.sequence == self.sequence + 1:
+                if self._notebook.count >= NOTES_MAX:
+                    raise LimitError("the campaign was told too much", NOTES_MAX, "Go on with one of another name")
                 self._notebook.add(request.SerializeToString())
                 return self._take(request)
             if not request.HasField("question"):

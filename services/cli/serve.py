@@ -50,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         lang, "off: acknowledge before the disk has it; a power cut may lose the last events", "off：落盘前即确认"
     )
     parser.add_argument("--durable", choices=("on", "off"), default="on", help=durable)
+    keep = words.pick(lang, "forget what is older and not needed by anyone (0: nothing)", "清除更早且无人需要的日志")
+    parser.add_argument("--keep-days", metavar="DAYS", type=float, default=0.0, help=keep)
     listen = words.pick(lang, f"address; port 0 lets the system choose ({LISTEN})", f"监听地址（{LISTEN}）")
     parser.add_argument("--listen", metavar="HOST:PORT", help=listen)
     drain = words.pick(lang, "seconds that conversations get at the end (30)", "停止时留给通话的秒数（30）")
@@ -80,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
         database=options.database,
         durable=options.durable == "on",
         snapshots_apart=True,
+        keep_days=options.keep_days,
     )
     host, _, port = options.listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:

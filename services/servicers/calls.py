@@ -9,7 +9,7 @@ from cordboard.calls.switchboard import Switchboard
 from cordboard.errors import CordboardError, DeniedError, InputError, StaleEventError, UnknownNameError, Where
 from cordboard.live.access import Caller
 from cordboard.services import names
-from cordboard.services.call_messages import call_message
+from cordboard.services.call_messages import call_message, show_caller
 from cordboard.services.calling import NOTES
 from cordboard.services.paging import page
 from cordboard.services.tenants import Tenant, Tenants
@@ -101,9 +101,10 @@ class CallServicer:
                 raise UnknownNameError(f'there is no call "{name}"', Where(key="name"), "It is over, or never was")
             if not _sees(who, call):
                 raise DeniedError("CALL_OUT_OF_SCOPE", "that call is not in this caller's scope")
-            return call_message(tenant, board, call, who)
+            return call_message(tenant, board, call)
 
-        return pb.CallServiceGetResponse(call=await held.settle(held.engine.read_calls(look)))
+        call = await held.settle(held.engine.read_calls(look))
+        return pb.CallServiceGetResponse(call=show_caller(held, call, who))
 
     async def List(self, request: pb.CallServiceListRequest, context: Any) -> pb.CallServiceListResponse:
         held, who = self._tenants.of(names.tenant_of(request.parent))
@@ -113,10 +114,12 @@ class CallServicer:
                 return [], ""
             seen = [call for call in board.state.calls.values() if _sees(who, call)]
             shown, token = page(seen, request.page_size, request.page_token)
-            return [call_message(held.name, board, call, who) for call in shown], token
+            return [call_message(held.name, board, call) for call in shown], token
 
         calls, token = await held.settle(held.engine.read_calls(look))
-        return pb.CallServiceListResponse(calls=calls, next_page_token=token)
+        return pb.CallServiceListResponse(
+            calls=[show_caller(held, call, who) for call in calls], next_page_token=token
+        )
 
     # ---- how it is done
 
@@ -125,7 +128,7 @@ class CallServicer:
         held, who, contact, agent, refusal = await self._conversation(request.contact)
         if refusal is None:
             who.require_agent(agent)
-        event = {"event": kind, "contact": contact, **fields}
+        event = await held.private({"event": kind, "contact": contact, **fields})
         return applied(await held.submit(event, request.request_id, who.name, refusal))
 
     async def _watch(self, request: Any, kind: str, needed: str, **fields: str) -> Applied:

@@ -236,7 +236,8 @@ class StoreError(CordboardError):
 
 
 class CompactedError(CordboardError):
-    """Entries from there on are not held in memory any more. ``oldest``: the least ``after`` that can be had."""
+    """Entries from there on are not held in memory any more, or not in the journal. ``oldest``: the least ``after``
+    that can be had."""
 
     def __init__(self, oldest: int) -> None:
         self.oldest = oldest
@@ -245,8 +246,8 @@ class CompactedError(CordboardError):
     def text(self, lang: Lang) -> str:
         return pick(
             lang,
-            f"the oldest revision to subscribe after is {self.oldest}. Take the state anew, or read the journal",
-            f"可从其后订阅的最早修订为 {self.oldest}。请重新取状态，或读取流水日志",
+            f"the oldest revision to go on after is {self.oldest}. Take the state anew, or read the journal",
+            f"可从其后继续的最早修订为 {self.oldest}。请重新取状态，或读取流水日志",
         )
 
 

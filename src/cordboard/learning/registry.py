@@ -225,6 +225,25 @@ class Registry:
         self._point_at(history[-2], now, who, "roll_back")
         return history[-2]
 
+    def drop_old(self, who: str, keep: int, now: float) -> list[str]:
+        """Delete the files of the versions that somebody added, but for the latest ``keep`` of them, the current one
+        and those that somebody else added or published, too. Which ones."""
+        added: dict[str, None] = {}
+        others = {self.current()}
+        for entry in self.audit():
+            if entry["who"] == who and entry["action"] == "add":
+                added.pop(entry["version"], None)
+                added[entry["version"]] = None
+            elif entry["who"] != who:
+                others.add(entry["version"])
+        held = set(self.models())
+        old = [version for version in list(added)[:-keep] if version in held - others]
+        with self._locked_log() as log:
+            for version in old:
+                self._path(version).unlink(missing_ok=True)
+                _append(log, {"t": now, "action": "drop", "version": version, "who": who, "notes": {}})
+        return old
+
     def audit(self) -> list[dict[str, Any]]:
         """The log of what was done, oldest first: t, action, version, who, notes. ModelFileError at a damaged line."""
         try:

@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterable, Iterator
 from cordboard import __version__
 from cordboard.center import Center
 from cordboard.center_writer import center_toml
-from cordboard.errors import SnapshotError, StoreError
+from cordboard.errors import CompactedError, SnapshotError, StoreError
 from cordboard.live.center_json import center_record, encode, etag_of, record_center
 from cordboard.live.core import Core, CoreError, CoreOptions, Event, center_changed, event_of
 from cordboard.live.entry import Entry
@@ -24,15 +24,22 @@ from cordboard.live.settings import Settings
 from cordboard.live.store import PASSING, Row, Store
 
 BATCH = 1_000  # rows that are replayed at once
+BASE = "base"  # the fact that a journal was compacted
+DAY_TICKS = 24 * 3600 * 1_000_000
 
 _log = logging.getLogger("cordboard.live")
 
 
 class Archive:
-    """See above. ``entries``, ``export`` and ``keep`` may be called by any thread, the rest by the writer's alone."""
+    """See above. ``entries``, ``export``, ``keep``, ``core_at`` and ``drop_before_base`` may be called by
+    any thread, the rest by the writer's alone.
+
+    ``base``: the revision before the journal's first. It is more than 0 if the journal was compacted; then there is a
+    snapshot of that revision, and all of it goes on from there.
+    """
 
     def __init__(self, store: Store, settings: Settings) -> None:
-        self.store, self._settings = store, settings
+        self.store, self.settings = store, settings
         self._keeping = threading.Lock()
         self.kept = 0  # the revision of the latest snapshot
 
@@ -59,7 +66,7 @@ class Archive:
         """Open the store for writing."""
         self.store.open()
         if self.store.fact("made") is None:
-            own = self._settings
+            own = self.settings
             made = encode({"seed": own.seed, "max_contacts": own.max_contacts, "max_customers": own.max_customers})
             given = {"center": encode(center_record(self._center)), "given": etag_of(self._center)}
             self.store.set_facts({**given, "skipped": "{}", "made": made})
@@ -73,6 +80,7 @@ class Archive:
             raise StoreError("unusable", "the journal was never begun")
         self._made: dict[str, int] = json.loads(made)
         self._first_center = self.store.fact("center") or ""
+        self.base = int(self.store.fact(BASE) or 0)
         self._read_skipped()
 
     def adopt(self, core: Core, hub: Hub, ticks: int) -> None:
@@ -100,7 +108,7 @@ class Archive:
 
     def _read_skipped(self) -> None:
         skipped = json.loads(self.store.fact("skipped") or "{}")
-        own = self._settings
+        own = self.settings
         self._options = CoreOptions(
             **self._made,
             explain=own.explain,
@@ -115,14 +123,14 @@ class Archive:
         replay a snapshot is left where the next one would begin, so that it need not be done again."""
         while True:
             core = self._start()
-            began, next_start = core.revision, self.store.last() - self._settings.history
+            began, next_start = core.revision, self.store.last() - self.settings.history
             if hub.revision == 0:
                 hub.begin(core.revision)
             try:
                 for rows in _batches(self.store.rows(after=core.revision)):
                     published = hub.revision
                     hub.publish([entry for entry in core.replay(rows) if entry.revision > published])
-                    far = core.revision - began >= self._settings.snapshot_events
+                    far = core.revision - began >= self.settings.snapshot_events
                     if far and core.revision <= next_start < core.revision + BATCH:
                         self.keep(core.revision, core.dump())
                 return core
@@ -135,10 +143,10 @@ class Archive:
         last = self.store.last()
         listed = [(revision, version) for revision, version in self.store.snapshots() if revision <= last]
         same = not listed or listed[0][1] == __version__
-        return self._latest(max(last - self._settings.history, 0) if same else last)
+        return self._latest(max(last - self.settings.history, self.base) if same else last)
 
     def entries(self, after: int, until: int) -> Generator[Entry, None, None]:
-        """Entries of before, by a replay on a core of its own."""
+        """Entries of before, by a replay on a core of its own. CompactedError if they were forgotten."""
         core = self._latest(after)
         for entry in core.replay(self.store.rows(after=core.revision, until=until)):
             if entry.revision > after:
@@ -151,10 +159,13 @@ class Archive:
             pass
         return core
 
-    def export(self) -> Iterator[Event]:
-        """The events of the journal, one a revision, as ``cordboard replay`` takes them for ``first_center``. In the
-        place of one that every replay leaves out stands its time."""
-        for row in self.store.rows():
+    def export(self, after: int = 0) -> Iterator[Event]:
+        """The events of the journal after a revision, one a revision, as ``cordboard replay`` takes them for
+        ``first_center``. In the place of one that every replay leaves out stands its time. CompactedError if some of
+        them were forgotten."""
+        if after < self.base:
+            raise CompactedError(self.base)
+        for row in self.store.rows(after):
             event = event_of(row)
             if row.revision in self._options.skipped:
                 event = {"t": event["t"], "event": "clock"}
@@ -167,14 +178,35 @@ class Archive:
         return record_center(json.loads(self._first_center))
 
     def _latest(self, revision: int) -> Core:
-        """The core of the latest snapshot that is not after a revision and can be used, or of an empty journal."""
+        """The core of the latest snapshot that is not after a revision and can be used, or of an empty journal.
+        CompactedError for a revision that was forgotten."""
+        if revision < self.base:
+            raise CompactedError(self.base)
         for found, _ in self.store.snapshots():
             if found <= revision:
                 try:
                     return Core.load(self.store.snapshot(found), self._options)
                 except SnapshotError as error:
                     _log.error("the snapshot of revision %d can't be used: %s", found, error)
+        if self.base:
+            what = f"the journal begins after revision {self.base}, and no snapshot from there on can be used"
+            raise StoreError("unusable", f"{what}: take the version of cordboard that wrote it, or a backup")
         return Core.new(self.first_center(), self._options)
+
+    # ---- where it begins
+
+    def begin_at(self, revision: int, center: str) -> None:
+        """Let the journal begin after a revision of which there is a snapshot: rows of before don't count any more, and
+        may be deleted. ``center``: of that snapshot, as JSON."""
+        self.store.set_facts({BASE: str(revision), "center": center})
+        self._first_center, self.base = center, revision
+
+    def drop_before_base(self) -> None:
+        """Drop the snapshots from which nothing begins any more."""
+        with self._keeping:
+            for revision, _ in self.store.snapshots():
+                if revision < self.base:
+                    self.store.drop_snapshot(revision)
 
     # ---- snapshots
 
@@ -184,12 +216,22 @@ class Archive:
             try:
                 self.store.put_snapshot(revision, __version__, snapshot)
                 listed = [found for found, _ in self.store.snapshots()]
-                old = [found for found in listed if found <= revision - self._settings.history]
-                for found in set(listed) - set(listed[:2]) - set(old[:2]):
+                old = [found for found in listed if found <= revision - self.settings.history]
+                daily = self._daily(listed) if self.settings.keep_days else []
+                for found in set(listed) - set(listed[:2]) - set(old[:2]) - {self.base} - set(daily):
                     self.store.drop_snapshot(found)
                 self.kept = max(self.kept, revision)
             except StoreError as error:
                 _log.error("no snapshot was written: %s", error)
+
+
+    def _daily(self, listed: list[int]) -> list[int]:
+        """Of these snapshots, latest first, the first of each day: for a compaction to begin at."""
+        days: dict[int, int] = {}
+        for found in listed:
+            for row in self.store.rows(found - 1, found):
+                days[row.ticks // DAY_TICKS] = found
+        return list(days.values())
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -1,8 +1,9 @@
 """Backups of a running server, and the drill that shows that they can be restored.
 
 A backup holds for each tenant everything that was acknowledged when its copy was made: the journal with its snapshots,
-the audit log, and how far webhooks are. Left out are the records (a projection, rebuilt on demand) and, on purpose, the
-key stores of personal data: a subject that was erased must not come back from a backup.
+the audit log, how far webhooks are, the notes of campaigns, and the models that learn. Left out are the records (a
+projection, rebuilt on demand; of a journal that was compacted they are in it) and, on purpose, the key stores of
+personal data: a subject that was erased must not come back from a backup.
 """
 
 from __future__ import annotations
@@ -25,13 +26,16 @@ from cordboard import __version__
 from cordboard.acd import Acd
 from cordboard.center import Center
 from cordboard.errors import CordboardError, InputError, MissingExtraError, StoreError, Where
-from cordboard.live.archive import Archive
+from cordboard.live import backup_beside
+from cordboard.live.archive import BASE, Archive
 from cordboard.live.backup_file import Opener, Seal, read_backup, write_backup
+from cordboard.live.compaction import note_backup
 from cordboard.live.hub import Hub
 from cordboard.live.settings import Settings
 from cordboard.live.store import ROWS_AT_ONCE, make_store
 
-FACTS = ("made", "center", "given", "skipped")
+FACTS = ("made", "center", "given", "skipped", BASE)
+RECORDS = "records.db"
 PREFIX = "cordboard_"
 
 
@@ -99,65 +103,57 @@ def take(settings: Settings, target: Path, seal: Seal, *, replay: bool = True) -
         copied = time.time()
         kept = Settings(data=folder)
         told = {tenant: summary(kept, tenant) | (records(kept, tenant) if replay else {}) for tenant in tenants}
-        for path in folder.glob("*/*.db"):
+        for path in (one for one in files.values() if one.suffix == ".db"):
             _settle(path)
         manifest = {"format": 1, "cordboard": __version__, "began_at": began, "copied_at": copied, "tenants": told}
         size = write_backup(target, seal, manifest, files)
+    for tenant, about in told.items():
+        note_backup(settings.tenant_folder(tenant), about["revision"])
     return Taken(manifest, size, time.time() - began, copied - began)
 
 
 def _copies(settings: Settings, tenant: str, folder: Path) -> dict[str, Path]:
     """Copies of a tenant's files in the folder: name in the backup -> path."""
-    here = folder / tenant
+    here, beside = folder / tenant, settings.tenant_folder(tenant)
     here.mkdir()
-    journal = here / "journal.db"
+    kept = Settings(data=folder)
     if settings.database:
-        copy_journal(settings, Settings(data=folder), tenant)
+        copy_journal(settings, kept, tenant)
     else:
-        _vacuum(settings.tenant_folder(tenant) / "journal.db", journal)
-    files = {f"{tenant}/journal.db": journal}
-    beside = settings.tenant_folder(tenant)
-    if (beside / "webhooks.db").exists():
-        _vacuum(beside / "webhooks.db", here / "webhooks.db")
-        files[f"{tenant}/webhooks.db"] = here / "webhooks.db"
-    for path in sorted(beside.glob("audit*/audit-*.log")):
-        copy = here / path.parent.name / path.name
-        copy.parent.mkdir(exist_ok=True)
-        _whole_lines(path, copy)
-        files[f"{tenant}/{path.parent.name}/{path.name}"] = copy
-    return files
+        # The records first: they must not be ahead of the journal.
+        if (beside / RECORDS).exists() and _base(settings, tenant):
+            backup_beside.vacuum(beside / RECORDS, here / RECORDS)
+        backup_beside.vacuum(beside / "journal.db", here / "journal.db")
+        _copy_beginning(settings, kept, tenant)
+    names = ["journal.db", *(name for name in ("snapshots.db", RECORDS) if (here / name).exists())]
+    found = {name: here / name for name in names} | backup_beside.copies(beside, here)
+    return {f"{tenant}/{name}": path for name, path in found.items()}
 
 
-def _vacuum(source: Path, copy: Path) -> None:
-    """A copy of an SQLite file as it stands at one instant; writers go on meanwhile."""
-    try:
-        with closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True, timeout=30)) as db:
-            db.execute("VACUUM INTO ?", [str(copy)])
-    except sqlite3.Error as error:
-        raise StoreError("i/o error", f"{source}: {error}") from error
+def _base(settings: Settings, tenant: str) -> int:
+    """The revision after which a journal begins; more than 0 if it was compacted."""
+    store = make_store(settings, tenant, read_only=True)
+    with closing(store):
+        store.open()
+        return int(store.fact(BASE) or 0)
+
+
+def _copy_beginning(source: Settings, target: Settings, tenant: str) -> None:
+    """The snapshot with which a copied journal begins, if it was compacted."""
+    base = _base(target, tenant)
+    if not base:
+        return
+    there, here = make_store(source, tenant, read_only=True), make_store(target, tenant)
+    with closing(there), closing(here):
+        there.open()
+        here.open()
+        here.put_snapshot(base, dict(there.snapshots()).get(base, ""), there.snapshot(base))
 
 
 def _settle(copy: Path) -> None:
     """Bring all of an SQLite file into the one file that is packed."""
     with closing(sqlite3.connect(copy)) as db:
         db.execute("PRAGMA journal_mode=DELETE")
-
-
-def _whole_lines(source: Path, copy: Path) -> None:
-    """A copy of a file that is being appended to, up to its last whole line."""
-    shutil.copyfile(source, copy)
-    with open(copy, "r+b") as stream:
-        end = size = stream.seek(0, 2)
-        while end > 0:
-            start = max(0, end - 65536)
-            stream.seek(start)
-            place = stream.read(end - start).rfind(b"\n")
-            if place >= 0:
-                end = start + place + 1
-                break
-            end = start
-        if end < size:
-            stream.truncate(end)
 
 
 def copy_journal(source: Settings, target: Settings, tenant: str) -> int:
@@ -174,10 +170,11 @@ def copy_journal(source: Settings, target: Settings, tenant: str) -> int:
         rows = there.rows(until=last)
         while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
             here.append(some)
-        for revision, version in there.snapshots()[:2]:
-            if revision <= last:
-                here.put_snapshot(revision, version, there.snapshot(revision))
         facts = {key: value for key in FACTS if (value := there.fact(key)) is not None}
+        base, listed = int(facts.get(BASE, 0)), there.snapshots()
+        for revision, version in listed:
+            if revision == base or (revision <= last and (revision, version) in listed[:2]):
+                here.put_snapshot(revision, version, there.snapshot(revision))
         if facts:
             here.set_facts(facts)
     return last
@@ -198,7 +195,7 @@ def summary(settings: Settings, tenant: str) -> dict[str, Any]:
     with closing(archive.store):
         core = archive.recover(Hub(settings.history))
     state = {"revision": core.revision, "t": core.ticks / 1e6, "counts": core.acd.counts()}
-    return {**state, "state_sha256": digest(core.acd)}
+    return {**state, "state_sha256": digest(core.acd), **backup_beside.told(settings.tenant_folder(tenant))}
 
 
 def digest(acd: Acd) -> str:
@@ -212,19 +209,35 @@ def digest(acd: Acd) -> str:
 
 
 def records(settings: Settings, tenant: str) -> dict[str, Any]:
-    """How many records a journal makes, by a replay from its beginning."""
+    """How many records a journal makes, by a replay from its beginning; one that was compacted goes on from the records
+    beside it, and without any there is nothing to tell."""
+    archive = _archive(settings, tenant)
+    with closing(archive.store):
+        base = archive.base
+        counts = {} if base else _counted(archive)
+    if base:
+        path = settings.tenant_folder(tenant) / RECORDS
+        if not path.exists():
+            return {}
+        from cordboard.records import Records, steps_of_data
+
+        with Records(path) as held:
+            held.apply_steps(steps_of_data(settings, tenant, held.revision))
+            counts = held.counts()
+    return {"records": dict(sorted(counts.items()))}
+
+
+def _counted(archive: Archive) -> dict[str, int]:
     from cordboard.records.projection import Projection, Step
 
-    archive = _archive(settings, tenant)
     counts: Counter[str] = Counter()
     projection = Projection()
-    with closing(archive.store):
-        for entry in archive.entries(0, archive.store.last()):
-            projection.take(Step.of(entry))
-            for row in projection.take_dirty():
-                counts[row.table] += not row.stored
-                row.stored = True
-    return {"records": dict(sorted(counts.items()))}
+    for entry in archive.entries(0, archive.store.last()):
+        projection.take(Step.of(entry))
+        for row in projection.take_dirty():
+            counts[row.table] += not row.stored
+            row.stored = True
+    return counts
 
 
 # ---- restoring one

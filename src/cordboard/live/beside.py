@@ -135,6 +135,8 @@ class Beside:
 
             self._traces.append(Traces(engine, tenant, self._provider).start())
         self._metrics.watch(tenant, engine, follower, webhooks)
+        done = {"records": lambda: follower.revision} if follower is not None else {}
+        engine.compact(done if webhooks is None else {**done, "webhooks": webhooks.done})
 
     def _listen(self, tls: ssl.SSLContext | None) -> None:
         """Open the port of the metrics. If the usual one is taken, that is logged; StoreError for one asked for."""

@@ -146,6 +146,11 @@ class Core:
         return fired + effects
 
 
+def center_of(snapshot: bytes) -> Any:
+    """The center of a snapshot, as a record."""
+    return json.loads(snapshot.partition(b"\n")[0])["center"]
+
+
 def event_of(row: Row) -> Event:
     """The event of a row, with its time in seconds."""
     return {"t": row.ticks / 1e6, **json.loads(row.event)}

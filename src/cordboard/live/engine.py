@@ -34,6 +34,7 @@ from cordboard.live.apart import Apart
 from cordboard.live.archive import Archive
 from cordboard.live.center_json import encode, etag_of
 from cordboard.live.clock import EvenClock
+from cordboard.live.compaction import Compaction, Needs, backed_up
 from cordboard.live.core import Core, Event, calls_changed, center_changed
 from cordboard.live.drain import Drain
 from cordboard.live.entry import EngineState, Entry, Outcome
@@ -71,6 +72,7 @@ class Engine:
         self._helped = not settings.durable and not settings.database  # whoever submits makes the round: see Writer
         self._snapshot_at = 0
         self._keeping = False  # a snapshot is being made
+        self._compaction: Compaction | None = None
 
     @classmethod
     def open(
@@ -271,7 +273,8 @@ class Engine:
         return self._hub.subscribe(after, capacity)
 
     def entries(self, after: int = 0, until: int | None = None) -> Generator[Entry, None, None]:
-        """All entries after a revision, up to ``until`` or the last: from the journal, by replaying it.
+        """All entries after a revision, up to ``until`` or the last: from the journal, by replaying it. CompactedError
+        if some of them were forgotten.
 
         Needs time, but not the writer's: it replays on a core of its own, in the thread of whoever asks.
         """
@@ -295,7 +298,7 @@ class Engine:
 
     def export(self) -> Iterator[dict[str, Any]]:
         """The events of the journal with their times, one for each revision, as ``cordboard replay`` takes them for the
-        center with which the journal began (``first_center``)."""
+        center with which the journal began (``first_center``). CompactedError if its beginning was forgotten."""
         return self._archive.export()
 
     def first_center(self) -> Center:
@@ -317,6 +320,8 @@ class Engine:
         return revision
 
     def _after_round(self, core: Core) -> None:
+        if self._compaction is not None:
+            self._compaction.round(core)
         if self._keeping or core.revision - self._snapshot_at < self.settings.snapshot_events:
             return
         self._snapshot_at, self._keeping = core.revision, True
@@ -333,6 +338,17 @@ class Engine:
             self._apart = None
         finally:
             self._keeping = False
+
+    def compact(self, needs: Needs) -> None:
+        """From now on forget what is older than ``keep_days`` of the settings (0: nothing), as far as nobody needs it.
+
+        ``needs``: who follows the journal -> a function that gives the last revision that it has done with; it is
+        called by a thread of the engine's.
+        """
+        if self.settings.keep_days:
+            backup = backed_up(self.settings.tenant_folder(self.tenant))
+            also = {} if backup is None else {"backup": backup}
+            self._compaction = Compaction(self._archive, self._aside, {**needs, **also})
 
     # ---- how it is, and its end
 

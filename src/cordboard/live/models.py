@@ -27,6 +27,9 @@ from cordboard.learning.registry import Registry
 from cordboard.live.notebook import Notebook
 
 WRITE_EVERY = 1_000  # outcomes
+NOTES_MAX = 200_000  # after so many it is written, too: most calls may never have an outcome
+KEPT = 50  # of the versions that were written here
+WRITER = "cordboard serve"
 MODELS_MAX = 100
 FORGET_S = 7 * 24 * 3600.0  # that a result may take
 NOTEBOOK = "notes.db"
@@ -70,7 +73,10 @@ class ServedModel:
             now = self._clock()
             note = json.dumps({"t": now, "call": call, "row": dict(row)}).encode()
             self._notebook.add(note, base=self.version)
-            return self._expect(call, row, now, note)
+            found = self._expect(call, row, now, note)
+            if self._notebook.count >= NOTES_MAX + len(self._waiting):
+                self._write()
+            return found
 
     def learn(self, call: str, result: Result) -> None:
         """See AnswerModel.learn; writes the model when it has learned enough since the last time. StoreError if it
@@ -114,9 +120,10 @@ class ServedModel:
     def _write(self) -> None:
         now = self._clock()
         self._forget(now)
-        self._model.version = self._registry.add(self._model, now, "cordboard serve", {"learned": self.learned})
+        self._model.version = self._registry.add(self._model, now, WRITER, {"learned": self.learned})
         self._notebook.replace(list(self._waiting.values()), self.version)
         self._written, self.written_at = self.learned, now
+        self._registry.drop_old(WRITER, KEPT, now)
 
     def close(self) -> None:
         """Write what was learned."""

@@ -45,6 +45,7 @@ class Notebook:
     def __init__(self, path: Path, *, power_cut: bool) -> None:
         self.path, self._power_cut = path, power_cut
         self._db: sqlite3.Connection | None = None
+        self.count = 0  # of notes, once it is open
 
     @_told
     def add(self, *notes: bytes, base: str = "") -> None:
@@ -52,6 +53,7 @@ class Notebook:
         db = self._opened()
         with db:
             db.executemany("INSERT INTO notes (base, note) VALUES (?, ?)", [(base, note) for note in notes])
+        self.count += len(notes)
 
     @_told
     def replace(self, notes: Sequence[bytes], base: str) -> None:
@@ -60,6 +62,7 @@ class Notebook:
         with db:
             db.execute("DELETE FROM notes")
             db.executemany("INSERT INTO notes (base, note) VALUES (?, ?)", [(base, note) for note in notes])
+        self.count = len(notes)
 
     def read(self, base: str = "") -> Iterator[bytes]:
         """The notes that go on from ``base``, in order."""
@@ -81,6 +84,7 @@ class Notebook:
                 db.execute("PRAGMA journal_mode=WAL")
                 db.execute(f"PRAGMA synchronous={'FULL' if self._power_cut else 'NORMAL'}")
                 db.execute(_TABLE)
+                self.count = db.execute("SELECT count(*) FROM notes").fetchone()[0]
             except BaseException:
                 db.close()
                 raise

@@ -18,6 +18,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "history": (1, 10_000_000),
     "snapshot_events": (1_000, 100_000_000),
     "request_ids": (100_000, 1_000_000_000),
+    "keep_days": (0, 36_500),
     "max_contacts": (1, 16_000_000),
     "max_customers": (1, 16_000_000),
 }
@@ -37,7 +38,8 @@ class Settings:
     once. ``history``: so many entries are held in memory for subscribers. ``request_ids``: so
     many are remembered (for 24 hours, 32 to 64 bytes each). ``snapshot_events``: a snapshot after so
     many; ``snapshots_apart``: by a process of their own, from the journal of these settings, which takes no time of the
-    engine's.
+    engine's. ``keep_days``: what the journal says of so many days stays in it for certain, a day at least; older rows
+    are forgotten once nobody needs them; 0: nothing is ever forgotten.
 
     ``seed``, ``max_contacts``, ``max_customers`` are the core's and stay with a journal: what is set when it is made
     holds for it, since a replay with others would give other effects. ``explain``: put into offers why they were made.
@@ -53,6 +55,7 @@ class Settings:
     snapshot_events: int = 50_000
     snapshots_apart: bool = False
     request_ids: int = 20_000_000
+    keep_days: float = 0.0
     seed: int = 0
     max_contacts: int = 1_000_000
     max_customers: int = 100_000

@@ -48,6 +48,14 @@ class Store(Protocol):
     def probe(self) -> None:
         """Write something durably that changes nothing: whether ``append`` would work again."""
 
+    def forget(self, until: int, most: int) -> int:
+        """Delete the first rows, durably: those with revision <= ``until``, and no more than ``most``. Returns how
+        many. The last row of all must stay."""
+
+    def shrink(self) -> None:
+        """Give the space of what was deleted back to the system. Takes as long as writing all of it anew; nobody else
+        may use the store meanwhile."""
+
     def last(self) -> int:
         """The last revision, 0 for an empty journal."""
 
@@ -94,9 +102,10 @@ def make_store(settings: Settings, tenant: str, *, read_only: bool = False) -> S
     return SqliteStore(path, read_only=read_only, durable=settings.durable)
 
 
-def first_after(ticks_of: Callable[[int], int], last: int, since: int) -> int:
-    """The first revision whose ticks are > ``since`` (``last`` + 1 for none): ticks never fall from row to row."""
-    low, high = 1, last + 1
+def first_after(ticks_of: Callable[[int], int], last: int, since: int, first: int = 1) -> int:
+    """The first revision from ``first`` on whose ticks are > ``since`` (``last`` + 1 for none): ticks never fall from
+    row to row."""
+    low, high = first, last + 1
     while low < high:
         middle = (low + high) // 2
         if ticks_of(middle) > since:

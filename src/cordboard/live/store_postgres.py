@@ -123,6 +123,19 @@ class PostgresStore:
         self.set_facts({"probe": "written"})
 
     @_told
+    def forget(self, until: int, most: int) -> int:
+        query = (
+            "WITH gone AS (DELETE FROM {schema}.journal WHERE revision <= %s"
+            " AND revision < (SELECT min(revision) FROM {schema}.journal) + %s RETURNING 1) SELECT count(*) FROM gone"
+        )
+        return int(self._run(query, [until, most])[0][0])
+
+    @_told
+    def shrink(self) -> None:
+        for table in ("journal", "snapshots"):
+            self._run(f"VACUUM FULL {{schema}}.{table}", [])
+
+    @_told
     def last(self) -> int:
         found: int = self._run("SELECT coalesce(max(revision), 0) FROM {schema}.journal", [])[0][0]
         return found
@@ -150,8 +163,9 @@ class PostgresStore:
         db = self._reader()
         try:
             ticks = "SELECT ticks FROM {schema}.journal WHERE revision = %s"
-            last = self._asked(db, "SELECT coalesce(max(revision), 0) FROM {schema}.journal", [])[0][0]
-            first = first_after(lambda revision: int(self._asked(db, ticks, [revision])[0][0]), last, since)
+            ends = "SELECT coalesce(min(revision), 1), coalesce(max(revision), 0) FROM {schema}.journal"
+            first, last = self._asked(db, ends, [])[0]
+            first = first_after(lambda revision: int(self._asked(db, ticks, [revision])[0][0]), last, since, first)
             query = (
                 "SELECT revision, ticks, request_id FROM {schema}.journal"
                 " WHERE revision >= %s AND request_id <> '' ORDER BY revision LIMIT %s"

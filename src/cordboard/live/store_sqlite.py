@@ -192,6 +192,22 @@ class SqliteStore:
         db.execute("DELETE FROM facts WHERE key = 'probe'")
 
     @_told
+    def forget(self, until: int, most: int) -> int:
+        query = "DELETE FROM journal WHERE revision <= ? AND revision < (SELECT min(revision) FROM journal) + ?"
+        count = self._opened().execute(query, (until, most)).rowcount
+        if count and self._checkpoints is not None:
+            self._checkpoints.wrote(self._opened(), count * ROW_BYTES)
+        return count
+
+    @_told
+    def shrink(self) -> None:
+        for db in (self._opened(), sqlite3.connect(self._snapshots, timeout=_BUSY_S, isolation_level=None)):
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if db is not self._db:
+                db.close()
+
+    @_told
     def last(self) -> int:
         found: int = self._opened().execute("SELECT coalesce(max(revision), 0) FROM journal").fetchone()[0]
         return found
@@ -219,8 +235,9 @@ class SqliteStore:
     def requests(self, since: int) -> Iterator[list[tuple[int, int, str]]]:
         with closing(self._reader()) as db:
             query = "SELECT ticks FROM journal WHERE revision = ?"
-            last = self._fetch(db, "SELECT coalesce(max(revision), 0) FROM journal", ())[0][0]
-            first = first_after(lambda revision: int(self._fetch(db, query, (revision,))[0][0]), last, since)
+            ends = "SELECT coalesce(min(revision), 1), coalesce(max(revision), 0) FROM journal"
+            first, last = self._fetch(db, ends, ())[0]
+            first = first_after(lambda revision: int(self._fetch(db, query, (revision,))[0][0]), last, since, first)
             query = "SELECT revision, ticks, request_id FROM journal WHERE revision >= ? AND request_id <> '' LIMIT ?"
             while rows := self._fetch(db, query, (first, ROWS_AT_ONCE)):
                 yield rows

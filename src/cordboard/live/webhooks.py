@@ -219,6 +219,11 @@ class Webhooks:
             worker.break_off()
         self.store.close()
 
+    def done(self) -> int:
+        """The revision up to which all endpoints have everything, or have it among their dead letters."""
+        own = {worker.endpoint.name for worker in self._workers}
+        return min(cursor for name, cursor, _, _ in self.store.endpoints() if name in own)
+
     def states(self) -> list[EndpointState]:
         """How each endpoint is."""
         dead = {name: count for name, _, _, count in self.store.endpoints()}
@@ -268,6 +273,8 @@ class _Worker:
                 continue
             except UnavailableError:  # the engine is closed, and everything was read
                 break
+            except CompactedError as error:  # it asks for what was forgotten before it was an endpoint
+                self._store.stop(self.endpoint.name, str(error))
             except CordboardError as error:
                 self._stopped = str(error)
                 _log.error("webhook %s: %s", self.endpoint.name, error)
