@@ -115,7 +115,7 @@ class Floor:
 
     def node(self, now: float = 0.0) -> SimulatedMedia:
         """A media node that has just begun."""
-        prompts = dict.fromkeys(("welcome", "sorry", "busy", "music", "hold"), 3.0)
+        prompts = dict.fromkeys(("welcome", "sorry", "busy", "music", "hold", "told"), 3.0)
         prompts |= {f"{language}/{name}": seconds for name, seconds in prompts.items() for language in ("zh", "en")}
         return SimulatedMedia(self._phone, prompts=prompts, now=now)
 

@@ -23,7 +23,7 @@ CROWD_CENTER = (
     + "[agents.zhao]\nskills = { zh = 3 }\n[queues.mails]\nchannel = 'email'\n[queues.general]\nmax_wait = 40\nstrategy = 'ring_all'\n[queues.spring]\nmax_wait = 2\n"
 )
 CROWD_CALLS = (
-    CALLS.replace("full = ", "record = true\nfull = ")
+    CALLS.replace("full = ", 'record = 0.7\nrecord_only = "in"\nconsent = "told"\nkeep_days = 90\nfull = ')
     + '[phones.zhao]\nto = "sip:zhao"\nnailed_up = true\n[numbers.4002]\nqueue = "general"\n'
     + '[numbers.4003]\nflow = "main"\n'
     + '[campaigns.spring]\nqueue = "spring"\ntrunk = "main"\nmessage = ["sorry"]\n'
@@ -205,6 +205,8 @@ class Crowd(Floor):
                 leg = state.legs[name]
                 wanted = set(hears(state, call, leg)) | set(leg.play[0] if leg.play[1] else ())
                 heard = {one for one in self.media.hears(name) if one in state.legs or one in ("music", "hold")}
+                tape = state.calls[leg.call] if leg.call else None
+                assert tape is None or not (tape.recording and tape.consent), "recorded before it was told"
                 assert leg.phase != Phase.UP or heard == wanted, leg
             assert call.stage != Stage.TALKING or len(call.legs) > 1
         for leg in state.legs.values():

@@ -379,6 +379,8 @@ class PjsipMedia:
     # ---- recordings
 
     def _record(self, command: Record) -> str:
+        if command.recording in self._recordings:
+            return ""
         if not 1 <= len(command.legs) <= 2 or len(set(command.legs)) != len(command.legs):
             return "one or two legs can be recorded"
         if not all(name in self._legs for name in command.legs):

@@ -38,12 +38,18 @@ class Number:
 @dataclass(frozen=True, slots=True)
 class QueueCalls:
     """What callers of a queue hear: ``music`` while they wait, ``expired`` when ``max_wait`` is over and no overflow is
-    left, ``full`` when it takes no more. ``record``: conversations are recorded."""
+    left, ``full`` when it takes no more.
+
+    ``record``: the share of conversations that are recorded, 0 to 1, those that came ``in``, went ``out``, or both
+    (``record_only`` empty); ``consent``: what is heard before; ``keep_days``: how long they are kept, 0 for ever."""
 
     music: Prompts = ()
     expired: Prompts = ()
     full: Prompts = ()
-    record: bool = False
+    record: float = 0.0
+    record_only: str = ""
+    consent: Prompts = ()
+    keep_days: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from cordboard.calls.flow_reader import flow_text, line_text, parse_flow, prompt
 from cordboard.center import WEIGHT_MAX, Center, serves
 from cordboard.errors import CallsError, CenterError
 from cordboard.toml_lines import Path
-from cordboard.toml_reader import Check, Reader, Wrong, flag, name_of, nearest, number, whole
+from cordboard.toml_reader import Check, Reader, Wrong, flag, name_of, nearest, number, one_of, whole
 
 
 def read_calls(
@@ -39,7 +39,19 @@ _NUMBER: dict[str, Check] = {
     "priority": number(-WEIGHT_MAX, WEIGHT_MAX),
     "flow": name_of,
 }
-_QUEUE: dict[str, Check] = {"music": prompts, "expired": prompts, "full": prompts, "record": flag}
+def _share(reader: Reader, path: Path, value: Any) -> float:
+    return float(value) if isinstance(value, bool) else number(0, 1)(reader, path, value)
+
+
+_QUEUE: dict[str, Check] = {
+    "music": prompts,
+    "expired": prompts,
+    "full": prompts,
+    "record": _share,
+    "record_only": one_of(("in", "out")),
+    "consent": prompts,
+    "keep_days": number(0, 36_500),
+}
 _PHONE: dict[str, Check] = {"to": _address, "trunk": name_of, "nailed_up": flag}
 _TRUNK: dict[str, Check] = {"caller": line_text}
 _CAMPAIGN = campaign_checks(prompts, line_text)
@@ -164,5 +176,8 @@ class _CallsReader(Reader):
                 self.warn(("queues", name, "expired"), "expired is never played: the queue has no max_wait")
             if got.get("full") and not next(queue.max_waiting for queue in center.queues if queue.name == name):
                 self.warn(("queues", name, "full"), "full is never played: the queue has no max_waiting")
+            for key in ("record_only", "consent", "keep_days"):
+                if got.get(key) and not got.get("record"):
+                    self.warn(("queues", name, key), f"{key} has no effect: the queue has no record")
         if not sections["numbers"] and not sections["campaigns"]:
             self.warn(("numbers",), "there is no number that people can call")

@@ -128,7 +128,7 @@ class Reports:
         for call in [call for call in board.state.calls.values() if call.node == node]:
             board.settle(call)
             if call.recording:
-                board.say(node, "leg_record", recording=call.recording, legs=call.recorded, contact=call.contact)
+                board.tapes.say(call)
                 board.say(node, "leg_pause_recording", recording=call.recording, on=call.paused)
 
     def _node_draining(self, event: Event) -> None:
@@ -262,7 +262,9 @@ class Reports:
     def _leg_played(self, event: Event) -> None:
         leg = self._leg(event)
         call = self._board.state.calls.get(leg.call)
-        if call is not None and event["whole"] and event["token"] == leg.play[2]:
+        if call is None or not event["whole"] or event["token"] != leg.play[2]:
+            return
+        if not self._board.tapes.heard(call, leg, whole=True):
             self._said(call, leg)
 
     def _said(self, call: Call, leg: Leg) -> None:
@@ -289,7 +291,8 @@ class Reports:
             return
         call = board.state.calls.get(leg.call)
         if command == "Play" and call is not None and not leg.play[1]:
-            self._said(call, leg)
+            if not board.tapes.heard(call, leg, whole=False):
+                self._said(call, leg)
         elif command == "Answer" and call is not None and leg.phase == Phase.INCOMING:
             board.end_call(call)
         elif (command, leg.phase) in (("Dial", Phase.DIALED), ("HangUp", Phase.CLOSING)):

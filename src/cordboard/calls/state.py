@@ -16,6 +16,7 @@ from cordboard.errors import SnapshotError
 VERSION = 1
 Play = tuple[tuple[str, ...], bool, str]  # prompts, whether again and again, token
 SILENT: Play = ((), False, "")
+CONSENT = "consent"  # the token of what must be heard before a call is recorded
 UNKNOWN: Play = ((), True, "")  # differs from all that may be wanted
 T = TypeVar("T")
 
@@ -104,6 +105,8 @@ class Call:
     recording: str = ""
     recorded: list[str] = field(default_factory=list)  # the legs of the recording
     paused: bool = False
+    consent: tuple[str, ...] = ()  # to be heard before it is recorded
+    consented: tuple[str, ...] = ()  # was heard
     campaign: str = ""  # whose list it comes from
     entry: str = ""  # of that list
     attempt: int = 0
@@ -163,7 +166,8 @@ class State:
                 prompts, again, token = leg.play
                 leg.play = (tuple(prompts), bool(again), str(token))
             for call in state.calls.values():
-                call.goodbye = tuple(call.goodbye)
+                call.goodbye, call.consent = tuple(call.goodbye), tuple(call.consent)
+                call.consented = tuple(call.consented)
                 if call.flow is not None:
                     call.flow = FlowState.of(call.flow)  # type: ignore[arg-type]  # it is a record still
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -187,6 +191,8 @@ def hears(state: State, call: Call, sink: Leg) -> list[str]:
     """Names of the legs that a leg of a call is to hear, in the order in which they came."""
     if call.stage != Stage.TALKING or sink.held or sink.phase != Phase.UP:
         return []
+    if call.consent and not state.legs[call.legs[0]].held:
+        return []
     return [name for name in call.legs if name != sink.name and _reaches(call, state.legs[name], sink)]
 
 
@@ -206,10 +212,14 @@ def plays(call: Call, leg: Leg, greeting: tuple[str, ...], music: tuple[str, ...
         return SILENT
     if leg.held:
         return (hold, True, "hold") if hold else SILENT
+    if call.consent and call.stage == Stage.TALKING and leg.role in (Role.CALLER, Role.AGENT):
+        return (call.consent, False, CONSENT)
     if leg.role != Role.CALLER:
         return SILENT
     if call.flow is not None and call.flow.says and call.stage in (Stage.FLOW, Stage.WAITING):
         return (call.flow.says, False, f"say{call.flow.said}")
+    if call.consent and call.stage == Stage.WAITING:
+        return (call.consent, False, CONSENT)
     again = {Stage.WAITING: music, Stage.REACHING: hold, Stage.PARKED: hold}.get(Stage(call.stage), ())
     if again:
         return (again, True, "music")

@@ -27,6 +27,7 @@ from cordboard.calls.dialing import Dialing
 from cordboard.calls.flow_runner import Guide
 from cordboard.calls.reports import Reports
 from cordboard.calls.state import SILENT, Call, Leg, Phase, Play, Role, Stage, State, hears, plays
+from cordboard.calls.tapes import Tapes
 from cordboard.center import Center
 from cordboard.errors import EventError, JournalError, LimitError, Where
 from cordboard.journal import CALL_EVENTS, EVENTS, check_event, tick
@@ -54,7 +55,7 @@ class Switchboard:
         self.state = state if state is not None else State()
         self.out: list[Effect] = []
         self._work: deque[Effect] = deque()
-        self.dialing, self.guide = Dialing(self), Guide(self)
+        self.dialing, self.guide, self.tapes = Dialing(self), Guide(self), Tapes(self)
         parts = (Reports(self), Desk(self), self.dialing, self.guide)
         self._handlers: dict[str, Callable[[Event], None]] = {
             kind: handler for part in parts for kind, handler in part.handlers.items()
@@ -183,6 +184,7 @@ class Switchboard:
                         self.release(leg)
             elif kind == "contact_expired" and effect["to"] is not None:
                 call.queue = effect["to"]
+                self.tapes.ask(call)
                 self.settle(call)
             elif kind in ("contact_expired", "contact_rejected"):
                 own = self.sounds(call)
@@ -255,20 +257,19 @@ class Switchboard:
         call.stage = Stage.TALKING
         for other in self.legs(call):
             other.held = False
-        if self.calls.queues.get(call.queue, _QUIET).record:
-            self.record(call, [call.legs[0], leg.name])
+        self.tapes.begin(call)
         self.settle(call)
 
     def record(self, call: Call, legs: list[str]) -> None:
         self.state.recordings += 1
         call.recording, call.recorded, call.paused = f"r{self.state.recordings}", legs, False
-        self.say(call.node, "leg_record", recording=call.recording, legs=legs, contact=call.contact)
+        self.tapes.say(call)
 
     def stop_recording(self, call: Call) -> None:
         """The recording is complete, unless it has ended with its legs."""
         if call.recording and any(name in self.state.legs for name in call.recorded):
             self.say(call.node, "leg_stop_recording", recording=call.recording)
-        call.recording, call.recorded, call.paused = "", [], False
+        call.recording, call.recorded, call.paused, call.consent = "", [], False, ()
 
     def nail_up(self, agent: str) -> None:
         """Bring up the leg of an agent who works on a permanent one."""
@@ -341,6 +342,7 @@ class Switchboard:
             self.forget_contact(call)
             self.say_goodbye(call, ())
         else:
+            self.tapes.ask(call)
             self.settle(call)
 
     def forget_contact(self, call: Call) -> None:

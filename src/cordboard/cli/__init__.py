@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "privacy": ("export and erase persons, care for their keys", "导出、删除个人资料，管理密钥"),
     "token": ("keys, and the tokens that callers show", "密钥与调用者令牌"),
     "records": ("rebuild, show and export the records of a journal", "重建、显示、导出记录"),
+    "recordings": ("find, play, verify, hold and delete recordings", "查找、播放、校验、保全与删除录音"),
     "media": ("a media node, which places and answers calls", "媒体节点：拨打和接听电话"),
     "ivr": ("check, test and speak flows (IVR)", "检查、测试流程（IVR），合成提示音"),
     "serve": ("a center at work, with its gRPC services", "运行中心及其 gRPC 服务"),

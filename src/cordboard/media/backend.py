@@ -121,8 +121,9 @@ class SendKeys:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Record what legs say: one leg a channel, one or two. ``recording``: its name from now on, never used before.
-    Recording ends with :class:`StopRecording`, or when the last of its legs ends."""
+    """Record what legs say: one leg a channel, one or two. ``recording``: its name from now on, never used before;
+    again while it is being recorded changes nothing. Recording ends with :class:`StopRecording`, or when the last of
+    its legs ends."""
 
     recording: str
     legs: tuple[str, ...]

@@ -331,7 +331,7 @@ class SimulatedMedia:
 
     def _record(self, command: Record) -> str:
         if command.recording in self.tapes:
-            return "the name was used before"
+            return "" if self.tapes[command.recording].until is None else "the name was used before"
         if not 1 <= len(command.legs) <= 2 or len(set(command.legs)) != len(command.legs):
             return "one or two legs can be recorded"
         if not all(name in self._legs for name in command.legs):

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cordboard.errors import InputError, MissingExtraError, Where
+from cordboard.live.keyfiles import read_file
 
 try:
     from cryptography.exceptions import InvalidTag
@@ -189,6 +190,40 @@ def _opened(sealed: bytes, identities: Sequence[str], where: Where) -> bytes:
     if len(key) != KEY_BYTES:
         raise InputError(f"a key of {len(key)} bytes", where, "Media nodes write others")
     return key
+
+
+def new_identity() -> tuple[str, str]:
+    """A new identity, which opens recordings and is secret, and the recipient for whom they are sealed."""
+    made = _age().x25519.Identity.generate()
+    return str(made), str(made.to_public())
+
+
+def read_identities(path: Path) -> list[str]:
+    """The identities of a file, one a line, as ``age-keygen`` writes them too."""
+    lines = (line.strip() for line in read_file(path, secret=True).decode(errors="replace").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def wav_stream(reading: Reading) -> Iterator[bytes]:
+    """The recording as a WAV file whose length is not known yet, part by part: for whoever plays it as it comes."""
+    width = 2 * reading.channels
+    format = struct.pack("<HHIIHH", 1, reading.channels, reading.rate, reading.rate * width, width, 16)
+    yield b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<I", len(format)) + format + b"data\xff\xff\xff\xff"
+    yield from reading.audio()
+
+
+def write_opus(reading: Reading, target: BinaryIO) -> None:
+    """The recording as Opus in Ogg. MissingExtraError without the extra ``audio``."""
+    try:
+        import numpy as np
+        import soundfile
+    except (ImportError, OSError):
+        raise MissingExtraError("soundfile", "audio") from None
+    with soundfile.SoundFile(
+        target, "w", samplerate=reading.rate, channels=reading.channels, format="OGG", subtype="OPUS"
+    ) as out:
+        for pcm in reading.audio():
+            out.write(np.frombuffer(pcm, np.int16).reshape(-1, reading.channels))
 
 
 def write_wav(reading: Reading, target: BinaryIO) -> None:

@@ -25,7 +25,7 @@ except ImportError as error:  # pragma: no cover  (an installation without the e
 
 BATCH = 2000  # steps a transaction
 MIGRATIONS = Path(__file__).parent / "migrations"
-LATEST = "0001"  # the last of them
+LATEST = "0002"  # the last of them
 
 
 def database_url(place: str) -> sa.URL:
@@ -75,11 +75,12 @@ class Records:
     """The records of one journal. One writer at a time; not thread-safe.
 
     ``place``: an SQLite file or a PostgreSQL address; ``schema``: within the latter, the usual one if empty.
+    ``engine``: SQLAlchemy's.
     """
 
     def __init__(self, place: str | Path, schema: str = "") -> None:
         self.url = database_url(str(place))
-        self._engine = connect(self.url, schema)
+        self.engine = connect(self.url, schema)
         self._projection: Projection | None = None
         self.migrate()
 
@@ -90,13 +91,13 @@ class Records:
 
     def checkpoint(self) -> tuple[int, float]:
         """The last revision that is in the records, and its time."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             row = connection.execute(sa.select(checkpoint.c.revision, checkpoint.c.t)).one()
         return row[0], row[1]
 
     def close(self) -> None:
         """Let go of the database."""
-        self._engine.dispose()
+        self.engine.dispose()
 
     def __enter__(self) -> Records:
         return self
@@ -115,14 +116,14 @@ class Records:
 
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             if connection.execute(sa.select(checkpoint.c.id)).first() is None:
                 connection.execute(checkpoint.insert().values(id=1, revision=0, t=0.0))
 
     def _schema(self) -> str | None:
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             if not sa.inspect(connection).has_table("alembic_version"):
                 return None
             return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
@@ -130,7 +131,7 @@ class Records:
     def drop(self) -> None:
         """Drop every table of the records, and what Alembic knows of them."""
         self._projection = None
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             METADATA.drop_all(connection)
             connection.execute(sa.text("DROP TABLE IF EXISTS alembic_version"))
 
@@ -183,7 +184,7 @@ class Records:
         for row in projection.take_dirty():
             (old if row.stored else new)[row.table].append(row)
             row.stored = True
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             # First, so that a second writer waits here and then finds that it is late.
             moved = connection.execute(
                 checkpoint.update()
@@ -211,6 +212,7 @@ class Records:
             "legs": legs.c.ended_revision.is_(None) | wrapping,
             "offers": offers.c.ended_revision.is_(None),
             "agent_states": TABLES["agent_states"].c.ended_revision.is_(None),
+            "recordings": TABLES["recordings"].c.ended_revision.is_(None),
         }
         missed = sa.func.sum(sa.case((offers.c.outcome.in_(["declined", "expired"]), 1), else_=0))
         made = (
@@ -219,7 +221,7 @@ class Records:
             .where(contacts.c.ended_revision.is_(None))
             .group_by(offers.c.contact_revision)
         )
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             rows = [
                 Row(table, dict(found), stored=True)
                 for table, condition in conditions.items()
@@ -232,7 +234,7 @@ class Records:
 
     def counts(self) -> dict[str, int]:
         """How many rows each table has."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return {
                 name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
                 for name, table in TABLES.items()
@@ -243,7 +245,7 @@ class Records:
         wanted = _ordered(table)
         for column, value in where.items():
             wanted = wanted.where(TABLES[table].c[column] == value)
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             for row in connection.execution_options(yield_per=1000).execute(wanted).mappings():
                 yield dict(row)
 
@@ -290,6 +292,7 @@ CHANGING: Mapping[str, frozenset[str]] = {
     "offers": frozenset({"ended_at", "ended_revision", "outcome", "reason"}),
     "agent_states": frozenset({"ended_at", "ended_revision"}),
     "outcomes": frozenset(),
+    "recordings": frozenset({"file", "seconds", "missing", "state", "ended_at", "ended_revision"}),
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from cordboard.errors import DataError
 from cordboard.journal import told
+from cordboard.records.recorded import Recorded
 
 Values = dict[str, Any]
 Effect = Mapping[str, Any]
@@ -23,6 +24,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {  # table -> its primary key
     "offers": ("revision", "ordinal"),
     "agent_states": ("revision", "ordinal"),
     "outcomes": ("contact_revision",),
+    "recordings": ("recording",),
 }
 
 
@@ -182,6 +184,8 @@ class Projection:
         elif kind in ("agent_engaged", "agent_released"):
             self._agent(event["agent"]).engaged = kind == "agent_engaged"
             self._touch(event["agent"], t)
+        elif kind in ("leg_recorded", "leg_refused", "node_lost"):
+            self._recorded.end(event, self.revision)
 
     def _effect(self, effect: Effect) -> None:
         kind, t = effect["effect"], float(effect["t"])
@@ -190,6 +194,9 @@ class Projection:
             self._event(event)
         if kind == "offer":
             self._offer(effect, t)
+        elif kind == "leg_record":
+            contact = self._contacts.get(effect["contact"])
+            self._recorded.begin(effect, self.revision, contact.row.values["revision"] if contact else None)
         elif kind == "offer_withdrawn":
             self._close_offer(effect["contact"], effect["agent"], t, "withdrawn", effect["reason"])
         elif kind == "offer_expired":
@@ -416,6 +423,7 @@ class Projection:
         by_table: dict[str, list[Row]] = {table: [] for table in KEYS}
         for row in rows:
             by_table[row.table].append(row)
+        self._recorded = Recorded(self._add, self._set, by_table["recordings"])
         for row in by_table["agent_states"]:
             agent = self._agent(row.values["agent"])
             agent.state, agent.presence, agent.reason = row, row.values["presence"], row.values["reason"]

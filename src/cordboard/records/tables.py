@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, Table, Text
 
 METADATA = MetaData()
+KEPT = MetaData()  # is not made of the journal, and not dropped with the rest
 
 
 
@@ -102,6 +103,44 @@ outcomes = Table(
     Column("missed", Integer, nullable=False),
     Index("outcomes_by_time", "ended_at"),
 )
+recordings = Table(
+    "recordings",
+    METADATA,
+    Column("recording", Text, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("contact_revision", BigInteger),
+    Column("contact", Text),
+    Column("queue", Text),
+    Column("agent", Text),
+    Column("caller", Text),
+    Column("number", Text),
+    Column("campaign", Text),
+    Column("entry", Text),
+    Column("node", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("began_at", Double, nullable=False),
+    Column("keep_until", Double),
+    Column("seconds", Double),
+    Column("missing", Double),
+    Column("state", Text, nullable=False),
+    *_end(),
+    Index("recordings_by_time", "began_at"),
+    Index("recordings_by_agent", "agent", "began_at"),
+    Index("recordings_by_queue", "queue", "began_at"),
+    Index("recordings_by_caller", "caller"),
+    Index("recordings_by_end", "keep_until"),
+    Index("recordings_open", "ended_revision"),
+)
+recording_care = Table(
+    "recording_care",
+    KEPT,
+    Column("recording", Text, primary_key=True),
+    Column("held_at", Double),
+    Column("held_by", Text),
+    Column("held_why", Text),
+    Column("deleted_at", Double),
+    Column("deleted_by", Text),
+)
 checkpoint = Table(
     "checkpoint",
     METADATA,
@@ -116,4 +155,5 @@ TABLES: dict[str, Table] = {
     "offers": offers,
     "agent_states": agent_states,
     "outcomes": outcomes,
+    "recordings": recordings,
 }

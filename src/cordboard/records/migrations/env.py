@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from cordboard.records.tables import METADATA
+from cordboard.records.tables import KEPT, METADATA
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
+context.configure(connection=context.config.attributes["connection"], target_metadata=[METADATA, KEPT])
 with context.begin_transaction():
     context.run_migrations()
