@@ -8,6 +8,7 @@ import json
 import signal
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -125,7 +126,8 @@ def sip_settings(asked: argparse.Namespace) -> SipSettings:
             if getattr(asked, key):
                 what = f"--{key.replace('_', '-')} is an option of --sip"
                 raise InputError(what, Where(key="--settings"), "Write it into the file")
-        return load_node(asked.settings, asked.prompts, asked.recordings, asked.capacity)
+        settings = load_node(asked.settings, asked.prompts, asked.recordings, asked.capacity)
+        return replace(settings, recipients=tuple(asked.recipient))
     address, _, port = asked.sip.rpartition(":")
     if not address or not port.isdigit() or int(port) > 65535:
         raise InputError(f"{asked.sip!r} is no address", Where(key="--sip"), "Write 127.0.0.1:5060")
