@@ -19,6 +19,7 @@ from cordboard.errors import ConflictError, CordboardError, SlowReaderError, Una
 from cordboard.live import Outcome, Subscription
 from cordboard.media.backend import Report
 from cordboard.services.media_messages import command_message
+from cordboard.services.secret_keys import SecretKeys, secret_legs
 from cordboard.v1 import media_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Wire:
         self.node, self.run = node, run
         self.ended: CordboardError | None = None
         self.said_goodbye = False
+        self.secrets = SecretKeys()
         self._loop = loop
         self._outbox: asyncio.Queue[pb.AttachResponse | None] = asyncio.Queue()
         self.tasks: list[asyncio.Task[None]] = []
@@ -104,6 +106,7 @@ class Nodes:
             outcome = await self._tenant.submit(event, "", actor)
             if outcome.entry.error is not None:
                 raise outcome.entry.error
+            wire.secrets = SecretKeys(await self._tenant.settle(self._tenant.engine.read_calls(secret_legs)))
         except BaseException:
             subscription.close()
             raise
@@ -124,6 +127,7 @@ class Nodes:
                 ringing = bell.ringing()
                 entries = subscription.poll()
                 for entry in entries:
+                    wire.secrets.follow(entry.effects)
                     commands = commands_of(entry.effects, wire.node, self.calls) if entry.revision >= first else []
                     if commands:
                         shown = [command_message(self._tenant.shown(command)) for command in commands]
@@ -139,7 +143,7 @@ class Nodes:
     async def report(self, wire: Wire, number: int, report: Report, actor: str) -> None:
         """Bring a report into the journal; it is acknowledged when it is there."""
         request = f"{wire.node}:{wire.run}:{number}"
-        event = await self._tenant.private(event_of(report, wire.node))
+        event = await self._tenant.private(wire.secrets.covered(event_of(report, wire.node)))
         done = self._tenant.submit(event, request, actor)
         await wire.reports.put((number, done))
 

@@ -30,6 +30,7 @@ from cordboard.media.people import CrowdedMedia, Habits, People
 from cordboard.media.simulated import FarEnd, SimulatedMedia
 from cordboard.services.media_messages import command_message, command_of, report_message, report_of
 from cordboard.services.media_node import MediaNode
+from cordboard.services.secret_keys import secret_legs
 from cordboard.v1 import admin_service_pb2 as admin
 from cordboard.v1 import admin_service_pb2_grpc, media_service_pb2_grpc
 from cordboard.v1 import media_service_pb2 as pb
@@ -354,3 +355,41 @@ def test_the_commands_serve_and_media_work_together(tmp_path):
     kinds = [json.loads(line)["event"] for line in exported.stdout.splitlines()]
     assert "node_draining" in kinds and kinds.index("node_draining") < kinds.index("node_lost")
     assert kinds.count("leg_incoming") == kinds.count("leg_ended") > 0 and "node_lost" in kinds
+
+
+SECRET = """
+[steps.pin]
+collect = ["welcome"]
+as = "pin"
+secret = true
+min = 2
+max = 2
+next = "choose"
+[steps.choose]
+menu = ["welcome"]
+keys = { 1 = "billing" }
+[steps.billing]
+queue = "billing"
+"""
+
+
+def test_secret_digits_do_not_get_into_the_journal(tmp_path):
+    # Given a caller who is asked for a secret
+    with center(tmp_path) as server:
+        flows = parse_calls('[numbers.4001]\nflow = "pin"\n', parse_center(CENTER), flows={"pin": SECRET})
+        server.engine.change_calls(flows).result()
+        node = Running(server.address, WallMedia())
+        node.do(lambda: node.media.call("c1", "4001", FarEnd()))
+        until(lambda: told(server, "leg_answered") != [])
+        # When it is typed, and then a key that is none
+        node.do(lambda: node.media.press("c1", "7"))
+        until(lambda: len(told(server, "leg_key")) == 1)
+        assert server.engine.read_calls(secret_legs).result() == ["c1"]  # for a node that attaches in the middle of it
+        node.do(lambda: node.media.press("c1", "8"))
+        until(lambda: server.engine.read_calls(lambda board: board.state.calls["c1"].flow.step).result() == "choose")
+        assert server.engine.read_calls(secret_legs).result() == []
+        node.do(lambda: node.media.press("c1", "1"))
+        until(lambda: server.engine.read(lambda acd: acd.counts()["waiting"]).result() == 1)
+        # Then the journal has that one alone
+        assert [entry.event["key"] for entry in told(server, "leg_key")] == ["?", "?", "1"]
+        node.stop()
