@@ -4,7 +4,7 @@
 #   make test-media its tests, with sipp at the other end
 #   make lint       ruff and mypy, part of `make test`
 #   make bench      every benchmark once, quickly
-#   make sanitize   the extensions built with ASan and UBSan, the core's tests run over them
+#   make sanitize   our C and Cython built with ASan and UBSan, tests and hostile peers run over them
 #   make fuzz       the parsers for a minute, steered by atheris where it installs
 #   make dist       wheel and sdist in dist/
 VENV := .venv
@@ -42,6 +42,7 @@ bench: $(VENV)/.built $(VENV)/.tools
 
 sanitize: $(VENV)/.built $(VENV)/.tools
 	PYTHON=$(BIN)/python .ci/sanitize
+	PYTHON=$(BIN)/python .ci/sanitize-media
 
 fuzz: $(VENV)/.built $(VENV)/.tools
 	@$(BIN)/python -m pip install -q "atheris==3.0.0" || echo "atheris has no build for this Python: fuzzing at random"

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from cordboard.media.backend import (
@@ -280,20 +286,24 @@ def test_audio_flows_between_two_who_are_connected_and_a_recording_has_one_a_cha
 # ---- many, and what goes wrong
 
 
-def test_a_hundred_calls_each_way_are_accounted_for(make):
-    bench = make(silence_s=5.0)
-    peer = bench.sipp(answerer(after_ms=50, hangs_up_ms=200), calls=1000)  # on a slow machine it takes a repeated INVITE for another
-    bench.calls_us(caller(talks_ms=200), calls=100, rate=40)
-    for i in range(600):
-        before = len(bench.seen)
-        bench.backend.send([Dial(f"d{j}", peer.address(), caller="4001") for j in range(4 * i, min(100, 4 * i + 4))])
-        bench.rest(0.1)
-        bench.backend.send([Answer(report.leg) for report in bench.seen[before:] if isinstance(report, Incoming)])
-        if len(bench.ended()) == 200:
-            break
+def test_a_hundred_calls_each_way_are_accounted_for(bench):
+    """Eight at a time each way: what a machine that is busy does late, nobody does twice as much of. A message that comes
+    again since its answer was late is no reason for sipp to give up a call."""
+    patient = ("-timeout", "240s", "-default_behaviors", "all,-abortunexp")
+    peer = bench.sipp(answerer(after_ms=50, hangs_up_ms=200), calls=100, more=patient)
+    bench.calls_us(caller(talks_ms=200), calls=100, rate=40, more=(*patient, "-l", "8"))
+    end, dialed = time.monotonic() + 240.0, 0
+    while len(bench.ended()) < 200 and time.monotonic() < end:
+        under_way = sum(name.startswith("d") for name in bench.backend.legs())
+        bench.backend.send([Dial(f"d{dialed + i}", peer.address(), caller="4001") for i in range(min(8 - under_way, 100 - dialed))])
+        dialed = min(100, dialed + 8 - under_way)
+        found = bench.backend.reports(0.1)
+        bench.seen += found
+        bench.backend.send([Answer(report.leg) for report in found if isinstance(report, Incoming)])
     assert len(bench.ended()) == 200
-    # A sipp that gets no core in time takes a repeated request for a call that it does not know, and goes silent.
-    assert {end.cause for end in bench.ended()} <= {Cause.NORMAL, Cause.UNREACHABLE}
+    assert {end.cause for end in bench.ended()} == {Cause.NORMAL}
+    for sipp in bench.sipps:
+        sipp.done()
 
 
 def test_a_peer_that_is_killed_in_the_middle_is_unreachable(make):
@@ -314,3 +324,12 @@ def test_legs_whose_end_was_lost_are_found(make):
     bench.until(Ended, 60)
     assert {end.leg for end in bench.ended()} == {f"d{i}" for i in range(60)}
     assert bench.backend._sip.overflowed > 0
+
+
+@pytest.mark.slow  # 13 s of calls
+def test_a_soak_of_calls_with_every_outcome_leaves_nothing_behind():
+    command = [sys.executable, "-m", "benchmarks.soak_calls", "--quick"]
+    here = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    found = subprocess.run(command, cwd=Path(__file__).parents[1], env=here, capture_output=True, text=True, timeout=200)
+    assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-3000:]
+    assert "unexpected none" in found.stdout

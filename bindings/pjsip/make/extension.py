@@ -20,6 +20,8 @@ LIBRARIES = ["pjsua", "pjsip-ua", "pjsip-simple", "pjsip", "pjmedia-codec", "pjm
 LIBRARIES += ["pjnath", "pjlib-util", "pj"]
 SYSTEM = ["srtp2", "opus", "speexdsp", "ssl", "crypto", "uuid", "m", "pthread"]
 
+SANITIZE = ["-fsanitize=address,undefined"] if os.environ.get("CORDBOARD_SANITIZE") == "1" else []
+
 
 def archive(name: str) -> str:
     found = [file for part in PARTS for file in (PJSIP / part / "lib").glob(f"lib{name}-{platform.machine()}-*.a")]
@@ -35,10 +37,10 @@ def main() -> None:
         ["bindings/pjsip/sip.pyx", *sorted(map(str, Path("bindings/pjsip").glob("*.c")))],
         include_dirs=["bindings/pjsip", *(str(PJSIP / part / "include") for part in PARTS)],
         define_macros=[("PJ_AUTOCONF", "1"), ("PJ_IS_BIG_ENDIAN", "0"), ("PJ_IS_LITTLE_ENDIAN", "1")],
-        extra_compile_args=["-O2", "-g1", "-Wall", "-Wno-unused-function"],
+        extra_compile_args=["-O2", "-g1", "-Wall", "-Wno-unused-function", *SANITIZE],
         extra_objects=[archive(name) for name in LIBRARIES],
         libraries=SYSTEM,
-        extra_link_args=["-Wl,-Bsymbolic"],
+        extra_link_args=["-Wl,-Bsymbolic", *SANITIZE],
     )
     setup(
         name="cordboard-pjsip",
