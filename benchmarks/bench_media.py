@@ -38,6 +38,14 @@ def cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def writer_cpu_s() -> float:
+    """CPU so far of the thread that seals and writes recordings, s."""
+    for task in Path("/proc/self/task").iterdir():
+        if (task / "comm").read_text().strip() == "recorder":
+            return int((task / "schedstat").read_text().split()[0]) / 1e9
+    return 0.0
+
+
 def dropped() -> int:
     """Packets that came for sockets of this process and were not taken in time."""
     ours = {os.readlink(fd).removeprefix("socket:[").rstrip("]") for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()}
@@ -104,9 +112,10 @@ def bridged(legs: int, seconds: float, record: bool, rate: float = 100.0) -> dic
             run.media.send([Connect(*pair) for a, b in pairs for pair in ((a, b), (b, a))])
             if record:
                 run.media.send([Record(f"r{i}", pair) for i, pair in enumerate(pairs)])
-            begun, used = time.monotonic(), cpu_s()
+            begun, used, wrote = time.monotonic(), cpu_s(), writer_cpu_s()
             run.pump(lambda: time.monotonic() - begun >= seconds)
-            share = (cpu_s() - used) / (time.monotonic() - begun)
+            passed = time.monotonic() - begun
+            share, writer = (cpu_s() - used) / passed, (writer_cpu_s() - wrote) / passed
             drops = dropped()
             run.media.send([HangUp(name) for name in names])
         finally:
@@ -116,6 +125,7 @@ def bridged(legs: int, seconds: float, record: bool, rate: float = 100.0) -> dic
         return {
             "legs": len(names),
             "CPU % of a core a leg": 100.0 * share / len(names),
+            "of it sealing and writing": 100.0 * writer / len(names),
             "lost anywhere %": 100.0 * lost / max(1, received + lost),  # sipp's sockets, which send back what they get, too
             "dropped at our sockets %": 100.0 * drops / max(1, received + lost),
         }

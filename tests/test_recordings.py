@@ -233,3 +233,32 @@ def test_a_key_is_made_once_for_its_owner_alone_and_names_whom_to_seal_for(tmp_p
     assert capsys.readouterr().out.startswith("age1")
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
     assert main(["--lang", "en", "recordings", "key", str(tmp_path / "new")]) == 2
+
+
+def test_whoever_is_erased_is_erased_from_the_recordings_but_for_what_is_held(index, tmp_path):
+    for name in ("r1", "r3"):
+        recording(tmp_path / f"{name}.cbr", [b"abcd"])
+    index.hold("r1", "boss", "court")
+    assert names(index.of("138")) == ["r1", "r3"]
+    assert index.erase("138", tmp_path, "dpo") == (1, 1)
+    assert [path.name for path in tmp_path.glob("*.cbr")] == ["r1.cbr"] and names(index.of("138")) == ["r1"]
+    # where the file is on another machine it goes with the next purge there
+    recording(tmp_path / "r2.cbr", [b"abcd"])
+    assert index.erase("139", None, "dpo") == (1, 0) and index.sweep(tmp_path) == 1
+
+
+def test_the_command_of_privacy_erases_recordings_with_the_customer(run, tmp_path, capsys, records):
+    from cordboard.live.privacy import KeyStore, new_master
+    from cordboard.live.tenants import keys_path
+    from cordboard.records.tables import recordings as table
+
+    store = KeyStore(keys_path(tmp_path / "data", "default"), new_master(tmp_path / "data" / "master.key"))
+    subject = store.subject("138").result()
+    store.close()
+    with records.engine.begin() as connection:  # as a server with --master-key would have it
+        connection.execute(table.update().where(table.c.caller == "138").values(caller=subject))
+    assert [json.loads(line)["recording"] for line in run("list", "--number", "138")[1]] == ["r1", "r3"]
+    where = ["--data", "data", "--customer", "138", "--recordings", "recordings", "--json"]
+    assert main(["privacy", "erase", *where]) == 0
+    assert json.loads(capsys.readouterr().out) == {"subject": subject, "recordings": 2, "held": 0}
+    assert [path.name for path in (tmp_path / "recordings").iterdir()] == ["r2.cbr"]

@@ -231,6 +231,7 @@ static void finish(recording *r) {
 static void *run(void *unused) {
     struct timespec until;
     PJ_UNUSED_ARG(unused);
+    pthread_setname_np(pthread_self(), "recorder");
     pthread_mutex_lock(&writer.mutex);
     while (writer.running || writer.first) {
         int closing = !writer.running;

@@ -9,17 +9,25 @@ import argparse
 import getpass
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cordboard import words
 from cordboard.cli.actions import Action, Actions
 from cordboard.errors import InputError, Where
 
+if TYPE_CHECKING:
+    from cordboard.recordings.index import Index
+
 ANSWERS = {
     "export": ("", ""),
-    "erase": ("Erased: {subject}", "已删除：{subject}"),
+    "erase": (
+        "Erased: {subject}, recordings: {recordings}; {held} are held and stay",
+        "已删除：{subject}，录音 {recordings} 个；另有 {held} 个保全中",
+    ),
     "retain": ("Erased: {erased} subjects", "已删除 {erased} 人"),
     "rotate": ("Wrapped anew: {subjects} subjects", "已重新封装 {subjects} 人的密钥"),
     "backup": ("Written: {written}; dropped: {dropped}", "已写入：{written}；已删除：{dropped}"),
@@ -39,11 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         return action
 
     export = placed(actions.add("export", "all that is kept about a customer, as JSON", "以 JSON 导出某客户的全部资料"))
-    export.value("--database", "URL", "journals are in PostgreSQL there", "日志所在的 PostgreSQL 数据库", default="")
     erase = placed(actions.add("erase", "erase a customer, for ever", "永久删除某客户"))
+    retain = placed(actions.add("retain", "erase who was not seen for long", "删除久未出现的客户"))
+    for action in (export, erase, retain):
+        action.value("--database", "URL", "journals are in PostgreSQL there", "日志所在数据库", default="")
+        action.value("--recordings", "FOLDER", "where recordings are, if here", "本机录音目录", type=Path)
     for action in (export, erase):
         action.value("--customer", "TEXT", "the customer", "客户", required=True)
-    retain = placed(actions.add("retain", "erase who was not seen for long", "删除久未出现的客户"))
     retain.value("--days", "N", "how many days are long", "天数", type=float, required=True)
     rotate = placed(actions.add("rotate", "change the master key of a stopped server", "更换主密钥（须先停服）"))
     rotate.value("new", "FILE", "the new key; made if it is not there", "新主密钥文件（不存在则生成）", type=Path)
@@ -97,6 +107,9 @@ def do(store: Any, options: argparse.Namespace, tell: Callable[..., None]) -> di
 
     if options.action == "retain":
         erased = store.erase_unseen(time.time() - options.days * 86400).result()
+        with recordings(options) as index:
+            for subject in erased if index is not None else ():
+                index.erase(subject, options.recordings, getpass.getuser())
         tell(details={"erased": len(erased), "days": options.days})
         return {"erased": len(erased)}
     if options.action == "rotate":
@@ -111,10 +124,31 @@ def do(store: Any, options: argparse.Namespace, tell: Callable[..., None]) -> di
     tell(target=subject or "", outcome="OK" if subject else "NOT_FOUND")
     if subject is None:
         return None
-    if options.action == "erase":
+    with recordings(options) as index:
+        if options.action == "export":
+            found = [] if index is None else index.of(subject)
+            return exported(store, options, subject) | {"recordings": [asdict(one) for one in found]}
+        # First, so that who is interrupted can begin again: the customer is known until the end.
+        deleted, held = (0, 0) if index is None else index.erase(subject, options.recordings, getpass.getuser())
         store.erase(subject).result()
-        return {"subject": subject}
-    return exported(store, options, subject)
+    return {"subject": subject, "recordings": deleted, "held": held}
+
+
+@contextmanager
+def recordings(options: argparse.Namespace) -> Iterator[Index | None]:
+    """The index of recordings; None where no records are kept."""
+    from cordboard.live import Settings
+    from cordboard.live.beside import records_place
+
+    place, schema = records_place(Settings(data=options.data, database=options.database), options.tenant)
+    if not options.database and not Path(place).exists():
+        yield None
+        return
+    from cordboard.recordings.index import Index
+    from cordboard.records import Records
+
+    with Records(place, schema) as records:
+        yield Index(records)
 
 
 def exported(store: Any, options: argparse.Namespace, subject: str) -> dict[str, Any]:

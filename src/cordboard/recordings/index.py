@@ -130,6 +130,13 @@ class Index:
             raise UnknownNameError("there is no such recording", Where(key="recording"), "cordboard recordings list")
         return found[0]
 
+    def of(self, person: str) -> list[Found]:
+        """All recordings of a person that are not deleted."""
+        found: list[Found] = []
+        while page := self.find(Wanted(person=person, deleted=False), after=found[-1].revision if found else 0):
+            found += page
+        return found
+
     def hold(self, recording: str, by: str, why: str) -> Found:
         """Keep it whatever its retention and whoever asks for an erasure, until it is released. EventError if it is
         deleted."""
@@ -169,15 +176,27 @@ class Index:
         """Delete the file of a recording and note it; False if it is held, or its file is not in this folder. It is
         noted first, so that a crash in between leaves a file that :meth:`sweep` finds."""
         path = path_of(found, folder)
-        if not path.exists():
+        if not path.exists() or not self._note(found, by):
             return False
+        path.unlink(missing_ok=True)
+        return True
+
+    def erase(self, person: str, folder: Path | None, by: str) -> tuple[int, int]:
+        """Delete the recordings of a person (see :class:`Wanted`): how many are deleted, how many are held and stay.
+        Files that are not in the folder are noted as deleted; :meth:`sweep` finds them where they are."""
+        found = self.of(person)
+        free = [one for one in found if self._note(one, by)]
+        for one in free:
+            if folder is not None:
+                path_of(one, folder).unlink(missing_ok=True)
+        return len(free), len(found) - len(free)
+
+    def _note(self, found: Found, by: str) -> bool:
+        """Note that a recording is deleted, unless it is held."""
         with self._engine.begin() as connection:
             self._make(connection, found.recording)
             free = _of(found.recording).where(recording_care.c.held_at.is_(None))
-            if connection.execute(free.values(deleted_at=self._clock(), deleted_by=by)).rowcount != 1:
-                return False
-        path.unlink(missing_ok=True)
-        return True
+            return connection.execute(free.values(deleted_at=self._clock(), deleted_by=by)).rowcount == 1
 
     def sweep(self, folder: Path) -> int:
         """Delete files that are noted as deleted and are there; returns how many."""
