@@ -138,8 +138,8 @@ def free_port() -> int:
 class Sipp:
     """A process that runs one scenario ``calls`` times; ``to``: who is called, host:port."""
 
-    def __init__(self, folder: Path, scenario: str, *, to: str = "", calls: int = 1, rate: float = 50, more: tuple[str, ...] = ()) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, scenario: str, *, to: str = "", calls: int = 1, rate: float = 50, port: int = 0, more: tuple[str, ...] = ()) -> None:
+        self.port = port or free_port()
         file = folder / f"sipp{self.port}.xml"
         file.write_text(scenario)
         self.command = [SIPP or "sipp", *([to] if to else []), "-sf", str(file), "-i", "127.0.0.1", "-p", str(self.port), "-m", str(calls)]

@@ -440,11 +440,11 @@ class PjsipMedia:
             elif kind == pj.ANSWERED:  # by a destination that was given up
                 self._sip.hang_up(call, number, 0)
             else:
-                self._ways.happen(kind, call, number, code, time.monotonic())
+                self._ways.happen(kind, call, number, code, text, time.monotonic())
 
     def _incoming(self, call: int, number: int, text: str) -> None:
         lines = text.split("\n") if text else ["", "", ""]
-        trunk = self._ways.origin(lines[2])
+        trunk = self._ways.origin(lines[2], time.monotonic())
         if trunk is None:
             self._turned_away += 1
             self._sip.hang_up(call, number, 403)

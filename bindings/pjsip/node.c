@@ -3,6 +3,7 @@
 #include "node.h"
 #include "accounts.h"
 #include "guard.h"
+#include "registrar.h"
 
 #include <pjsua-lib/pjsua.h>
 #include <pthread.h>
@@ -338,6 +339,8 @@ int node_start(const node_settings *settings) {
     if ((status = start_library(settings)) != PJ_SUCCESS)
         return status;
     choose_codecs(settings->codecs);
+    if (settings->registrar && (status = registrar_start()) != PJ_SUCCESS)
+        return status;
     node.pool = pjsua_pool_create("node", 512, 512);
     if ((status = guard_start()) != PJ_SUCCESS || (status = accounts_start(settings)) != PJ_SUCCESS)
         return status;
@@ -380,6 +383,16 @@ static int is_leg(int call, int64_t leg) {
     return call >= 0 && call < (int)pjsua_call_get_max_count() && leg_of(call) == leg;
 }
 
+void node_add_headers(pj_pool_t *pool, pjsip_hdr *list, const char *lines) {
+    for (const char *at = lines; *at;) {
+        size_t size = strcspn(at, "\n"), name = strcspn(at, ":");
+        pj_str_t key = {(char *)at, (pj_ssize_t)name};
+        pj_str_t value = {(char *)at + name + 1, (pj_ssize_t)(size - name - 1)};
+        pj_list_push_back(list, pjsip_generic_string_hdr_create(pool, &key, &value));
+        at += size + (at[size] == '\n');
+    }
+}
+
 int node_dial(const char *to, const char *target_uri, const char *caller, const char *headers, int account, int *call,
               int64_t *leg) {
     pjsua_msg_data data;
@@ -393,13 +406,7 @@ int node_dial(const char *to, const char *target_uri, const char *caller, const 
     pjsua_msg_data_init(&data);
     data.target_uri = pj_str((char *)target_uri);
     data.local_uri = pj_str((char *)caller);
-    for (const char *at = headers; *at;) {
-        size_t size = strcspn(at, "\n"), name = strcspn(at, ":");
-        pj_str_t key = {(char *)at, (pj_ssize_t)name};
-        pj_str_t value = {(char *)at + name + 1, (pj_ssize_t)(size - name - 1)};
-        pj_list_push_back(&data.hdr_list, pjsip_generic_string_hdr_create(pool, &key, &value));
-        at += size + (at[size] == '\n');
-    }
+    node_add_headers(pool, (pjsip_hdr *)&data.hdr_list, headers);
     pjsua_call_setting_default(&setting);
     setting.vid_cnt = 0;
     setting.txt_cnt = 0; /* PJSUA would offer real-time text, too */

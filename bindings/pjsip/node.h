@@ -27,6 +27,8 @@ enum node_kind {
     NODE_PLAYED,       /* leg: the player's number */
     NODE_RECORDED,     /* leg: the recording's number; jitter: its seconds; round_trip: those missing; code: errno of the last failure */
     NODE_REGISTERED,   /* call: the account; code: of SIP, 0 for a time-out; flag: 0 if we gave it up */
+        /* leg: the ping's number; code: of SIP, 0 if nothing came */
+    NODE_REGISTER,     /* leg: the request's number; text: To, source, number of proxies, headers: lines */
     NODE_PONG,         /* leg: the ping's number; code: of SIP, 0 if nothing came */
     NODE_REFUSED       /* text: the source; code: 403 not admitted, 503 too often; leg: how many requests since it was told */
 };
@@ -49,6 +51,7 @@ typedef struct {
     int verify, verify_clients;
     int ports[3];            /* of node_transport; -1: none */
     int strict_rtp, session_s;
+    int registrar;           /* phones may register: each REGISTER is an event, to be replied to */
     int rtp_port, rtp_ports, legs_max, events_max, log_level;
 } node_settings;
 
@@ -74,6 +77,7 @@ int64_t node_refused(void);
 
 int node_account_add(const node_account *account, int *id);
 int node_account_source(int account, int transport, const char *network, int bits); /* calls from there are for the account */
+int node_register_reply(int64_t number, int code, const char *headers); /* lines "Name: value" */
 int node_ping(const char *to, int account, int64_t *number);  /* OPTIONS; NODE_PONG comes with the number */
 
 int node_poll(int ms);             /* runs SIP; returns at once if the ring holds something */

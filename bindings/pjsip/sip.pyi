@@ -11,6 +11,7 @@ QUALITY: int
 PLAYED: int
 RECORDED: int
 REGISTERED: int
+REGISTER: int
 PONG: int
 REFUSED: int
 
@@ -32,6 +33,7 @@ class Sip:
         verify_clients: bool,
         strict_rtp: bool,
         session_s: int,
+        registrar: bool,
         rtp_port: int,
         rtp_ports: int,
         legs_max: int,
@@ -62,6 +64,7 @@ class Sip:
         keying: str = ...,
         sources: tuple[tuple[str, int], ...] = ...,
     ) -> tuple[str, int]: ...
+    def reply(self, number: int, code: int, headers: str) -> str: ...
     def ping(self, to: str, account: int) -> tuple[str, int]: ...
     def dial(self, to: str, target: str, caller: str, headers: str, account: int) -> tuple[str, int, int]: ...
     def answer(self, call: int, leg: int, code: int) -> str: ...

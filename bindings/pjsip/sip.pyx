@@ -14,7 +14,7 @@ cdef extern from "node.h" nogil:
     enum: NODE_GONE
     cdef enum node_kind:
         NODE_INCOMING, NODE_TRYING, NODE_EARLY, NODE_ANSWERED, NODE_ENDED, NODE_AUDIO, NODE_KEY, NODE_QUALITY, NODE_PLAYED
-        NODE_RECORDED, NODE_REGISTERED, NODE_PONG, NODE_REFUSED
+        NODE_RECORDED, NODE_REGISTERED, NODE_REGISTER, NODE_PONG, NODE_REFUSED
     ctypedef struct node_event:
         int kind, call, code, flag
         int64_t leg, received, lost, sent
@@ -29,7 +29,7 @@ cdef extern from "node.h" nogil:
         const char *authority
         int verify, verify_clients
         int ports[3]
-        int strict_rtp, session_s, rtp_port, rtp_ports, legs_max, events_max, log_level
+        int strict_rtp, session_s, registrar, rtp_port, rtp_ports, legs_max, events_max, log_level
     ctypedef struct node_account:
         const char *id
         int transport
@@ -52,6 +52,7 @@ cdef extern from "node.h" nogil:
     int64_t node_refused()
     int node_account_add(const node_account *account, int *id)
     int node_account_source(int account, int transport, const char *network, int bits)
+    int node_register_reply(int64_t number, int code, const char *headers)
     int node_ping(const char *to, int account, int64_t *number)
     int node_dial(const char *to, const char *target, const char *caller, const char *headers, int account, int *call, int64_t *leg)
     int node_answer(int call, int64_t leg, int code)
@@ -70,7 +71,7 @@ cdef extern from "node.h" nogil:
 
 INCOMING, TRYING, EARLY, ANSWERED, ENDED = NODE_INCOMING, NODE_TRYING, NODE_EARLY, NODE_ANSWERED, NODE_ENDED
 AUDIO, KEY, QUALITY, PLAYED, RECORDED = NODE_AUDIO, NODE_KEY, NODE_QUALITY, NODE_PLAYED, NODE_RECORDED
-REGISTERED, PONG, REFUSED = NODE_REGISTERED, NODE_PONG, NODE_REFUSED
+REGISTERED, REGISTER, PONG, REFUSED = NODE_REGISTERED, NODE_REGISTER, NODE_PONG, NODE_REFUSED
 
 cdef enum:
     BATCH = 256
@@ -93,7 +94,7 @@ cdef class Sip:
     cdef bint alive
 
     def __init__(self, *, str address, tuple ports, str codecs, str headers, str certificate, str key, str authority,
-                 bint verify, bint verify_clients, bint strict_rtp, int session_s, int rtp_port, int rtp_ports, int legs_max,
+                 bint verify, bint verify_clients, bint strict_rtp, int session_s, bint registrar, int rtp_port, int rtp_ports, int legs_max,
                  int events_max, int log_level):
         """``ports``: of UDP, TCP and TLS, -1 for none, 0 for a free one. Files: PEM, or empty."""
         global _running
@@ -107,7 +108,7 @@ cdef class Sip:
         settings.verify, settings.verify_clients = verify, verify_clients
         for i in range(3):
             settings.ports[i] = ports[i]
-        settings.strict_rtp, settings.session_s = strict_rtp, session_s
+        settings.strict_rtp, settings.session_s, settings.registrar = strict_rtp, session_s, registrar
         settings.rtp_port, settings.rtp_ports = rtp_port, rtp_ports
         settings.legs_max, settings.events_max, settings.log_level = legs_max, events_max, log_level
         cdef int status
@@ -213,6 +214,16 @@ cdef class Sip:
             if status == 0:
                 status = node_account_source(number, transport, network.encode(), bits)
         return reason(status), number
+
+    def reply(self, int64_t number, int code, str headers):
+        """Answer the REGISTER of this number; headers: lines."""
+        self.check()
+        cdef bytes h = headers.encode()
+        cdef const char *hp = h
+        cdef int status
+        with nogil:
+            status = node_register_reply(number, code, hp)
+        return reason(status)
 
     def ping(self, str to, int account):
         """(reason, number): OPTIONS; PONG comes with the number."""

@@ -8,16 +8,19 @@ from __future__ import annotations
 import heapq
 import ipaddress
 import logging
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, replace
 
-from cordboard.bindings.addresses import caller_uri, networks, sip_uri, stays_here, transport_of, within_ipv6
+from cordboard.bindings.addresses import caller_uri, networks, sip_uri, stays_here, transport_of, user_of, within_ipv6
 from cordboard.bindings.pjsip import sip as pj
+from cordboard.bindings.registrar import Registrar, Request
 from cordboard.bindings.settings import SipSettings, Srtp, Transport, Trunk
 from cordboard.bindings.trunks import Attempt, Trunks
 from cordboard.media.backend import Cause, Dial
 
 TRANSPORTS = tuple(Transport)  # in PJSIP's order, see node.h
 UNAVAILABLE = 503
+AGENT = "agent:"  # and a name of the registrar
 PING_S = 4.0  # for an answer
 BEYOND = "this address is not of this machine, and beyond_loopback is not set"
 
@@ -51,6 +54,7 @@ def start(settings: SipSettings) -> pj.Sip:
         verify=tls.verify,
         verify_clients=tls.verify_clients,
         strict_rtp=settings.strict_rtp,
+        registrar=settings.registrar is not None,
         session_s=settings.session_s,
         rtp_port=settings.rtp_port,
         rtp_ports=settings.rtp_ports,
@@ -66,6 +70,7 @@ class Ways:
     def __init__(self, settings: SipSettings, sip: pj.Sip) -> None:
         self._settings, self._sip = settings, sip
         self.trunks = Trunks(settings.trunks, settings.seed)
+        self.registrar = Registrar(settings.registrar, secrets.token_bytes(32)) if settings.registrar else None
         self._sources = [(network, t.name) for t in settings.trunks for network in networks(t.networks())]
         self._sources += [(network, "") for network in networks(settings.phones)]
         registering = networks(settings.registrar.networks) if settings.registrar else ()
@@ -116,7 +121,12 @@ class Ways:
     # ---- out
 
     def find(self, dial: Dial, now: float) -> Way | Cause | str:
-        """The way of a call; the cause of its end if there is no line; why not, if it can't be dialed at all."""
+        """The way of a call; the cause of its end if there is no line, or no phone; why not, if it can't be dialed."""
+        user = self._user(dial.to)
+        if user is not None:
+            dial = replace(dial, to=self.registrar.contact(user, now) if self.registrar else "", trunk="")
+            if not dial.to:
+                return Cause.UNREACHABLE
         trunk = self.trunks.get(dial.trunk)
         if dial.trunk and trunk is None:
             return "there is no such trunk"
@@ -140,6 +150,13 @@ class Ways:
         way = Way(to, self._accounts[trunk.name], shown, dial.to, attempt=attempt)
         self._aim(way)
         return way
+
+    def _user(self, to: str) -> str | None:
+        """The user of the registrar whose phone is to be dialed: ``agent:NAME``, or a SIP address in its realm."""
+        if to.startswith(AGENT):
+            return to.removeprefix(AGENT)
+        at_home = self._settings.registrar is not None and to.endswith(f"@{self._settings.registrar.realm}")
+        return user_of(to) if at_home else None
 
     def _allowed(self, uri: str) -> bool:
         return self._settings.beyond_loopback or stays_here(uri)
@@ -175,8 +192,10 @@ class Ways:
 
     # ---- in
 
-    def origin(self, source: str) -> str | None:
+    def origin(self, source: str, now: float) -> str | None:
         """The trunk that a call came by, empty for a phone, None for a stranger. ``source``: address port transport."""
+        if self.registrar is not None and self.registrar.owner(source, now):
+            return ""
         try:
             address = ipaddress.ip_address(source.partition(" ")[0])
         except ValueError:
@@ -191,9 +210,12 @@ class Ways:
         why = "sends too many requests" if code == UNAVAILABLE else "is no source that may call"
         log.warning("SIP from %s is refused: it %s (%d since it was told of last)", source, why, requests)
 
-    def happen(self, kind: int, account: int, number: int, code: int, now: float) -> None:
-        """What PJSIP tells of registrations and pings."""
-        if kind == pj.REGISTERED and account in self._trunk_of:
+    def happen(self, kind: int, account: int, number: int, code: int, text: str, now: float) -> None:
+        """What PJSIP tells of registrations, theirs and ours, and of pings."""
+        if kind == pj.REGISTER and self.registrar is not None:
+            reply = self.registrar.register(Request.parse(text), now)
+            self._sip.reply(number, reply.code, "\n".join(f"{name}: {value}" for name, value in reply.headers))
+        elif kind == pj.REGISTERED and account in self._trunk_of:
             name, good = self._trunk_of[account], 200 <= code < 300
             if self.registered.get(name) != good:
                 level = logging.INFO if good else logging.WARNING
