@@ -18,6 +18,8 @@ from tests.floor import CALLS, CENTER
 from tests.recorded import RECIPIENT, channels
 from tests.serving import serve_command
 from tests.sip_peer import Telephone
+from tests.sipp import SIPP, Sipp
+from tests.sipp import caller as sipp_caller
 
 pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
 from tests.test_media_pjsip import prompt
@@ -129,6 +131,59 @@ def test_people_hold_confer_listen_and_take_over_over_sip(tmp_path):
             assert node.poll() is None and hear_each_other(caller, phone(2), boss)
             telephone.hang_up(caller)
             telephone.hang_up(boss)
+        assert node.wait(PATIENCE_S) == 0
+        node.stdout.close()
+        server.send_signal(signal.SIGTERM)
+        server.wait(PATIENCE_S)
+    telephone.close()
+
+
+MENU = """
+[steps.main]
+menu = ["welcome"]
+keys = { 1 = "billing", 2 = "sales" }
+otherwise = "main"
+[steps.billing]
+queue = "billing"
+[steps.sales]
+queue = "sales"
+"""
+
+
+@pytest.mark.skipif(SIPP is None, reason="sipp is not installed (apt-get install sip-tester)")
+def test_a_key_leads_to_its_queue_over_sip_whether_it_comes_by_rfc_4733_or_info(tmp_path):
+    # Given a flow with a menu, and an agent of one of its queues
+    telephone, port = Telephone(), free_port()
+    for name in ("prompts/en", "recordings"):
+        (tmp_path / name).mkdir(parents=True)
+    for name, hertz in (("en/welcome", 3000.0), ("music", 3400.0)):
+        prompt(tmp_path / "prompts" / f"{name}.wav", hertz, 0.4)
+    (tmp_path / "center.toml").write_text("[queues.billing]\n[queues.sales]\n[agents.li]\nqueues = ['billing']\n")
+    (tmp_path / "main.toml").write_text(MENU)
+    phone = telephone.phone(FarEnd(rings=0.0, picks_up=0.2))
+    queues = '[queues.billing]\nmusic = ["music"]\n[queues.sales]\nmusic = ["music"]\n'
+    (tmp_path / "calls.toml").write_text(f'[numbers.4001]\nflow = "main.toml"\n{queues}[phones.li]\nto = "{phone}"\n')
+    with serve_command("center.toml", "--calls", "calls.toml", "--json", cwd=tmp_path) as (server, address):
+        command = [sys.executable, "-m", "cordboard", "media", "--sip", f"127.0.0.1:{port}", "--server", address, "--json"]
+        node = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+        assert node.stdout is not None and json.loads(node.stdout.readline())["ready"]
+        with Client(address) as client:
+            client.set_state("li", "ready")
+            # When one caller hears the menu and presses 1, and sipp presses 2
+            caller = telephone.call(port, "4001", FarEnd(), "138")
+            until(lambda: telephone.hears(caller, 3000.0))
+            telephone.press(caller, "1")
+            sipp = Sipp(tmp_path, sipp_caller(infos="2", talks_ms=8000), to=f"127.0.0.1:{port}", more=("-s", "4001"))
+            # Then the one talks to the agent of billing, and the other waits in sales
+            until(lambda: client.queue("sales").waiting_count == 1)
+            agent = lambda: next((call for call in telephone.calls.values() if call is not caller), None)  # noqa: E731
+            until(lambda: agent() is not None and telephone.hears(caller, agent().hertz))
+            assert client.queue("billing").connected_count == 1
+            sipp.done()
+            until(lambda: client.queue("sales").waiting_count == 0)
+            telephone.hang_up(caller)
+            until(lambda: client.agent("li").handled_count == 1)
+        node.send_signal(signal.SIGTERM)
         assert node.wait(PATIENCE_S) == 0
         node.stdout.close()
         server.send_signal(signal.SIGTERM)
