@@ -128,7 +128,8 @@ class Nodes:
                 entries = subscription.poll()
                 for entry in entries:
                     wire.secrets.follow(entry.effects)
-                    commands = commands_of(entry.effects, wire.node, self.calls) if entry.revision >= first else []
+                    effects = entry.effects if entry.revision >= first else ()
+                    commands = commands_of(effects, wire.node, self.calls, self._tenant.outbound.number)
                     if commands:
                         shown = [command_message(self._tenant.shown(command)) for command in commands]
                         told = pb.MediaCommands(revision=entry.revision, commands=shown)

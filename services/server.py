@@ -24,6 +24,7 @@ from cordboard.services.security.guarded import GuardedServer
 from cordboard.services.servicers.admin import AdminServicer
 from cordboard.services.servicers.agents import AgentServicer
 from cordboard.services.servicers.calls import CallServicer
+from cordboard.services.servicers.campaigns import CampaignServicer
 from cordboard.services.servicers.center import CenterServicer
 from cordboard.services.servicers.events import EventServicer
 from cordboard.services.servicers.media import MediaServicer
@@ -40,6 +41,7 @@ from cordboard.v1 import (
     admin_service_pb2,
     agent_service_pb2,
     call_service_pb2,
+    campaign_service_pb2,
     center_service_pb2,
     event_service_pb2,
     media_service_pb2,
@@ -100,6 +102,7 @@ class Server:
             (service_of(routing_service_pb2.DESCRIPTOR), RoutingServicer(tenants)),
             (service_of(agent_service_pb2.DESCRIPTOR), AgentServicer(tenants)),
             (service_of(call_service_pb2.DESCRIPTOR), CallServicer(tenants)),
+            (service_of(campaign_service_pb2.DESCRIPTOR), CampaignServicer(tenants)),
             (service_of(event_service_pb2.DESCRIPTOR), EventServicer(tenants)),
             (service_of(queue_service_pb2.DESCRIPTOR), QueueServicer(tenants)),
             (service_of(center_service_pb2.DESCRIPTOR), CenterServicer(tenants)),

@@ -23,6 +23,7 @@ from cordboard.services.campaigns import Campaigns
 from cordboard.services.feed import Feed
 from cordboard.services.lines import Lines
 from cordboard.services.nodes import Nodes
+from cordboard.services.outbound import Outbound
 from cordboard.services.waiting import Bell, Calls, Gathering, Mailbox, Reply
 
 T = TypeVar("T")
@@ -47,6 +48,7 @@ class Tenant:
         self.feed = Feed(engine, loop)
         self.draining = False
         self.lines = Lines(self)
+        self.outbound = Outbound(self, telephony or config.Calls())
         self.nodes = Nodes(self, telephony or config.Calls())
         self.board = Board(self)
         self.models = Models(engine.settings.tenant_folder(name) / "models")
@@ -100,6 +102,7 @@ class Tenant:
         self.feed.close()
         await self.lines.stop()
         await self.nodes.stop()
+        await self.outbound.stop()
         await asyncio.to_thread(self.models.close)
         await asyncio.to_thread(self.campaigns.close)
 

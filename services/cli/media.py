@@ -30,7 +30,7 @@ DRAIN_S = 30.0
 BOUNDS = (
     ("hourly", 1e-3, 1e6),
     ("stays", 1e-3, 1e6),
-    ("missed", 0.0, 1.0),
+    ("missed", 0.0, 1.0), ("answers", 0.0, 1.0),
     ("capacity", 1, 100_000),
     ("drain", 0.0, 86_400.0),
 )
@@ -78,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--hourly", "CALLS", "calls an hour (60)", "每小时来电数（60）", 60.0, float)
     add("--stays", "SECONDS", "how long a caller stays, the mean (120)", "来电者平均停留秒数（120）", 120.0, float)
     add("--missed", "SHARE", "phones that are not picked up (0)", "无人接听的话机比例（0）", 0.0, float)
+    add("--answers", "SHARE", "dialed numbers that answer (0.3)", "外呼号码的接听比例（0.3）", 0.3, float)
     add("--drain", "SECONDS", "that calls get after a signal (30)", "收到信号后留给通话的秒数（30）", DRAIN_S, float)
     add("--seed", "N", "of all chance (0)", "随机种子（0）", 0, int)
 
@@ -114,7 +115,8 @@ def say_checked(asked: argparse.Namespace, settings: SipSettings | None) -> int:
 
 def simulated(asked: argparse.Namespace) -> MediaBackend:
     """A media layer without SIP."""
-    habits = Habits(asked.hourly, tuple(asked.number or ["4001"]), asked.stays, missed=asked.missed)
+    numbers = tuple(asked.number or ["4001"])
+    habits = Habits(asked.hourly, numbers, asked.stays, missed=asked.missed, answers=asked.answers)
     prefix = f"{asked.node}.{uuid.uuid4().hex[:8]}."
     return CrowdedMedia(People(habits, asked.seed), prefix, time.monotonic, time.sleep, lines=asked.capacity)
 

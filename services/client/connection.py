@@ -18,6 +18,7 @@ from cordboard.v1 import (
     admin_service_pb2_grpc,
     agent_service_pb2_grpc,
     call_service_pb2_grpc,
+    campaign_service_pb2_grpc,
     center_service_pb2_grpc,
     event_service_pb2_grpc,
     queue_service_pb2_grpc,
@@ -132,6 +133,7 @@ class Stubs:
         self.routing = routing_service_pb2_grpc.RoutingServiceStub(channel)
         self.agents = agent_service_pb2_grpc.AgentServiceStub(channel)
         self.calls = call_service_pb2_grpc.CallServiceStub(channel)
+        self.campaigns = campaign_service_pb2_grpc.CampaignServiceStub(channel)
         self.events = event_service_pb2_grpc.EventServiceStub(channel)
         self.queues = queue_service_pb2_grpc.QueueServiceStub(channel)
         self.center = center_service_pb2_grpc.CenterServiceStub(channel)
@@ -146,6 +148,7 @@ class AsyncStubs:
         self.routing = routing_service_pb2_grpc.RoutingServiceStub(channel)
         self.agents = agent_service_pb2_grpc.AgentServiceStub(channel)
         self.calls = call_service_pb2_grpc.CallServiceStub(channel)
+        self.campaigns = campaign_service_pb2_grpc.CampaignServiceStub(channel)
         self.events = event_service_pb2_grpc.EventServiceStub(channel)
         self.queues = queue_service_pb2_grpc.QueueServiceStub(channel)
         self.center = center_service_pb2_grpc.CenterServiceStub(channel)

@@ -200,8 +200,8 @@ class Book:
         """Of every entry: entry, number, about, state, attempts, outcome, and of its last attempt when it was dialed,
         answered and ended, and who had it."""
         query = (
-            "SELECT e.entry, e.number, e.about, e.state, e.attempts, e.outcome, a.dialed, a.answered, a.ended, a.agent"
-            " FROM entries e LEFT JOIN attempts a ON a.campaign = e.campaign AND a.entry = e.entry"
+            "SELECT e.entry, e.number, e.about, e.state, e.attempts, coalesce(a.outcome, ''), a.dialed, a.answered,"
+            " a.ended, a.agent FROM entries e LEFT JOIN attempts a ON a.campaign = e.campaign AND a.entry = e.entry"
             " AND a.attempt = e.attempts WHERE e.campaign = ? AND e.entry > ? ORDER BY e.entry LIMIT ?"
         )
         last = 0

@@ -22,11 +22,20 @@ from cordboard.campaigns import hours
 from cordboard.campaigns.book import Attempt, Book, Place
 from cordboard.campaigns.shelf import Shelf
 from cordboard.center import Center, serves
-from cordboard.errors import CompactedError, CordboardError, SlowReaderError, StaleEventError, UnavailableError
+from cordboard.errors import (
+    CompactedError,
+    CordboardError,
+    SlowReaderError,
+    StaleEventError,
+    UnavailableError,
+    UnknownNameError,
+    Where,
+)
+from cordboard.journal import nearest
 from cordboard.live import Engine, Entry, Subscription
 from cordboard.pacing.group import PacerGroup
-from cordboard.pacing.ledger import Ledger
-from cordboard.pacing.modes import Limits
+from cordboard.pacing.ledger import Ledger, WindowState
+from cordboard.pacing.modes import Asked, Limits
 from cordboard.pacing.pacer import AgentState, CallEvent, Leads, Pacer, Plan
 from cordboard.pacing.rules import AnsweredCall, rule
 
@@ -56,6 +65,34 @@ class Work:
     zones: dict[int, str] = field(default_factory=dict)
     plan: Plan | None = None
     running: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A campaign as it is now. ``entries``: how many are in each state; ``outcomes``: of attempts."""
+
+    name: str
+    running: bool
+    asked: Asked
+    plan: Plan | None
+    entries: dict[str, int]
+    outcomes: dict[str, int]
+    windows: tuple[WindowState, ...]
+
+    @property
+    def connect_rate(self) -> float | None:
+        """Connected of all attempts (kpi: CONNECT_RATE)."""
+        return _share(self.outcomes.get("connected", 0), sum(self.outcomes.values()))
+
+    @property
+    def drop_rate(self) -> float | None:
+        """Dropped of all that people answered (kpi: DROP_RATE)."""
+        answered = sum(self.outcomes.get(one, 0) for one in ("connected", "dropped", "hung_up"))
+        return _share(self.outcomes.get("dropped", 0), answered)
+
+
+def _share(part: int, base: int) -> float | None:
+    return part / base if base else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +126,7 @@ class Dialer:
             for queue in {work.campaign.queue for work in self.works.values()}
         }
         self._wake, self._stopping = threading.Event(), False
+        self._turn = threading.Lock()
         self._renew: set[str] = set()
         self._thread: threading.Thread | None = None
         self._subscription = self._subscribe()
@@ -263,6 +301,10 @@ class Dialer:
 
     def step(self) -> float:
         """Do what is to be done now; seconds until something is to be done again if nothing happens before."""
+        with self._turn:
+            return self._step()
+
+    def _step(self) -> float:
         scene, entries = self._look(), list(self._polled())
         for entry in [one for one in entries if one.t <= scene.now]:
             self._follow(entry)
@@ -356,6 +398,25 @@ class Dialer:
             self._wake.wait(wait)
             self._wake.clear()
             time.sleep(STEP_S)
+
+    def status(self, name: str) -> Status:
+        """How a campaign is. UnknownNameError if there is none of that name."""
+        work = self.works.get(name)
+        if work is None:
+            raise UnknownNameError(f'there is no campaign "{name}"', Where(key="name"), nearest(name, self.works))
+        with self._turn:
+            self._write()
+            counts = self.book.counts(name)
+            windows = work.pacer.ledger.windows(max(self.now, work.pacer.ledger.now))
+            outcomes = {key: count for key, count in counts["attempts"].items() if key}
+            asked = work.campaign.mode
+            return Status(name, work.running, asked, work.plan, counts["entries"], outcomes, windows)
+
+    def results(self, name: str) -> Iterator[tuple[Any, ...]]:
+        """What has come of every entry of a list, up to now; see ``Book.results``."""
+        with self._turn:
+            self._write()
+        return self.book.results(name)
 
     def renew(self, campaign: str) -> None:
         """The list of a campaign has changed."""

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "token": ("keys, and the tokens that callers show", "密钥与调用者令牌"),
     "records": ("rebuild, show and export the records of a journal", "重建、显示、导出记录"),
     "recordings": ("find, play, verify, hold and delete recordings", "查找、播放、校验、保全与删除录音"),
+    "campaign": ("outbound campaigns: lists, start, pause, figures", "外呼活动：名单、开始、暂停、指标"),
     "media": ("a media node, which places and answers calls", "媒体节点：拨打和接听电话"),
     "ivr": ("check, test and speak flows (IVR)", "检查、测试流程（IVR），合成提示音"),
     "serve": ("a center at work, with its gRPC services", "运行中心及其 gRPC 服务"),
@@ -62,6 +63,7 @@ def build_parser(lang: words.Lang, chosen: str | None) -> argparse.ArgumentParse
 
 # Commands that live above the library, by name alone: (module, the extra that it needs).
 ABOVE: dict[str, tuple[str, str]] = {
+    "campaign": ("cordboard.services.cli.campaign", "serve"),
     "media": ("cordboard.services.cli.media", "serve"),
     "serve": ("cordboard.services.cli.serve", "serve"),
 }

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cordboard.media.backend import Command, Dial, Report
+from cordboard.media.backend import Cause, Command, Dial, Report
 from cordboard.media.simulated import FarEnd, SimulatedMedia
 
 
@@ -17,13 +17,15 @@ from cordboard.media.simulated import FarEnd, SimulatedMedia
 class Habits:
     """``hourly``: calls an hour, spread evenly over ``numbers``. A caller hangs up ``stays`` seconds after the center
     answered, whether connected by then or not. A phone that is dialed is picked up after ``pick_up``, except a share of
-    ``missed``."""
+    ``missed``. Of numbers that are dialed over a trunk a share of ``answers`` picks up, some seconds later, and stays
+    as long as a caller; a tenth of the others is busy or no number."""
 
     hourly: float = 60.0
     numbers: tuple[str, ...] = ("4001",)
     stays: float = 120.0
     pick_up: float = 2.0
     missed: float = 0.0
+    answers: float = 0.3
 
 
 class People:
@@ -45,8 +47,19 @@ class People:
     def phone(self, dial: Dial) -> FarEnd:
         """A phone that is dialed."""
         draw = self._random
+        if dial.trunk:
+            return self._dialed()
         picks_up = draw.expovariate(1.0 / self._habits.pick_up)
         return FarEnd(rings=0.1, picks_up=None if draw.random() < self._habits.missed else picks_up)
+
+    def _dialed(self) -> FarEnd:
+        draw, habits = self._random, self._habits
+        if draw.random() < habits.answers:
+            picks_up = 2.0 + draw.expovariate(1.0 / (2.0 + habits.pick_up))
+            return FarEnd(rings=1.0, picks_up=picks_up, hangs_up=draw.expovariate(1.0 / habits.stays))
+        if draw.random() < 0.1:
+            return FarEnd(rings=None, picks_up=1.0, refuses=draw.choice((Cause.BUSY, Cause.INVALID)))
+        return FarEnd(rings=1.0, picks_up=None)
 
 
 class CrowdedMedia:
