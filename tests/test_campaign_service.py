@@ -60,7 +60,7 @@ def test_a_list_is_imported_dialed_and_exported_and_outlives_kill_9(tmp_path):
         assert json.loads(done.stdout) == {"added": 399, "problems": [{"line": 5, "reason": "do_not_call"}]}
         # When it dials over simulated media
         media = [sys.executable, "-m", "cordboard", "media", "--simulated", "--server", address, "--json",
-                 "--stays", "2", "--answers", "0.9", "--hourly", "1"]  # fmt: skip
+                 "--stays", "2", "--answers", "0.9", "--hourly", "1", "--drain", "0"]  # fmt: skip
         node = subprocess.Popen(media, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
         assert node.stdout is not None and json.loads(node.stdout.readline())["ready"]
         with Client(address) as client:

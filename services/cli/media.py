@@ -30,7 +30,8 @@ DRAIN_S = 30.0
 BOUNDS = (
     ("hourly", 1e-3, 1e6),
     ("stays", 1e-3, 1e6),
-    ("missed", 0.0, 1.0), ("answers", 0.0, 1.0),
+    ("missed", 0.0, 1.0),
+    ("answers", 0.0, 1.0),
     ("capacity", 1, 100_000),
     ("drain", 0.0, 86_400.0),
 )
