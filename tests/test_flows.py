@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import io
 import json
 
 import pytest
@@ -15,6 +16,7 @@ from cordboard.calls.state import State
 from cordboard.calls.switchboard import Switchboard
 from cordboard.center import parse_center
 from cordboard.errors import StaleEventError
+from cordboard.explain import explain
 from cordboard.media.backend import Cause
 from cordboard.media.simulated import FarEnd
 from cordboard.waits import WaitEstimate
@@ -464,3 +466,20 @@ def test_a_switchboard_can_be_dumped_and_loaded_in_the_middle_of_flows():
     assert state == floor.board.state
     again = Switchboard(floor.board.acd, floor.board.calls, state)
     assert again.next_timer() == floor.board.next_timer()
+
+
+def test_the_story_of_a_contact_that_a_time_out_queued_and_that_was_called_back_can_be_told():
+    # Given a caller whom a time-out leads to a queue, and who asks to be called back
+    floor = flow_floor("start = 'ask'\n" + WAITS + "[steps.ask]\nmenu = []\nkeys = {}\notherwise = 'billing'\n")
+    caller = floor.call()
+    floor.run(16.0)
+    press(floor, caller, "1")
+    floor.run(5.0)
+    floor.ready("li")
+    floor.run(10.0)
+    # When the journal is explained
+    lines = "".join(json.dumps(event) + "\n" for event in floor.journal).encode()
+    story = explain(Acd(floor.center), floor.center, io.BytesIO(lines), "c1")
+    # Then it is the story of one contact, which waited from the time-out until an agent had it
+    kinds = [entry.kind for entry in story.entries if entry.kind != "waiting"]
+    assert kinds == ["contact_queued", "offer", "offer_accepted"] and story.entries[0].t == 15.0

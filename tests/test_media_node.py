@@ -393,3 +393,17 @@ def test_secret_digits_do_not_get_into_the_journal(tmp_path):
         # Then the journal has that one alone
         assert [entry.event["key"] for entry in told(server, "leg_key")] == ["?", "?", "1"]
         node.stop()
+
+
+def test_a_flow_goes_on_by_itself_when_nobody_does_anything(tmp_path):
+    # Given a caller at a menu who presses nothing
+    with center(tmp_path) as server:
+        text = SECRET.replace("secret = true", "timeout = 0.3\nretries = 1\notherwise = 'billing'")
+        flows = parse_calls('[numbers.4001]\nflow = "pin"\n', parse_center(CENTER), flows={"pin": text})
+        server.engine.change_calls(flows).result()
+        node = Running(server.address, WallMedia())
+        node.do(lambda: node.media.call("c1", "4001", FarEnd()))
+        # Then the time-outs lead to the queue, each by a line of the journal
+        until(lambda: server.engine.read(lambda acd: acd.counts()["waiting"]).result() == 1)
+        assert len([entry for entry in told(server, "clock") if entry.effects]) == 2
+        node.stop()

@@ -76,6 +76,12 @@ def explain(
     return story
 
 
+_ROUTING = frozenset({  # its effects; all others are of calls
+    "offer", "offer_withdrawn", "offer_expired", "contact_rejected", "contact_expired", "agent_away",
+    "wrap_up_started", "wrap_up_ended",
+})  # fmt: skip
+
+
 class _Witness:
     """An engine that tells what it does: passes everything on and watches one contact."""
 
@@ -95,24 +101,27 @@ class _Witness:
 
     def advance(self, t: float) -> list[Effect]:
         effects = self.engine.advance(t)
-        self._watch(t, None, effects)
+        self._follow(t, None, effects)
         return effects
 
     def apply(self, event: Event) -> list[Effect]:
         if event["event"] in CALL_EVENTS:
             self.engine = with_calls(self.engine)
         effects = self.engine.apply(event)
-        follow: Event | None = event if event["event"] in EVENTS else None
-        t, own = float(event["t"]), list[Effect]()
-        for effect in effects:  # what a switchboard told the routing was an event, too
+        self._follow(float(event["t"]), event if event["event"] in EVENTS else None, effects)
+        return effects
+
+    def _follow(self, t: float, follow: Event | None, effects: list[Effect]) -> None:
+        """Watch an event and what it did; what a switchboard told the routing meanwhile was an event, too."""
+        own = list[Effect]()
+        for effect in effects:
             event_told = told(effect)
             if event_told is not None:
                 self._watch(t, follow, own)
                 t, follow, own = float(effect["t"]), event_told, []
-            elif not effect["effect"].startswith("leg_"):
+            elif effect["effect"] in _ROUTING:
                 own.append(effect)
         self._watch(t, follow, own)
-        return effects
 
     def with_center(self, center: Center, t: float) -> tuple[Engine, list[Effect]]:
         self.engine, effects = self.engine.with_center(center, t)
