@@ -32,6 +32,7 @@ from cordboard.services.servicers.pacing import PacingServicer
 from cordboard.services.servicers.predictions import PredictionServicer
 from cordboard.services.servicers.privacy import PrivacyServicer
 from cordboard.services.servicers.queues import QueueServicer
+from cordboard.services.servicers.recordings import RecordingServicer
 from cordboard.services.servicers.reports import ReportServicer
 from cordboard.services.servicers.routing import RoutingServicer
 from cordboard.services.servicers.simulations import Jobs, OperationsServicer, SimulationServicer
@@ -49,6 +50,7 @@ from cordboard.v1 import (
     prediction_service_pb2,
     privacy_service_pb2,
     queue_service_pb2,
+    recording_service_pb2,
     report_service_pb2,
     routing_service_pb2,
     simulation_service_pb2,
@@ -109,6 +111,7 @@ class Server:
             (service_of(report_service_pb2.DESCRIPTOR), ReportServicer(tenants)),
             (service_of(admin_service_pb2.DESCRIPTOR), AdminServicer(tenants)),
             (service_of(privacy_service_pb2.DESCRIPTOR), PrivacyServicer(tenants)),
+            (service_of(recording_service_pb2.DESCRIPTOR), RecordingServicer(tenants)),
             (service_of(prediction_service_pb2.DESCRIPTOR), PredictionServicer(tenants)),
             (service_of(media_service_pb2.DESCRIPTOR), MediaServicer(tenants)),
             (service_of(pacing_service_pb2.DESCRIPTOR), PacingServicer(tenants)),

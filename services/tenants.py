@@ -24,6 +24,7 @@ from cordboard.services.feed import Feed
 from cordboard.services.lines import Lines
 from cordboard.services.nodes import Nodes
 from cordboard.services.outbound import Outbound
+from cordboard.services.recordings import Shelf
 from cordboard.services.waiting import Bell, Calls, Gathering, Mailbox, Reply
 
 T = TypeVar("T")
@@ -39,9 +40,10 @@ class Tenant:
         calls: Calls,
         keys: KeyStore | None = None,
         telephony: config.Calls | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
-        self.name, self.engine, self.keys = name, engine, keys
+        self.name, self.engine, self.keys, self.shelf = name, engine, keys, shelf
         self.mailbox = Mailbox(loop)
         self._gathering = Gathering(engine, loop, calls)
         self.bell = Bell(engine, loop)
@@ -105,22 +107,26 @@ class Tenant:
         await self.outbound.stop()
         await asyncio.to_thread(self.models.close)
         await asyncio.to_thread(self.campaigns.close)
+        if self.shelf is not None:
+            await asyncio.to_thread(self.shelf.close)
 
 
 class Tenants:
     """The tenants of a server. ``keys``: the stores of those whose personal data is kept apart. ``telephony``: the
-    files of calls of those who have any."""
+    files of calls of those who have any; ``shelves``: their recordings."""
 
     def __init__(
         self,
         engines: Mapping[str, Engine],
         keys: Mapping[str, KeyStore] | None = None,
         telephony: Mapping[str, config.Calls] | None = None,
+        shelves: Mapping[str, Shelf] | None = None,
     ) -> None:
-        held, files = keys or {}, telephony or {}
+        held, files, kept = keys or {}, telephony or {}, shelves or {}
         self.calls = Calls()
         self._tenants = {
-            name: Tenant(name, engine, self.calls, held.get(name), files.get(name)) for name, engine in engines.items()
+            name: Tenant(name, engine, self.calls, held.get(name), files.get(name), kept.get(name))
+            for name, engine in engines.items()
         }
 
     def __iter__(self) -> Iterator[Tenant]:

@@ -115,13 +115,13 @@ CENTER = '[queues.{0}-queue]\nchannel = "voice"\nsticky = true\n[agents.{0}-agen
 
 
 @contextlib.asynccontextmanager
-async def two_tenants(folder: Path, *, apart: bool = False, **identity: Any) -> AsyncIterator[tuple[str, TenantEngines, AuditLogs]]:
+async def two_tenants(folder: Path, *, apart: bool = False, shelves: Any = None, **identity: Any) -> AsyncIterator[tuple[str, TenantEngines, AuditLogs]]:
     """The real server with tenants acme and globex; ``apart``: with key stores for personal data."""
     engines = TenantEngines.open({name: parse_center(CENTER.format(name)) for name in ("acme", "globex")}, Settings(data=folder))
     audit = AuditLogs(folder, engines, KEY)
     guard = Guard(rules(), Identity(verifier=verifier(folder, tenants=engines), **identity), audit)
     keys = open_key_stores(folder, engines, None) if apart else {}
-    server = Server(Tenants(engines, keys), guard=guard, options=guard.limits.server_options())
+    server = Server(Tenants(engines, keys, shelves=shelves), guard=guard, options=guard.limits.server_options())
     try:
         port = server.listen("127.0.0.1:0")
         await server.start()

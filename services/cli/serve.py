@@ -20,6 +20,8 @@ from cordboard.live.clock import FileClock
 from cordboard.live.privacy import KeyStore
 from cordboard.live.server_file import ServerFile, load_server_file
 from cordboard.live.tenants import AuditLogs, TenantEngines, audit_key, open_key_stores
+from cordboard.services import recordings
+from cordboard.services.recordings import Shelf, shelves
 from cordboard.services.security import plan
 from cordboard.services.security.plan import Plan
 from cordboard.services.server import Server
@@ -64,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help=check)
     plan.add_arguments(parser, lang)
     beside.add_arguments(parser, lang)
+    recordings.add_arguments(parser, lang)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -91,11 +94,12 @@ def run(options: argparse.Namespace) -> int:
     safety.check(options.listen, centers)
     safety.metrics(options.metrics)
     company = Beside(options)
+    kept = shelves(options, settings, centers)
     company.check(centers)
     if options.check:
         return checked(centers, calls, options)
     with asyncio.Runner(loop_factory=new_loop()) as runner:
-        return runner.run(serve(centers, calls, settings, safety, company, options))
+        return runner.run(serve(centers, calls, settings, safety, company, kept, options))
 
 
 def new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -133,6 +137,7 @@ async def serve(
     settings: Settings,
     safety: Plan,
     company: Beside,
+    kept: Mapping[str, Shelf],
     options: argparse.Namespace,
 ) -> int:
     """Serve until a signal; the first one drains, the second one hurries."""
@@ -149,7 +154,7 @@ async def serve(
             keys = await asyncio.to_thread(open_key_stores, Path(settings.data), engines, safety.master)
         for tenant, file in calls.items():
             await asyncio.to_thread(adopt, engines[tenant], file)
-        server = Server(Tenants(engines, keys, calls), guard=guard, options=guard.limits.server_options())
+        server = Server(Tenants(engines, keys, calls, kept), guard=guard, options=guard.limits.server_options())
         port = server.listen(options.listen, safety.credentials())
         await server.start()
         interpreter.tune()

@@ -309,7 +309,7 @@ class Refused(CordboardError):
         self.caller, self.error, self.wait = caller, error, wait
 
 
-GRAVE = ("subjects.", "calls.monitor", "calls.join")  # what nobody may do unrecorded
+GRAVE = ("subjects.", "recordings.play", "calls.monitor", "calls.join")  # what nobody may do unrecorded
 
 
 def grave(needed: str) -> bool:

@@ -52,8 +52,11 @@ class PrivacyServicer:
             yield pb.ExportSubjectResponse(entries=entries)
 
     async def EraseSubject(self, request: pb.EraseSubjectRequest, context: Any) -> pb.EraseSubjectResponse:
-        _, who, store, subject = self._subject(request.name)
+        held, who, store, subject = self._subject(request.name)
         who.require_all()
+        kept = held.shelf
+        if kept is not None and store.seen(subject) is not None:
+            await asyncio.to_thread(kept.ask, lambda index: index.erase(subject, kept.folder, who.name))
         if not await asyncio.wrap_future(store.erase(subject)):
             raise nobody()
         return pb.EraseSubjectResponse()

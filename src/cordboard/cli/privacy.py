@@ -108,8 +108,9 @@ def do(store: Any, options: argparse.Namespace, tell: Callable[..., None]) -> di
     if options.action == "retain":
         erased = store.erase_unseen(time.time() - options.days * 86400).result()
         with recordings(options) as index:
-            for subject in erased if index is not None else ():
-                index.erase(subject, options.recordings, getpass.getuser())
+            for subject in erased:
+                if index is not None:
+                    index.erase(subject, options.recordings, getpass.getuser())
         tell(details={"erased": len(erased), "days": options.days})
         return {"erased": len(erased)}
     if options.action == "rotate":

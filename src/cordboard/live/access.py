@@ -50,6 +50,8 @@ PERMISSIONS: dict[str, str] = {
     "calls.read": "see calls, who is on them and who hears whom",
     "calls.write": "hold, transfer, confer, park, record and end the calls of the agents for whom one may act",
     "calls.monitor": "listen to the calls of the agents of one's teams",
+    "recordings.read": "find recordings of one's scope",
+    "recordings.play": "hear them",
     "calls.join": "whisper to those agents, barge in, take over",
     "media.attach": "attach as a media node: report what happens to calls, carry out what is decided",
     "numbers.read": "see numbers unmasked",
@@ -76,6 +78,8 @@ _MANAGES = _SEES | {
     "calls.write",
     "calls.monitor",
     "calls.join",
+    "recordings.read",
+    "recordings.play",
     "center.read",
     "center.write",
     "campaigns.read",
@@ -93,8 +97,9 @@ _MANAGES = _SEES | {
 ROLES: dict[Role, frozenset[str]] = {
     Role.AGENT: frozenset({"agents.self", "queues.read", "calls.read", "calls.write"}),
     Role.TEAM_LEAD: _SEES
-    | {"agents.self", "agents.write", "center.read", "calls.write", "calls.monitor", "calls.join"},
-    Role.QA: _SEES | {"center.read", "calls.monitor"},
+    | {"agents.self", "agents.write", "center.read", "calls.write", "calls.monitor", "calls.join"}
+    | {"recordings.read", "recordings.play"},
+    Role.QA: _SEES | {"center.read", "calls.monitor", "recordings.read", "recordings.play"},
     Role.TRAINER: frozenset(
         {"queues.read", "agents.read", "reports.read", "center.read", "simulations.read", "simulations.write"}
     )
