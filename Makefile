@@ -1,5 +1,6 @@
 # The two commands are `make demo` and `make test`. Each makes what it needs in .venv, once; a second run starts at once.
 #
+#   make demo-sip   the demo over real SIP and RTP (so is make demo, once make media was done)
 #   make media      the production build of the media layer (PJSIP, four minutes), for real calls
 #   make test-media its tests, with sipp at the other end
 #   make lint       ruff and mypy, part of `make test`
@@ -13,11 +14,18 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest
 CORE := $(wildcard src/_core/*.pyx src/_core/*.pxd src/_core/*.h)
 
-.PHONY: demo test media test-media lint build bench sanitize fuzz dist clean
+.PHONY: demo demo-sip test media test-media lint build bench sanitize fuzz dist clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.built
-	$(BIN)/cordboard demo
+	@if ls bindings/pjsip/sip.*.so >/dev/null 2>&1; then \
+		$(BIN)/cordboard demo --sip; \
+	else \
+		$(BIN)/cordboard demo && echo "Over real SIP: make demo-sip (compiles PJSIP first, about four minutes)"; \
+	fi
+
+demo-sip: media
+	$(BIN)/cordboard demo --sip
 
 test: lint
 	$(PYTEST) -n $(JOBS) --dist loadgroup --timeout 900 tests

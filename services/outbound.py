@@ -41,6 +41,11 @@ class Outbound:
         except CordboardError:
             log.exception("campaigns can't dial")
 
+    async def ready(self) -> None:
+        """Comes back when whoever dials has started."""
+        if self._starting is not None:
+            await self._starting
+
     def number(self, campaign: str, entry: str) -> str:
         """The number of an entry of a list (or its subject); empty if there is none."""
         return self._book.number(campaign, entry) if self._book is not None else ""
@@ -88,8 +93,7 @@ class Outbound:
 
     async def stop(self) -> None:
         """Dial no more; calls go on."""
-        if self._starting is not None:
-            await self._starting
+        await self.ready()
         if self._dialer is not None:
             await asyncio.to_thread(self._dialer.close)
         if self._book is not None:

@@ -10,18 +10,19 @@ from typing import Any
 from cordboard.campaigns import hours
 from cordboard.center import WEIGHT_MAX, Center, serves
 from cordboard.media.backend import Cause
-from cordboard.pacing.modes import ASKED, Asked
+from cordboard.pacing.modes import Asked
 from cordboard.pacing.rules import RULES
 from cordboard.toml_lines import Path
 from cordboard.toml_reader import Check, Reader, Wrong, mapping, name_of, nearest, number, one_of, seconds, shown, whole
 
+MODES: tuple[Asked, ...] = ("predictive", "power", "progressive")
 ANSWER_WAIT_S = 2.0  # the longest that somebody who picked up waits for an agent, by most regulations
 RING_MIN_S = 15.0  # the least that an unanswered call rings, likewise
 DAY_S = 86_400.0
 # How a call of a campaign can come out: connected to an agent; dropped, since there was none in time; hung_up by the
-# person before that; a machine; skipped by the agent who was shown the entry; or never answered, with its cause.
+# person before that; a machine; or never answered, with its cause.
 ANSWERED = ("connected", "dropped", "hung_up", "machine")
-OUTCOMES = (*ANSWERED, "skipped", *(cause.value for cause in Cause if cause != Cause.NORMAL))
+OUTCOMES = (*ANSWERED, *(cause.value for cause in Cause if cause != Cause.NORMAL))
 REDIAL: Mapping[str, float] = {
     "busy": 900.0,
     "no_answer": 4 * 3600.0,
@@ -30,7 +31,6 @@ REDIAL: Mapping[str, float] = {
     "congestion": 300.0,
     "failed": 1800.0,
     "lost": 300.0,
-    "skipped": 3600.0,
     "machine": 4 * 3600.0,
     "dropped": 3 * DAY_S,
 }
@@ -101,7 +101,7 @@ def checks(prompts: Check, line: Check) -> dict[str, Check]:
         "trunk": name_of,
         "message": prompts,
         "caller": line,
-        "mode": one_of(ASKED),
+        "mode": one_of(MODES),
         "ring": number(RING_MIN_S, 120, is_seconds=True),
         "priority": number(-WEIGHT_MAX, WEIGHT_MAX),
         "drops": number(0.0001, 0.5),
@@ -126,7 +126,7 @@ def check_campaigns(
         if "message" in got and not got["message"]:
             reader.wrong.append(Wrong((*here, "message"), "a dropped person would hear nothing", "Name a prompt"))
         queue = queues.get(got.get("queue", ""))
-        if queue is None or got.get("mode") == "preview":
+        if queue is None:
             continue
         wait = queue.max_wait or 0.0
         if not 0 < wait <= ANSWER_WAIT_S or queue.overflow is not None:

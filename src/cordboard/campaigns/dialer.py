@@ -81,12 +81,12 @@ class Status:
 
     @property
     def connect_rate(self) -> float | None:
-        """Connected of all attempts (kpi: CONNECT_RATE)."""
+        """Connected of all attempts."""
         return _share(self.outcomes.get("connected", 0), sum(self.outcomes.values()))
 
     @property
     def drop_rate(self) -> float | None:
-        """Dropped of all that people answered (kpi: DROP_RATE)."""
+        """Dropped of all that people answered."""
         answered = sum(self.outcomes.get(one, 0) for one in ("connected", "dropped", "hung_up"))
         return _share(self.outcomes.get("dropped", 0), answered)
 

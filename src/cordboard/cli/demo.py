@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import json
 import re
@@ -43,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             lang, "that the day takes on the screen; 0 is as fast as it goes (40)", "演示时长（秒），0 为最快（40）"
         ),
     )
+    sip = words.pick(
+        lang, "over real SIP and RTP on this machine (after make media)", "经本机真实 SIP/RTP（先运行 make media）"
+    )
+    parser.add_argument("--sip", action="store_true", help=sip)
     parser.add_argument("--journal", metavar="FILE", help=words.pick(lang, "write the day's journal", "保存当天的日志"))
     parser.add_argument("--center", metavar="FILE", help=words.pick(lang, "write the center file", "保存中心配置文件"))
     parser.add_argument(
@@ -52,6 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Live through the day; the report comes last."""
+    if options.sip:
+        return int(importlib.import_module("cordboard.services.sip_demo").run(options))
     console = Console(width=None if Console().is_terminal else WIDTH)
     center, text = demo_center()
     if options.center:
