@@ -3,6 +3,7 @@
 #   make demo-sip   the demo over real SIP and RTP (so is make demo, once make media was done)
 #   make media      the production build of the media layer (PJSIP, four minutes), for real calls
 #   make test-media its tests, with sipp at the other end
+#   make interop    the same flows with baresip and Kamailio, which Debian brings
 #   make lint       ruff and mypy, part of `make test`
 #   make bench      every benchmark once, quickly
 #   make sanitize   our C and Cython built with ASan and UBSan, tests and hostile peers run over them
@@ -14,7 +15,7 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest
 CORE := $(wildcard src/_core/*.pyx src/_core/*.pxd src/_core/*.h)
 
-.PHONY: demo demo-sip test media test-media lint build bench sanitize fuzz dist clean
+.PHONY: demo demo-sip test media test-media interop lint build bench sanitize fuzz dist clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.built
@@ -41,6 +42,11 @@ media: $(VENV)/.built
 test-media: media $(VENV)/.tools
 	.ci/sipp
 	$(PYTEST) -n $(JOBS) --timeout 300 $(shell grep -l "production build is missing" tests/test_*.py)
+
+interop: media $(VENV)/.tools
+	.ci/sipp
+	.ci/interop
+	$(PYTEST) -n 0 --timeout 120 tests/interop/flows.py
 
 build: $(VENV)/.built
 

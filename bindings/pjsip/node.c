@@ -202,6 +202,18 @@ static void on_call_tsx_state(pjsua_call_id call, pjsip_transaction *tsx, pjsip_
         node_push(&event);
 }
 
+/* Left alone, PJSUA would call whomever a REFER names, or give a call to whoever knows its Call-ID. */
+static void on_call_transfer_request(pjsua_call_id call, const pj_str_t *target, pjsip_status_code *code,
+                                     pjsua_call_setting *setting) {
+    (void)call, (void)target, (void)setting;
+    *code = PJSIP_SC_FORBIDDEN;
+}
+
+static void on_call_replace_request(pjsua_call_id call, pjsip_rx_data *rdata, int *code, pj_str_t *text, pjsua_call_setting *setting) {
+    (void)call, (void)rdata, (void)text, (void)setting;
+    *code = PJSIP_SC_FORBIDDEN;
+}
+
 static void on_stream_created(pjsua_call_id call, pjsua_on_stream_created_param *param) {
     if (node.strict_rtp)
         accounts_strict_rtp(call, param->stream);
@@ -296,6 +308,8 @@ static pj_status_t start_library(const node_settings *settings) {
     ua.cb.on_call_tsx_state = &on_call_tsx_state;
     ua.cb.on_acc_find_for_incoming = &accounts_choose;
     ua.cb.on_reg_state2 = &accounts_registered;
+    ua.cb.on_call_transfer_request2 = &on_call_transfer_request;
+    ua.cb.on_call_replace_request2 = &on_call_replace_request;
     ua.cb.on_stream_created2 = &on_stream_created;
     ua.cb.on_call_media_state = &on_call_media_state;
     ua.cb.on_stream_destroyed = &on_stream_destroyed;
