@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 import os
+import random
+import tomllib
 import wave
 from pathlib import Path
 
@@ -11,7 +15,7 @@ import numpy as np
 import pytest
 
 from cordboard.calls.flow_check import check_flow
-from cordboard.calls.flow_reader import parse_flow
+from cordboard.calls.flow_reader import parse_flow, read_flow
 from cordboard.calls.flow_speech import SPOKEN, number_prompts, said
 from cordboard.calls.flow_test import run_tests
 from cordboard.calls.speaking import RATE, resampled, speak, trimmed
@@ -258,3 +262,45 @@ def test_a_language_that_nobody_speaks_and_a_program_that_is_not_there_are_told(
         speak("hello", "xx", espeak)
     with pytest.raises(InputError, match="can't be run"):
         speak("hello", "en", "no-such-program")
+
+
+# ---- whatever stands in a file
+
+ODD = (5, -1, 1.5, float("nan"), True, "", [], {}, "billing", ["x"], [1], {"a": 1}, [[]], {"1": "billing"}, "#", "{number x}", "mon 09:00-10:00", "\a")
+
+
+def places(table, path=()):
+    for key, value in table.items() if isinstance(table, dict) else enumerate(table) if isinstance(table, list) else ():
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_tables_make_a_flow_that_runs_or_an_error_that_says_where(seed):
+    # Given a flow with something odd in one place or two
+    chance, usable = random.Random(seed), 0
+    base = tomllib.loads((EXAMPLES / "ivr-flow.toml").read_text("utf-8") if seed % 2 else EVERY_KIND)
+    for _ in range(40):
+        tables = copy.deepcopy(base)
+        for _ in range(chance.choice((1, 1, 2))):
+            *path, last = chance.choice(list(places(tables)))
+            table = tables
+            for key in path:
+                table = table[key]
+            if chance.random() < 0.7:
+                table[last] = copy.deepcopy(chance.choice(ODD))
+            else:
+                del table[last]
+        # When it is read
+        try:
+            flow = read_flow(tables)
+        except CallsError as error:
+            assert all(one.where.key and one.text("zh") != str(one) for one in error.errors)
+            continue
+        # Then it can be checked and tested, and what the journal keeps of it is the same flow
+        usable += 1
+        check_flow(flow, "", "flow.toml")
+        with contextlib.suppress(CallsError):  # a test at no time
+            run_tests(flow)
+        assert read_flow(json.loads(json.dumps(flow.tables))) == flow
+    assert 0 < usable < 40

@@ -139,8 +139,14 @@ def _special(_: Reader, path: Path, value: Any) -> dict[int, tuple[Span, ...]]:
     return {_date((*path, day), day): (_span((*path, day), text),) for day, text in value.items()}
 
 
-def _table(make: Callable[..., Any], checks: dict[str, Check]) -> Check:
-    return lambda reader, path, value: make(**reader.table(path, value, checks))
+def _table(make: Callable[..., Any], checks: dict[str, Check], required: str = "") -> Check:
+    def check(reader: Reader, path: Path, value: Any) -> Any:
+        got = reader.table(path, value, checks)
+        if required and required not in value:
+            raise Wrong(path, f'"{required}" is missing', "Add it")
+        return make(**({required: ""} if required else {}) | got)  # what is wrong with it is noted
+
+    return check
 
 
 def _presses(_: Reader, path: Path, value: Any) -> tuple[str, ...]:
@@ -181,7 +187,7 @@ KINDS: dict[str, tuple[bool, dict[str, Check]]] = {
             "requires": _levels,
             "agent": name_of,
             "announce": _table(Announce, _ANNOUNCE),
-            "callback": _table(Callback, _CALLBACK),
+            "callback": _table(Callback, _CALLBACK, "key"),
             "after": name_of,
             "otherwise": name_of,
         },
