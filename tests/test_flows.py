@@ -317,10 +317,10 @@ def test_only_what_is_better_is_announced_and_rounded_up():
     floor, waits = flow_floor(WAITS.replace('offer = ["busy"], ', "")), Slow()
     floor.board.acd.learn_waits(waits)
     first, second = floor.call(), floor.call()
-    # When the estimates go 11, 5, 6, 4.2 minutes (later than promised), then 3
-    for p90 in (660.0, 290.0, 360.0, 280.0, 170.0):
+    # When the estimates go 11, 5 and 6 minutes, a minute later 4 (which is later than promised), then a bit more than 2
+    for p90, seconds in ((660.0, 11.0), (290.0, 11.0), (360.0, 65.0), (240.0, 11.0), (130.0, 11.0)):
         waits.p90 = p90
-        floor.run(11.0)
+        floor.run(seconds)
     # Then the second heard what was better, and nothing that was worse
     assert said(floor, second) == [
         "position-before n-2 position-after wait-more",
