@@ -23,6 +23,7 @@ from cordboard.live.tenants import AuditLogs, TenantEngines, audit_key, open_key
 from cordboard.services import recordings
 from cordboard.services.recordings import Shelf, shelves
 from cordboard.services.security import plan
+from cordboard.services.security.limits import make_room
 from cordboard.services.security.plan import Plan
 from cordboard.services.server import Server
 from cordboard.services.tenants import Tenants
@@ -143,6 +144,10 @@ async def serve(
     """Serve until a signal; the first one drains, the second one hurries."""
     company.start_logs()
     clock = FileClock(options.clock) if options.clock else None
+    signals: asyncio.Queue[int] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
     engines = await asyncio.to_thread(TenantEngines.open, centers, settings, clock=clock, store=company.store)
     audit: AuditLogs | None = None
     keys: dict[str, KeyStore] = {}
@@ -154,14 +159,13 @@ async def serve(
             keys = await asyncio.to_thread(open_key_stores, Path(settings.data), engines, safety.master)
         for tenant, file in calls.items():
             await asyncio.to_thread(adopt, engines[tenant], file)
+        if not signals.empty():  # it is to end before it has begun
+            return 0
+        make_room(guard.limits.connections)
         server = Server(Tenants(engines, keys, calls, kept), guard=guard, options=guard.limits.server_options())
         port = server.listen(options.listen, safety.credentials())
         await server.start()
         interpreter.tune()
-        signals: asyncio.Queue[int] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, signals.put_nowait, number)
         say_ready(options, port, engines, safety, company.metrics)
         await signals.get()
         await wind_down(server, signals, options.drain)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+import resource
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
 from cordboard.errors import InputError, Where
 
+FILES_BESIDE = 1_000  # that a server has open beside its connections
 CALLERS_MAX = 10_000  # whose buckets are remembered; who is forgotten begins with a full one
+
+_log = logging.getLogger("cordboard.serve")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on each caller.
+    """Bounds on each caller, and on what reaches the server before anybody is known.
 
     ``requests_per_s`` (with bursts of ``burst``) counts unary calls, streams that are opened and messages that are sent
     into them; ``streams`` are those open at once. ``refusals_per_s``: how many refused attempts of one address are
     audited one by one; the others are counted. ``write_s``: how long a reader may take for one message.
+    ``connections``: at once, of everybody together; one more is closed as it comes. ``handshake_s``: until a new
+    connection must have said in full what it is to say first, TLS and HTTP/2; else it is closed.
     """
 
     requests_per_s: float = 2000.0
@@ -26,6 +33,8 @@ class Limits:
     refusals_per_s: float = 20.0
     refusals_burst: float = 100.0
     write_s: float = 30.0
+    connections: int = 10_000
+    handshake_s: float = 20.0
     message_bytes: int = 32 * 1024 * 1024  # columns of 100,000 events, or a center file of 16 MiB
     metadata_bytes: int = 16 * 1024
     connection_streams: int = 10_000
@@ -42,7 +51,20 @@ class Limits:
             ("grpc.max_metadata_size", self.metadata_bytes),
             ("grpc.absolute_max_metadata_size", 2 * self.metadata_bytes),
             ("grpc.max_concurrent_streams", self.connection_streams),
+            ("grpc.max_allowed_incoming_connections", self.connections),
+            ("grpc.server_handshake_timeout_ms", round(self.handshake_s * 1000)),
         ]
+
+
+def make_room(connections: int) -> None:
+    """Let this process have as many files open as so many connections need, as far as the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + FILES_BESIDE
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        _log.warning("%d connections need %d open files, and the system allows %d", connections, wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class Buckets:

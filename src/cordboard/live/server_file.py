@@ -28,7 +28,10 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "tokens": ("keys", "audience"),
     "audit": ("keys",),
     "privacy": ("master",),
-    "limits": ("requests_per_s", "burst", "streams", "refusals_per_s", "refusals_burst", "write_s"),
+    "limits": (
+        *("requests_per_s", "burst", "streams", "refusals_per_s", "refusals_burst", "write_s"),
+        *("connections", "handshake_s"),
+    ),
     "tenants": (),
 }
 
