@@ -10,7 +10,7 @@ from typing import Any
 
 from cordboard.errors import CordboardError, StoreError
 
-DATABASES = ("webhooks.db", "campaigns/*.db", "models/*/notes.db")
+DATABASES = ("webhooks.db", "outbound.db", "campaigns/*.db", "models/*/notes.db")
 WHOLE = ("models/*/CURRENT", "models/*/audit.jsonl", "models/*/*.model")  # after the notes: these may be newer
 LOGS = ("audit*/audit-*.log",)
 
