@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -174,3 +175,10 @@ def test_a_folder_that_is_missing_is_no_mistake_of_the_file(folder):
     with pytest.raises(InputError, match="no folder") as raised:
         load_node(folder / "node.toml", folder / "none", folder / "recordings")
     assert not isinstance(raised.value, NodeFileError)
+
+
+def test_the_example_of_the_reference_can_be_used(folder):
+    page = (Path(__file__).resolve().parents[1] / "docs/reference/node-file.md").read_text("utf-8")
+    (folder / "carriers.pem").write_text("x")
+    got = load(folder, page.split("```toml\n")[1].split("```")[0])
+    assert got.registrar is not None and [len(trunk.destinations) for trunk in got.trunks] == [2]

@@ -199,6 +199,56 @@ Content-Length: 0
     peer.done()
 
 
+# ---- headers, session timers
+
+SAID = (
+    ("P-Asserted-Identity", "<sip:+861013800000001@carrier>"),
+    ("Diversion", "<sip:9000@carrier>;reason=no-answer"),
+    ("Identity", "eyJhbGciOiJFUzI1NiJ9.e30.c2ln;info=<https://carrier/cert>;alg=ES256;ppt=shaken"),
+)
+
+
+def test_headers_of_identity_go_out(make, tmp_path):  # noqa: F811
+    checks = ""
+    for i, (name, value) in enumerate(SAID):
+        start = value.split(";")[0].replace("+", ".").replace("<", "&lt;").replace(">", "&gt;")
+        checks += f'<ereg regexp="{name}: *{start}" search_in="msg" check_it="true" assign_to="h{i}"/>'
+    wanted = f'<recv request="INVITE"><action>{checks}<log message="[$h0][$h1][$h2]"/></action></recv>'
+    peer = Sipp(tmp_path, answerer("486 Busy Here").replace('<recv request="INVITE"/>', wanted))
+    bench = make(trunks=(to(peer.port),))
+    bench.sipps.append(peer)
+    bench.backend.send([Dial("d1", "139", trunk="main", headers=SAID)])
+    assert bench.until(Ended).cause is Cause.BUSY
+    peer.done()
+
+
+def test_headers_of_identity_come_in(make):  # noqa: F811
+    bench = make()
+    bench.calls_us(caller(expects=486, extra="".join(f"{name}: {value}\n" for name, value in SAID)))
+    incoming = bench.until(Incoming)
+    assert dict(incoming.headers) == dict(SAID)
+    bench.backend.send([HangUp(incoming.leg, Cause.BUSY)])
+    bench.until(Ended)
+
+
+def test_a_session_is_refreshed_by_whom_the_caller_asks_for(make):  # noqa: F811
+    bench = make()
+    asked = caller(extra="Supported: timer\nSession-Expires: 90;refresher=uac\n")
+    check = '<recv response="200"><action><ereg regexp="90;refresher=uac" search_in="hdr" header="Session-Expires:" '
+    check += 'check_it="true" assign_to="a"/><log message="[$a]"/></action></recv>'
+    peer = bench.calls_us(asked.replace('<recv response="200"/>', check, 1))
+    bench.backend.send([Answer(bench.until(Incoming).leg)])
+    assert bench.until(Ended).cause is Cause.NORMAL
+    peer.done()
+
+
+def test_a_session_that_is_to_be_refreshed_too_often_is_refused(make):  # noqa: F811
+    bench = make()
+    peer = bench.calls_us(caller(expects=422, extra="Supported: timer\nSession-Expires: 20\n"))
+    bench.rest(0.8)
+    peer.done()
+
+
 # ---- transports, encryption
 
 
