@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.pacing_scenarios import judged
+from benchmarks.study_shocks import QUICK
 from cordboard._core.pacing_drive import Drive
 from cordboard.pacing.ledger import Ledger
 from cordboard.pacing.pacer import Pacer
@@ -75,3 +77,10 @@ def test_time_ledger_of_four_windows_an_answer(benchmark: Any) -> None:
     for _ in range(20_000):
         answer()
     benchmark(answer)
+
+
+def test_track_scenarios(benchmark: Any) -> None:
+    """A day of each: that the study runs; ``python -m benchmarks.study_shocks --scenarios`` is the study."""
+    found = benchmark.pedantic(lambda: list(judged(range(2000, 2001), QUICK)), rounds=1)
+    benchmark.extra_info.update({f"{number}: {figure.what}": figure.value for number, _, figure in found})
+    assert {number for number, _, _ in found} == set(QUICK)
