@@ -19,8 +19,6 @@ Span = tuple[int, int]  # minutes of a day, from and to
 DAY_S = 86_400
 _FIRST_DAY = datetime.date(1970, 1, 1).toordinal()
 
-WAITS = ("play", "menu", "collect", "rate", "lookup", "voicemail")  # kinds of steps that take time
-
 
 @dataclass(frozen=True, slots=True)
 class Language:
