@@ -18,6 +18,7 @@ The tests speak of what is reported and heard, and in which order, never of when
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -32,8 +33,11 @@ from cordboard.media.backend import (
     Disconnect,
     Ended,
     HangUp,
+    Heard,
     Incoming,
+    Judged,
     Key,
+    Listen,
     MediaBackend,
     PauseRecording,
     Play,
@@ -46,6 +50,7 @@ from cordboard.media.backend import (
     Ringing,
     SendKeys,
     Stop,
+    StopListening,
     StopRecording,
 )
 from cordboard.media.simulated import FarEnd
@@ -287,6 +292,42 @@ class MediaContract:
                 break
             watch.rest(0.1)
         assert world.keys_heard(leg) == "12#"
+
+    # ---- listening
+
+    @pytest.mark.parametrize(
+        ("far", "what", "why"),
+        [
+            (FarEnd(says=((0.3, 0.9),)), "human", "short_greeting"),
+            (FarEnd(says=((0.2, 4.0),)), "machine", "long_greeting"),
+            (FarEnd(says=()), "unknown", "silence"),
+            (FarEnd(says=((0.9, 4.0),)), "unknown", "deadline"),
+            (FarEnd(sends=((1100.0, 0.2, 1.0),)), "machine", "fax"),
+            (FarEnd(sends=((950.0, 0.2, 0.52), (1400.0, 0.52, 0.84), (1776.0, 0.84, 1.16))), "machine", "sit"),
+        ],
+    )
+    def test_who_answers_is_judged_once(self, world, watch, far, what, why):
+        leg = dialed(world, watch, "a", dataclasses.replace(far, silent=True))
+        world.backend.send([Listen(leg), Listen(leg)])
+        judged = watch.until(Judged)
+        assert (judged.leg, judged.what, judged.why) == (leg, what, why) and 0.0 < judged.after_s <= 2.2
+        assert [report for report in watch.rest(0.5) if isinstance(report, Judged)] == [judged]
+
+    def test_the_beep_of_a_machine_is_heard_to_its_end_and_nothing_after_the_listening(self, world, watch):
+        far = FarEnd(says=((0.1, 2.5),), sends=((1000.0, 2.8, 3.3),), silent=True)
+        leg = dialed(world, watch, "a", far)
+        world.backend.send([Listen(leg)])
+        assert watch.until(Judged).what == "machine"
+        assert watch.until(Heard) == Heard(leg, "beep")
+        other = dialed(world, watch, "b", far)
+        world.backend.send([Listen(other), StopListening(other), StopListening(other)])
+        watch.rest(4.0)
+        assert not [report for report in watch.of(other) if isinstance(report, Judged | Heard)]
+
+    def test_only_a_leg_whose_audio_is_open_is_listened_to(self, world, watch):
+        world.backend.send([Listen("nobody"), StopListening("nobody")])
+        watch.until(Refused, lambda report: report.command == "StopListening")
+        assert watch.until(Refused).command == "Listen"
 
     # ---- recording
 

@@ -270,8 +270,22 @@ class Telephone:
 
     # ---- audio
 
+    @staticmethod
+    def _samples(call: Call) -> np.ndarray:
+        """The tone of the call, or what its far end says."""
+        if not getattr(call.far, "silent", False):
+            return tone(call.hertz, FRAME, call.sent * FRAME)
+        since = call.sent * FRAME / RATE
+        for begin, end in call.far.says:  # noise like that of a voice
+            if begin <= since < end:
+                return np.random.default_rng(call.sent).normal(0.0, 3000.0, FRAME)
+        for hertz, begin, end in call.far.sends:
+            if begin <= since < end:
+                return tone(hertz, FRAME, call.sent * FRAME)
+        return np.zeros(FRAME)
+
     def _speak(self, call: Call) -> None:
-        samples = tone(call.hertz, FRAME, call.sent * FRAME)
+        samples = self._samples(call)
         self._rtp(call, 0, call.sent * FRAME, to_ulaw(samples))
         if call.pressing:
             event = EVENTS.index(call.pressing.pop(0))

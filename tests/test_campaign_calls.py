@@ -190,3 +190,48 @@ def test_what_the_law_or_the_center_forbids_is_an_error_of_the_file(wrong, what)
 def test_agents_of_a_campaign_whose_phones_ring_are_warned_of():
     calls = parse_calls(CAMPAIGN_CALLS.replace("nailed_up = true", "nailed_up = false"), parse_center(CAMPAIGN_CENTER))
     assert any("rings while" in str(warning) for warning in calls.warnings)
+
+
+LISTENING = CAMPAIGN_CALLS.replace('message = ["sorry"]', 'message = ["sorry"]\ndetect = true')
+
+
+class Listening(Dialed):
+    """The same, and machines are let go."""
+
+    def __init__(self, people: dict[str, FarEnd]) -> None:
+        Floor.__init__(self, CAMPAIGN_CENTER, LISTENING, people)
+        self.apply("campaign_started", campaign="spring")
+        self.ready("li")
+        self.run(2.0)
+
+
+@pytest.mark.parametrize(
+    ("far", "story"),
+    [
+        (FarEnd(says=((0.3, 0.8),), hangs_up=20.0), ["outcome connected", "ended"]),
+        (FarEnd(says=((0.2, 9.0),)), ["outcome machine", "ended"]),
+        (FarEnd(sends=((1100.0, 0.1, 3.0),)), ["outcome machine", "ended"]),
+        (FarEnd(hangs_up=20.0), ["outcome connected", "ended"]),  # nobody knows who it is: it may be a person
+        (FarEnd(says=((0.3, 0.5),), hangs_up=0.6), ["outcome hung_up", "ended"]),
+        (FarEnd(vanishes=0.1), ["outcome connected", "ended"]),
+    ],
+)
+def test_a_campaign_that_listens_gives_persons_to_an_agent_and_lets_machines_go(far, story):
+    floor = Listening({"e7": far})
+    floor.dial("e7")
+    floor.run(0.4)
+    assert floor.story("e7") == ["ringing", "answered"] and floor.agent("li") == "ready"
+    floor.run(40.0)
+    assert floor.story("e7") == ["ringing", "answered", *story] and not floor.board.state.calls
+
+
+def test_a_node_that_can_not_listen_keeps_nobody_waiting_and_one_that_comes_back_listens_again():
+    floor = Listening({"e7": FarEnd(says=((0.3, 0.8),), hangs_up=30.0)})
+    floor.dial("e7")
+    floor.pump()
+    [leg] = [call.legs[0] for call in floor.board.state.calls.values()]
+    effects = floor.apply("node_attached", node=NODE, capacity=1000, legs=sorted(floor.media.legs()))
+    assert [one["leg"] for one in effects if one["effect"] == "leg_listen"] == [leg]
+    floor.report({"event": "leg_refused", "node": NODE, "command": "Listen", "name": leg, "why": "no ears"})
+    floor.run(0.0)
+    assert floor.agent("li") == "connected" and floor.board.state.calls

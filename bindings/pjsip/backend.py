@@ -19,6 +19,7 @@ from pathlib import Path
 from cordboard.bindings.addresses import user_of
 from cordboard.bindings.outcomes import CODES, quality, refusal
 from cordboard.bindings.pjsip import sip as pj
+from cordboard.bindings.pjsip.ears import Ears
 from cordboard.bindings.pjsip.ways import Way, Ways, start
 from cordboard.bindings.settings import SipSettings
 from cordboard.media.backend import (
@@ -36,6 +37,7 @@ from cordboard.media.backend import (
     HangUp,
     Incoming,
     Key,
+    Listen,
     PauseRecording,
     Play,
     Played,
@@ -46,6 +48,7 @@ from cordboard.media.backend import (
     Ring,
     Ringing,
     Stop,
+    StopListening,
     StopRecording,
 )
 from cordboard.recordings.container import Sealer
@@ -124,6 +127,7 @@ class PjsipMedia:
         self.tcp_port, self.tls_port = self._sip.port(1), self._sip.port(2)
         self._turned_away = 0
         self._prefix = secrets.token_hex(4)
+        self._ears = Ears(self._sip)
         self._legs: dict[str, _Leg] = {}
         self._by_number: dict[int, _Leg] = {}
         self._used: dict[str, None] = {}
@@ -152,7 +156,7 @@ class PjsipMedia:
         end = time.monotonic() + timeout
         while not self._closed:
             now = time.monotonic()
-            until = min(end, self._watch_at, self._due[0][0] if self._due else end)
+            until = min(end, self._watch_at, self._ears.due, self._due[0][0] if self._due else end)
             self._take(self._sip.poll(0.0 if self._reports else max(0.0, until - now)))
             self._tick(time.monotonic())
             if self._reports or time.monotonic() >= end:
@@ -214,8 +218,13 @@ class PjsipMedia:
         if isinstance(command, Stop):
             self._stop(leg)
             return ""
+        if isinstance(command, StopListening):
+            self._ears.stop(leg.name)
+            return ""
         if leg.port < 0:
             return NOT_OPEN
+        if isinstance(command, Listen):
+            return self._ears.listen(command, leg.port)
         if not _KEYS.fullmatch(command.keys):
             return "these are no keys"
         return self._sip.keys(leg.call, leg.number, command.keys)
@@ -431,6 +440,8 @@ class PjsipMedia:
             elif kind == pj.PLAYED:
                 if number in self._players:
                     self._prompt_over(self._players.pop(number))
+            elif kind == pj.HEARD:
+                self._reports += self._ears.heard(number, code, numbers)
             elif kind == pj.RECORDED:
                 recording = self._recorded.pop(number)
                 self._recordings.pop(recording.name, None)
@@ -498,6 +509,7 @@ class PjsipMedia:
             self._connect(port, recording.ports[recording.legs.index(leg.name)])
         if leg.playing is not None:
             self._connect(leg.playing.port, port)
+        self._ears.connect(leg.name, port)
 
     @staticmethod
     def _cause(leg: _Leg, code: int, local: bool) -> Cause:
@@ -510,6 +522,7 @@ class PjsipMedia:
     def _end(self, leg: _Leg, cause: Cause, code: int) -> None:
         """The one place where a leg ends."""
         self._stop(leg)
+        self._ears.stop(leg.name)
         self._release(leg)
         del self._legs[leg.name], self._by_number[leg.number]
         for name in leg.sources:
@@ -537,6 +550,7 @@ class PjsipMedia:
             elif number == leg.number and not leg.heard and leg.why is None:
                 self._give_up(leg, now)
         self._ways.tick(now)
+        self._reports += self._ears.tick(now)
         if now >= self._watch_at:
             self._watch_at = now + WATCHDOG_S
             for leg in list(self._legs.values()):

@@ -368,6 +368,7 @@ int node_start(const node_settings *settings) {
 void node_stop(void) {
     node_enter();
     recorder_stop();
+    taps_stop();
     if (node.bell_key) {
         pj_ioqueue_unregister(node.bell_key); /* closes its end */
         node.bell_key = NULL;

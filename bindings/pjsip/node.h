@@ -30,6 +30,7 @@ enum node_kind {
         /* leg: the ping's number; code: of SIP, 0 if nothing came */
     NODE_REGISTER,     /* leg: the request's number; text: To, source, number of proxies, headers: lines */
     NODE_PONG,         /* leg: the ping's number; code: of SIP, 0 if nothing came */
+    NODE_HEARD,        /* leg: the tap's number; code: of hearing.h; received: the frame, sent: those heard so far; jitter: hertz */
     NODE_REFUSED       /* text: the source; code: 403 not admitted, 503 too often; leg: how many requests since it was told */
 };
 
@@ -105,7 +106,11 @@ int node_record(const char *path, const unsigned char *key, const unsigned char 
 int node_pause_recording(int64_t number, int on);
 int node_stop_recording(int64_t number);
 
-/* inside: between node.c, accounts.c and recorder.c */
+/* port: of the tap, to connect a leg to; NODE_HEARD comes with the number */
+int node_listen(int *port, int64_t *number);
+int node_stop_listening(int64_t number);
+
+/* inside: between node.c and the other files */
 #define NODE_RATE 8000
 #define NODE_FRAME 160
 void node_enter(void); /* PJLIB must know the thread */
@@ -114,5 +119,6 @@ int64_t node_number(void);
 int accounts_start(const node_settings *settings);
 int recorder_start(void);
 void recorder_stop(void);
+void taps_stop(void);
 
 #endif

@@ -1,5 +1,8 @@
 from collections.abc import Iterable
 
+import numpy as np
+import numpy.typing as npt
+
 INCOMING: int
 TRYING: int
 EARLY: int
@@ -14,9 +17,16 @@ REGISTERED: int
 REGISTER: int
 PONG: int
 REFUSED: int
+HEARD: int
+VOICE: int
+QUIET: int
+TONE: int
+TONE_OVER: int
 
 Numbers = tuple[int, int, int, float, float]  # received, lost, sent, jitter ms, round trip ms
 Event = tuple[int, int, int, int, int, str, Numbers]  # kind, call, leg, code, flag, text
+
+def hear(samples: npt.NDArray[np.int16]) -> list[tuple[int, float, float]]: ...
 
 class Sip:
     def __init__(
@@ -79,3 +89,5 @@ class Sip:
     def record(self, path: str, key: bytes, header: bytes, channels: int) -> tuple[str, tuple[int, ...], int]: ...
     def pause_recording(self, number: int, on: bool) -> str: ...
     def stop_recording(self, number: int) -> str: ...
+    def listen(self) -> tuple[str, int, int]: ...
+    def stop_listening(self, number: int) -> str: ...

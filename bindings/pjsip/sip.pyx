@@ -7,14 +7,14 @@ or player that is over gives an error too, never a crash. No callback enters Pyt
 Methods that can fail return PJSIP's reason as text, empty for success.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int16_t, int64_t
 from libc.stdlib cimport free
 
 cdef extern from "node.h" nogil:
     enum: NODE_GONE
     cdef enum node_kind:
         NODE_INCOMING, NODE_TRYING, NODE_EARLY, NODE_ANSWERED, NODE_ENDED, NODE_AUDIO, NODE_KEY, NODE_QUALITY, NODE_PLAYED
-        NODE_RECORDED, NODE_REGISTERED, NODE_REGISTER, NODE_PONG, NODE_REFUSED
+        NODE_RECORDED, NODE_REGISTERED, NODE_REGISTER, NODE_PONG, NODE_HEARD, NODE_REFUSED
     ctypedef struct node_event:
         int kind, call, code, flag
         int64_t leg, received, lost, sent
@@ -68,10 +68,27 @@ cdef extern from "node.h" nogil:
                     int64_t *number)
     int node_pause_recording(int64_t number, int on)
     int node_stop_recording(int64_t number)
+    int node_listen(int *port, int64_t *number)
+    int node_stop_listening(int64_t number)
+
+cdef extern from "hearing.h" nogil:
+    enum: HEARING_FRAME
+    cdef enum hearing_what:
+        HEARD_VOICE, HEARD_QUIET, HEARD_TONE, HEARD_TONE_OVER
+    ctypedef struct hearing:
+        int64_t frames
+    ctypedef struct heard:
+        hearing_what what
+        int64_t frame
+        float hertz
+    void hearing_begin(hearing *h)
+    int hearing_frame(hearing *h, const int16_t *samples, heard *found)
 
 INCOMING, TRYING, EARLY, ANSWERED, ENDED = NODE_INCOMING, NODE_TRYING, NODE_EARLY, NODE_ANSWERED, NODE_ENDED
 AUDIO, KEY, QUALITY, PLAYED, RECORDED = NODE_AUDIO, NODE_KEY, NODE_QUALITY, NODE_PLAYED, NODE_RECORDED
 REGISTERED, REGISTER, PONG, REFUSED = NODE_REGISTERED, NODE_REGISTER, NODE_PONG, NODE_REFUSED
+HEARD = NODE_HEARD
+VOICE, QUIET, TONE, TONE_OVER = HEARD_VOICE, HEARD_QUIET, HEARD_TONE, HEARD_TONE_OVER
 
 cdef enum:
     BATCH = 256
@@ -86,6 +103,21 @@ cdef str reason(int status):
         return ""
     node_error(status, text, TEXT_MAX)
     return text[:].decode("utf-8", "replace")
+
+
+def hear(const int16_t[::1] samples):
+    """What is heard in audio of 8,000 samples a second, without a call: (what, seconds, hertz), and for VOICE, QUIET, TONE
+    and TONE_OVER when it began."""
+    cdef hearing ear
+    cdef heard found[2]
+    cdef Py_ssize_t at
+    cdef int i
+    said = []
+    hearing_begin(&ear)
+    for at in range(0, samples.shape[0] - HEARING_FRAME + 1, HEARING_FRAME):
+        for i in range(hearing_frame(&ear, &samples[at], found)):
+            said.append((<int>found[i].what, found[i].frame * HEARING_FRAME / 8000.0, found[i].hertz))
+    return said
 
 
 cdef class Sip:
@@ -346,4 +378,20 @@ cdef class Sip:
         cdef int status
         with nogil:
             status = node_stop_recording(number)
+        return reason(status)
+
+    def listen(self):
+        """(reason, port, number): connect a leg to the port; HEARD comes with the number."""
+        self.check()
+        cdef int port = -1, status
+        cdef int64_t number = 0
+        with nogil:
+            status = node_listen(&port, &number)
+        return reason(status), port, number
+
+    def stop_listening(self, int64_t number):
+        self.check()
+        cdef int status
+        with nogil:
+            status = node_stop_listening(number)
         return reason(status)

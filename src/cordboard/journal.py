@@ -252,6 +252,11 @@ CALL_EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "leg_key": (_LEG | {"key": _one_of(tuple("0123456789*#ABCD?"))}, {}),
     "leg_played": (_LEG | {"token": _line, "whole": _flag}, {}),
     "leg_recorded": ({"node": _name, "recording": _name, "file": _line, "seconds": _time}, {"missing": _time}),
+    "leg_judged": (
+        _LEG | {"what": _one_of(("human", "machine", "unknown")), "why": _name, "after_s": _time},
+        {},
+    ),
+    "leg_heard": (_LEG | {"sound": _one_of(("fax", "sit", "beep"))}, {}),
     "leg_refused": ({"node": _name, "command": _name, "name": _name, "why": _line}, {}),
     "call_looked_up": ({"call": _name, "token": _name, "answer": _line}, {"values": _texts}),
     "call_heard": ({"call": _name, "text": _line}, {}),

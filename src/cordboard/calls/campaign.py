@@ -13,7 +13,20 @@ from cordboard.media.backend import Cause
 from cordboard.pacing.modes import Asked
 from cordboard.pacing.rules import RULES
 from cordboard.toml_lines import Path
-from cordboard.toml_reader import Check, Reader, Wrong, mapping, name_of, nearest, number, one_of, seconds, shown, whole
+from cordboard.toml_reader import (
+    Check,
+    Reader,
+    Wrong,
+    flag,
+    mapping,
+    name_of,
+    nearest,
+    number,
+    one_of,
+    seconds,
+    shown,
+    whole,
+)
 
 MODES: tuple[Asked, ...] = ("predictive", "power", "progressive")
 ANSWER_WAIT_S = 2.0  # the longest that somebody who picked up waits for an agent, by most regulations
@@ -41,6 +54,7 @@ class Campaign:
     """``queue``: whose agents take its answers. ``message``: what a person hears for whom no agent is free. ``rules``:
     names of ``pacing.rules``, all of which bind; ``drops``: the target where none is named. ``hours``: in the time zone
     of the number, which the list says, or the longest prefix in ``zones``, or ``time_zone`` (empty: the center's).
+    ``detect``: listen first, and let machines go.
     ``redial``: outcome -> seconds until the next attempt; one that is not in it is the last."""
 
     queue: str
@@ -50,6 +64,7 @@ class Campaign:
     mode: Asked = "predictive"
     ring: float = 25.0
     priority: float = 1_000_000.0
+    detect: bool = False
     drops: float = 0.03
     rules: tuple[str, ...] = ()
     lines: int = 100
@@ -104,6 +119,7 @@ def checks(prompts: Check, line: Check) -> dict[str, Check]:
         "mode": one_of(MODES),
         "ring": number(RING_MIN_S, 120, is_seconds=True),
         "priority": number(-WEIGHT_MAX, WEIGHT_MAX),
+        "detect": flag,
         "drops": number(0.0001, 0.5),
         "rules": _rules,
         "lines": whole(1, 100_000),

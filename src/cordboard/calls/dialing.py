@@ -98,8 +98,31 @@ class Dialing:
             self._note(call, "attempt_ringing")
 
     def answered(self, call: Call) -> None:
-        """Somebody picked up: now an agent, at once."""
+        """Somebody picked up: now an agent, at once, or first who it is."""
         self._note(call, "attempt_answered")
+        campaign = self._board.calls.campaigns.get(call.campaign)
+        if campaign is not None and campaign.detect:
+            call.stage = Stage.LISTENING
+            self.listen(call)
+        else:
+            self._connect(call)
+
+    def listen(self, call: Call) -> None:
+        """Have the node find out who it is; again does no harm."""
+        self._board.say(call.node, "leg_listen", leg=call.legs[0])
+
+    def judged(self, call: Call, what: str) -> None:
+        """Who it is: a machine is let go, whoever may be a person gets an agent."""
+        if call.stage != Stage.LISTENING:
+            return
+        if what == "machine":
+            self.decide(call, "machine")
+            self._board.end_call(call)
+            return
+        self._board.say(call.node, "leg_stop_listening", leg=call.legs[0])
+        self._connect(call)
+
+    def _connect(self, call: Call) -> None:
         campaign = self._board.calls.campaigns.get(call.campaign)
         if campaign is None:  # the file of calls has changed
             self._board.end_call(call)

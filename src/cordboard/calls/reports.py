@@ -44,6 +44,8 @@ class Reports:
             "leg_key": self._leg_key,
             "leg_played": self._leg_played,
             "leg_recorded": self._leg_recorded,
+            "leg_judged": self._leg_judged,
+            "leg_heard": self._leg_heard,
             "leg_refused": self._leg_refused,
         }
 
@@ -127,6 +129,8 @@ class Reports:
                     board.say(node, "leg_stop", leg=leg.name)
         for call in [call for call in board.state.calls.values() if call.node == node]:
             board.settle(call)
+            if call.stage == Stage.LISTENING:
+                board.dialing.listen(call)
             if call.recording:
                 board.tapes.say(call)
                 board.say(node, "leg_pause_recording", recording=call.recording, on=call.paused)
@@ -278,6 +282,14 @@ class Reports:
         elif call.flow is not None and leg.play[2].startswith("say"):
             self._board.guide.said(call)
 
+    def _leg_judged(self, event: Event) -> None:
+        call = self._board.state.calls.get(self._leg(event).call)
+        if call is not None:
+            self._board.dialing.judged(call, event["what"])
+
+    def _leg_heard(self, event: Event) -> None:
+        self._leg(event)
+
     def _leg_recorded(self, event: Event) -> None:
         self._node(event)
         self._board.guide.recorded(event)
@@ -293,6 +305,8 @@ class Reports:
         if command == "Play" and call is not None and not leg.play[1]:
             if not board.tapes.heard(call, leg, whole=False):
                 self._said(call, leg)
+        elif command == "Listen" and call is not None:
+            board.dialing.judged(call, "unknown")
         elif command == "Answer" and call is not None and leg.phase == Phase.INCOMING:
             board.end_call(call)
         elif (command, leg.phase) in (("Dial", Phase.DIALED), ("HangUp", Phase.CLOSING)):

@@ -35,6 +35,7 @@ class Stage(StrEnum):
     """Of a call."""
 
     DIALING = "dialing"  # of a campaign, until somebody answers
+    LISTENING = "listening"  # somebody answered a campaign; who it is, is being found out
     OPENING = "opening"  # until the answer is confirmed
     GREETING = "greeting"  # while the greeting is played
     FLOW = "flow"  # in a step of its flow

@@ -16,11 +16,13 @@ from cordboard.media.backend import (
     Dial,
     Disconnect,
     HangUp,
+    Listen,
     PauseRecording,
     Play,
     Record,
     Report,
     Stop,
+    StopListening,
     StopRecording,
 )
 
@@ -28,6 +30,8 @@ _PLAIN: dict[str, type[Any]] = {
     "leg_answer": Answer,
     "leg_connect": Connect,
     "leg_disconnect": Disconnect,
+    "leg_listen": Listen,
+    "leg_stop_listening": StopListening,
     "leg_stop": Stop,
     "leg_pause_recording": PauseRecording,
     "leg_stop_recording": StopRecording,
@@ -43,7 +47,8 @@ def event_of(report: Report, node: str) -> dict[str, Any]:
     return {"event": f"leg_{kind}", "node": node, **event}
 
 
-_KEPT = ("token", "whole", "file", "seconds", "why", "to")  # fields that events have even where they say nothing
+# fields that events have even where they say nothing
+_KEPT = ("token", "whole", "file", "seconds", "why", "to", "after_s")
 
 
 Numbers = Callable[[str, str], str]  # of a campaign and an entry; empty if there is none any more

@@ -144,6 +144,26 @@ class StopRecording:
     recording: str
 
 
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Find out who is on a leg whose audio is open: one :class:`Judged` comes within ``deadline_s``, and :class:`Heard`
+    for tones until :class:`StopListening` or the end of the leg; again changes nothing. The rules, seconds:
+    ``cordboard.media.answering``."""
+
+    leg: str
+    greeting_s: float = 1.5
+    pause_s: float = 0.4
+    silence_s: float = 1.8
+    deadline_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class StopListening:
+    """Listen no more."""
+
+    leg: str
+
+
 Command: TypeAlias = (
     Dial
     | Ring
@@ -157,6 +177,8 @@ Command: TypeAlias = (
     | Record
     | PauseRecording
     | StopRecording
+    | Listen
+    | StopListening
 )
 
 
@@ -244,6 +266,24 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """Who is on a leg: ``what`` is human, machine or unknown; ``why``: the rule; ``after_s``: seconds of listening."""
+
+    leg: str
+    what: str
+    why: str
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A tone on a leg that is listened to: a fax, special information tones (sit), or the end of a beep."""
+
+    leg: str
+    sound: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A command that could not be done. ``command``: its kind, such as ``Play``; ``name``: of the leg or recording. A
     refused Dial is followed by Ended, unless what was wrong is that the name was used before."""
@@ -253,7 +293,7 @@ class Refused:
     why: str
 
 
-Report: TypeAlias = Incoming | Ringing | Answered | Ended | Key | Played | Recorded | Refused
+Report: TypeAlias = Incoming | Ringing | Answered | Ended | Key | Played | Recorded | Judged | Heard | Refused
 
 
 class MediaBackend(Protocol):

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cordboard.errors import InputError, Where
+from cordboard.media.answering import Ear
 from cordboard.media.backend import (
     HEADERS_MAX,
     RECORDING_SUFFIX,
@@ -36,6 +37,7 @@ from cordboard.media.backend import (
     HangUp,
     Incoming,
     Key,
+    Listen,
     PauseRecording,
     Play,
     Played,
@@ -48,6 +50,7 @@ from cordboard.media.backend import (
     Ringing,
     SendKeys,
     Stop,
+    StopListening,
     StopRecording,
 )
 
@@ -66,6 +69,7 @@ CODES = {
     Cause.FORBIDDEN: 403,
     Cause.FAILED: 500,
 }
+_OfLeg = Ring | Answer | HangUp | Play | Stop | SendKeys | Listen | StopListening
 _T = TypeVar("_T")
 
 
@@ -75,7 +79,9 @@ class FarEnd:
 
     Of one who is dialed: ``rings`` and ``picks_up`` count from the dialing; ``refuses``: in place of picking up it ends
     the call, with this cause. Of one who calls: ``gives_up`` counts from the calling and holds until it is answered.
-    Of both: ``hangs_up``, ``vanishes`` (it goes without a word) and the keys of ``presses`` count from the answer.
+    Of both: ``hangs_up``, ``vanishes`` (it goes without a word), the keys of ``presses``, when it speaks (``says``:
+    from, to) and tones that it sends (``sends``: hertz, from, to) count from the answer;
+    ``silent``: a far end of real audio sends nothing else.
     """
 
     rings: float | None = 0.0
@@ -85,6 +91,9 @@ class FarEnd:
     hangs_up: float | None = None
     vanishes: float | None = None
     presses: tuple[tuple[float, str], ...] = ()
+    says: tuple[tuple[float, float], ...] = ()
+    sends: tuple[tuple[float, float, float], ...] = ()
+    silent: bool = False
 
 
 @dataclass(slots=True)
@@ -102,6 +111,8 @@ class _Leg:
     sources: set[str] = field(default_factory=set)  # whom it hears
     sinks: set[str] = field(default_factory=set)  # who hears it
     tapes: set[str] = field(default_factory=set)
+    answered_at: float = 0.0
+    ear: Ear | None = None
 
 
 @dataclass(slots=True)
@@ -247,7 +258,7 @@ class SimulatedMedia:
             return "there is no such leg"
         return self._on_leg(leg, command)
 
-    def _on_leg(self, leg: _Leg, command: Ring | Answer | HangUp | Play | Stop | SendKeys) -> str:
+    def _on_leg(self, leg: _Leg, command: _OfLeg) -> str:
         if isinstance(command, HangUp):
             self._end(leg.name, Cause.NORMAL if leg.answered else command.cause if leg.incoming else Cause.CANCELLED)
         elif isinstance(command, Ring | Answer) and not leg.incoming:
@@ -261,6 +272,10 @@ class SimulatedMedia:
             return self._play(leg, command)
         elif isinstance(command, Stop):
             self._stop(leg)
+        elif isinstance(command, Listen):
+            return self._listen(leg, command)
+        elif isinstance(command, StopListening):
+            leg.ear = None
         elif isinstance(command, SendKeys):
             if not leg.open:
                 return "its audio is not open"
@@ -324,6 +339,42 @@ class SimulatedMedia:
             self._after(sum(seconds), lambda: self._played(leg, number))
         return ""
 
+    def _listen(self, leg: _Leg, command: Listen) -> str:
+        if not leg.open:
+            return "its audio is not open"
+        if leg.ear is not None:
+            return ""
+        ear = leg.ear = Ear(command)
+        began, judge = self.now, ear.judge
+
+        def when(at: float, happen: Callable[[float], None]) -> None:
+            """At ``at`` seconds after the answer; what was before the listening began is heard at its beginning."""
+            t = round(max(0.0, leg.answered_at + at - began), 6)
+            self._after(t, lambda: self._hear(leg, ear, lambda: happen(t), t))
+
+        for since, until in leg.far.says:
+            if leg.answered_at + until > began:
+                when(since, lambda t: judge.voice(True, t))
+                when(until, lambda t: judge.voice(False, t))
+        for hertz, since, until in leg.far.sends:
+            if leg.answered_at + until > began:
+                when(since, lambda t, hertz=hertz: judge.tone(hertz, True, t))  # type: ignore[misc]
+                when(until, lambda t, hertz=hertz: judge.tone(hertz, False, t))  # type: ignore[misc]
+        first = judge.due()
+        self._after(first, lambda: self._hear(leg, ear, lambda: None, first))
+        return ""
+
+    def _hear(self, leg: _Leg, ear: Ear, happen: Callable[[], None], t: float) -> None:
+        """Something is heard, or nothing was until ``t`` seconds of listening."""
+        if leg.ear is not ear or leg.name not in self._legs:
+            return
+        if not leg.vanished:
+            happen()
+        self._reports += ear.news(t)
+        due = ear.judge.due()
+        if due > t and due != float("inf"):
+            self._after(due - t, lambda: self._hear(leg, ear, lambda: None, due))
+
     def _stop(self, leg: _Leg) -> None:
         if leg.playing is not None:
             self._reports.append(Played(leg.name, leg.playing.token, False))
@@ -369,6 +420,7 @@ class SimulatedMedia:
         if leg.name not in self._legs or leg.answered:
             return
         leg.answered = leg.open = True
+        leg.answered_at = self.now
         self._reports.append(Answered(leg.name))
         far = leg.far
         for seconds, key in far.presses:
