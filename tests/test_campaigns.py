@@ -207,3 +207,18 @@ def test_an_attempt_is_judged_by_the_rules_from_the_times_in_the_book(tmp_path):
     rules = floor.dialer.works["spring"].pacer.ledger.rules
     assert {judge(rules[0], _answered(one)) for one in done if one.outcome == "connected"} == {"handled"}
     floor.close()
+
+
+def test_a_number_is_dialed_again_after_its_time_and_not_more_often_than_allowed(tmp_path):
+    floor = Floor(tmp_path, calls=CALLS.replace("MODE", "progressive") + "attempts = 2\n", answers=0.0)
+    floor.draw = random.Random(1)
+    listed(floor, 3)
+    floor.submit("agent_ready", agent="a0")
+    floor.submit("campaign_started", campaign="spring")
+    floor.run(500.0)
+    first = Counter(floor.dialed)
+    assert max(first.values()) <= 2 and len(first) == 3
+    floor.run(2000.0)
+    rows = {entry: (state, attempts) for entry, _, _, state, attempts, *_ in floor.dialer.results("spring")}
+    assert all(state == "done" and attempts <= 2 for state, attempts in rows.values()) and max(Counter(floor.dialed).values()) == 2
+    floor.close()
