@@ -19,7 +19,7 @@ from pathlib import Path
 
 from cordboard.bindings.pjsip.backend import PjsipMedia
 from cordboard.bindings.settings import SipSettings
-from cordboard.media.backend import Answer, Cause, Dial, Ended, HangUp, Incoming
+from cordboard.media.backend import Answer, Cause, Dial, Ended, HangUp, Incoming, Refused
 from tests.bare_node import resources
 from tests.sipp import Sipp, answerer, caller
 
@@ -39,6 +39,7 @@ class Soak:
     came: int = 0
     ended: Counter[str] = field(default_factory=Counter)  # kind of leg, cause
     open: dict[str, str] = field(default_factory=dict)  # leg -> its kind
+    refused: Counter[str] = field(default_factory=Counter)
     twice: int = 0
 
     def take(self, seconds: float) -> None:
@@ -47,6 +48,8 @@ class Soak:
                 self.came += 1
                 self.open[report.leg] = "called"
                 self.media.send([Answer(report.leg)])
+            elif isinstance(report, Refused):
+                self.refused[f"{report.command}: {report.why}"] += 1
             elif isinstance(report, Ended):
                 kind = self.open.pop(report.leg, "")
                 self.twice += not kind
@@ -120,7 +123,7 @@ def judge(work: Soak, held: list[dict[str, int]], expected: int, asked: argparse
     wanted = {"answered": Cause.NORMAL, "called": Cause.NORMAL, "busy": Cause.BUSY, "refused": Cause.REJECTED, "given up": Cause.CANCELLED}
     other = {key: count for key, count in sorted(work.ended.items()) if key not in {f"{kind}: {cause}" for kind, cause in wanted.items()}}
     print(f"placed {work.dialed}, came {work.came} of {expected}, ended {sum(work.ended.values())}, twice {work.twice}, open {len(work.open)}")
-    print("ended as", dict(sorted(work.ended.items())), "unexpected", other or "none")
+    print("ended as", dict(sorted(work.ended.items())), "unexpected", other or "none", dict(work.refused) or "")
     for when, what in zip(("before", "after 30 %", "after all", "all over"), held, strict=True):
         print(f"{when:10}", what)
     whole = not work.open and not work.twice and sum(work.ended.values()) == work.dialed + work.came

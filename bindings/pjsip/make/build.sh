@@ -78,11 +78,14 @@ unpack() {
     tar -xf "$tarball" -C "$out/src" --strip-components=1
     cd "$out/src"
     cp "$here/config_site.h" pjlib/include/pj/config_site.h
-    if patch -p1 --dry-run --quiet --reverse --force <"$here/stale-session.patch" >/dev/null; then
-        echo "This PJSIP holds the fix for lost calls already"
-    else
-        patch -p1 --quiet <"$here/stale-session.patch"
-    fi
+    local fix
+    for fix in stale-session armed-sockets; do
+        if patch -p1 --dry-run --quiet --reverse --force <"$here/$fix.patch" >/dev/null; then
+            echo "This PJSIP holds $fix.patch already"
+        else
+            patch -p1 --quiet <"$here/$fix.patch"
+        fi
+    done
     if [ ! -e pjmedia/src/pjmedia/bdimad_dev.c ] && [ ! -e pjmedia/src/pjmedia-audiodev/bdimad_dev.c ]; then
         sed -i 's/ bdimad_dev\.o//' pjmedia/build/Makefile # Debian leaves that file out, its licence is not free
     fi
@@ -103,7 +106,7 @@ compile() {
 }
 
 install_packages
-recipe=$(cat "$here/build.sh" "$here/config_site.h" "$here/stale-session.patch" "$here/checksums" | sha256sum)
+recipe=$(cat "$here/build.sh" "$here/config_site.h" "$here/stale-session.patch" "$here/armed-sockets.patch" "$here/checksums" | sha256sum)
 if [ "$(cat "$out/recipe" 2>/dev/null)" != "$recipe ${1:-}" ]; then
     tarball=${1:-}
     mkdir -p "$out"
