@@ -218,6 +218,7 @@ class Script:
 
 @settings(max_examples=120, deadline=None)
 @example(order="score", steps=[("queue", 0, 0, 1, 0), ("queue", 0, 3, 10, 0)])
+@example(order="score", steps=[("queue", 0, 1, 1, 0), ("queue", 0, 3, 40, 0)])  # level, and the first was first
 @example(order="priority", steps=[("queue", 1, 0, 1, 0), ("queue", 1, 3, 10, 0), ("queue", 0, 0, 5, 0)])
 @given(order=st.sampled_from(["priority", "score"]), steps=_STEPS)
 def test_the_contacts_ahead_are_those_before_it_in_the_centers_order(order: str, steps: list[Any]) -> None:

@@ -11,7 +11,7 @@ whatever the distribution is.
 
 Times are seconds (float64) that never fall. Nothing here allocates after the tables have grown to the center's size.
 """
-from libc.math cimport M_PI, cos, exp, log1p, sin, sqrt
+from libc.math cimport INFINITY, M_PI, cos, exp, log1p, nextafter, sin, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
@@ -437,7 +437,7 @@ cdef class WaitCore:
         cdef Order_C* mine = &self.place[me.line]
         cdef Order_C* other
         cdef const double* overlap = self._overlap_row(mine.kind)
-        cdef double ahead, here, rates = 0.0
+        cdef double ahead, here, since, rates = 0.0
         cdef int i, above
         memset(out, 0, sizeof(Counts_C))
         for i in range(self.lines):
@@ -454,12 +454,15 @@ cdef class WaitCore:
                     if above == 0:
                         above = (other.priority > mine.priority) - (other.priority < mine.priority)
                     ahead = here if above == 0 else (self.line[i].alive if above > 0 else 0)
-                elif self.order == ORDER_SCORE:
-                    above = (other.priority > mine.priority) - (other.priority < mine.priority)
-                    ahead = line_arrived(&self.line[i], me.arrival + other.priority - mine.priority)
                 else:
-                    above = (other.within < mine.within) - (other.within > mine.within)
-                    ahead = line_arrived(&self.line[i], t - (t - me.arrival) * other.within / mine.within)
+                    if self.order == ORDER_SCORE:
+                        above = (other.priority > mine.priority) - (other.priority < mine.priority)
+                        since = me.arrival + other.priority - mine.priority
+                    else:
+                        above = (other.within < mine.within) - (other.within > mine.within)
+                        since = t - (t - me.arrival) * other.within / mine.within
+                    # Of two that are level who came first goes first: where the other line rises faster, this contact.
+                    ahead = line_arrived(&self.line[i], nextafter(since, -INFINITY) if above > 0 else since)
             if other.kind == mine.kind:
                 out.own_ahead += ahead
                 out.own_here += here
