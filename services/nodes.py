@@ -41,7 +41,7 @@ class Wire:
         self.node, self.run = node, run
         self.ended: CordboardError | None = None
         self.said_goodbye = False
-        self.secrets = SecretKeys()
+        self.secrets = SecretKeys(node)
         self._loop = loop
         self._outbox: asyncio.Queue[pb.AttachResponse | None] = asyncio.Queue()
         self.tasks: list[asyncio.Task[None]] = []
@@ -106,10 +106,12 @@ class Nodes:
             outcome = await self._tenant.submit(event, "", actor)
             if outcome.entry.error is not None:
                 raise outcome.entry.error
-            wire.secrets = SecretKeys(await self._tenant.settle(self._tenant.engine.read_calls(secret_legs)))
-        except BaseException:
+            secret = await self._tenant.settle(self._tenant.engine.read_calls(secret_legs))
+        except BaseException:  # its connection may have ended meanwhile, and the journal has it attached
             subscription.close()
+            self.keep(self._lose(node, SILENT_S))
             raise
+        wire.secrets = SecretKeys(node, secret)
         self._wires[node] = wire
         wire.heard()
         wire.put(pb.AttachResponse(welcome=pb.NodeWelcome(revision=outcome.entry.revision)))
@@ -160,11 +162,14 @@ class Nodes:
             number, done = await wire.reports.get()
             try:
                 outcome = await done
+                refusal = outcome.entry.error
+            except ConflictError as error:  # it is there, otherwise: a secret digit, or a caller who was erased since
+                refusal = error
             except CordboardError as error:  # not in the journal: the node sends it again when it has attached again
                 wire.end(error)
                 return
-            if outcome.entry.error is not None:
-                log.info("a report of media node %s was too late: %s", wire.node, outcome.entry.error)
+            if refusal is not None:
+                log.info("a report of media node %s was too late: %s", wire.node, refusal)
             if wire.reports.empty():
                 wire.put(pb.AttachResponse(acknowledged=number))
 

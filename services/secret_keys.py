@@ -17,13 +17,13 @@ from cordboard.calls.switchboard import Switchboard
 class SecretKeys:
     """The legs of one node on which secret digits are typed now."""
 
-    def __init__(self, legs: Iterable[str] = ()) -> None:
-        self._legs = set(legs)
+    def __init__(self, node: str, legs: Iterable[str] = ()) -> None:
+        self._node, self._legs = node, set(legs)
 
     def follow(self, effects: Iterable[Mapping[str, Any]]) -> None:
         """Take what the switchboard decided."""
         for effect in effects:
-            if effect["effect"] == "keys_hidden":
+            if effect["effect"] == "keys_hidden" and effect["node"] == self._node:
                 (self._legs.add if effect["on"] else self._legs.discard)(effect["leg"])
 
     def covered(self, event: dict[str, Any]) -> dict[str, Any]:

@@ -154,7 +154,7 @@ class Guide:
 
     def _ask(self, call: Call, state: FlowState, step: Step) -> str | None:
         if step.secret:
-            self._board.note("keys_hidden", leg=call.legs[0], on=True)
+            self._board.note("keys_hidden", node=call.node, leg=call.legs[0], on=True)
         self.say(call, step.prompts)
         return None if state.says else self._silence(call, state, step)
 
@@ -207,7 +207,7 @@ class Guide:
     def _leave(self, call: Call, step: Step, name: str) -> None:
         """Go on from a step whose keys may have been secret."""
         if step.secret and call.legs:
-            self._board.note("keys_hidden", leg=call.legs[0], on=False)
+            self._board.note("keys_hidden", node=call.node, leg=call.legs[0], on=False)
         self._go(call, name)
 
     # ---- keys and words

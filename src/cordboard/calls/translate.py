@@ -62,7 +62,8 @@ def commands_of(
     effects: Iterable[dict[str, Any]], node: str, calls: Calls, numbers: Numbers = no_numbers
 ) -> list[Command]:
     """The commands for a node among effects. ``calls`` knows the addresses of phones, ``numbers`` those of lists."""
-    return [_command(effect, calls, numbers) for effect in effects if effect.get("node") == node]
+    told = (effect for effect in effects if effect["effect"].startswith("leg_") and effect.get("node") == node)
+    return [_command(effect, calls, numbers) for effect in told]
 
 
 def _command(effect: dict[str, Any], calls: Calls, numbers: Numbers) -> Command:
