@@ -141,9 +141,10 @@ class Book:
             last = rows[-1][0]
 
     def may_dial(self, campaign: str, entry: int) -> bool:
-        """Whether an entry is still there, and nobody has said meanwhile that it must not be called."""
+        """Whether an entry is still to be called, and nobody has said meanwhile that it must not be. The one who dials
+        knows better which are being called: the book is written later."""
         query = (
-            "SELECT 1 FROM entries WHERE campaign = ? AND entry = ? AND state = 'ready'"
+            "SELECT 1 FROM entries WHERE campaign = ? AND entry = ? AND state != 'done'"
             " AND number NOT IN (SELECT number FROM blocked)"
         )
         return bool(self._rows(query, campaign, entry))
@@ -183,6 +184,11 @@ class Book:
         while rows := self._rows(query, campaign, *last, AT_ONCE):
             yield from (Attempt(*row) for row in rows)
             last = (rows[-1][6], rows[-1][1], rows[-1][2])
+
+    def begun(self, campaign: str) -> float | None:
+        """When a campaign dialed first; None if it never did."""
+        found: float | None = self._rows("SELECT min(dialed) FROM attempts WHERE campaign = ?", campaign)[0][0]
+        return found
 
     def open_attempts(self) -> list[Attempt]:
         """Attempts that are not over."""

@@ -8,8 +8,10 @@ as events; a replay of the journal needs no pacer. What has come of the entries 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,7 +26,6 @@ from cordboard.campaigns.shelf import Shelf
 from cordboard.center import Center, serves
 from cordboard.errors import (
     CompactedError,
-    CordboardError,
     SlowReaderError,
     StaleEventError,
     UnavailableError,
@@ -129,17 +130,18 @@ class Dialer:
         self._turn = threading.Lock()
         self._renew: set[str] = set()
         self._thread: threading.Thread | None = None
-        self._subscription = self._subscribe()
-        self._catch_up()
+        self._waiting: deque[Entry] = deque()  # what was polled and is not followed yet
+        self._subscription: Subscription | None = self._subscribe()
+        self._catch_up(self._subscription.revision)
 
     # ---- how a campaign begins
 
     def _work(self, name: str, campaign: Campaign) -> Work:
         rules = [rule(one) for one in campaign.rules]
         zone = campaign.time_zone or self._engine.center.time_zone
-        first = next(self.book.attempts(name), None)
         limits = Limits(lines=campaign.lines, calls_per_second=campaign.calls_per_second)
-        begun = first.dialed if first is not None else self._engine.state.t
+        first = self.book.begun(name)
+        begun = self._engine.state.t if first is None else first
         pacer = Pacer(
             target=campaign.drops, mode=campaign.mode, rules=rules or None, limits=limits, start=begun, time_zone=zone
         )
@@ -171,17 +173,13 @@ class Dialer:
             work.zones[entry], work.attempts[entry] = zone, attempts
             work.shelf.put(entry, zone, due)
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, until: int) -> None:
         """What the journal says that the book does not know yet; then nothing is open that the engine has not."""
-        try:
-            for entry in self._engine.entries(self._revision, self._subscription.revision):
-                self._follow(entry)
-        except CompactedError:
-            log.warning("the journal does not go back to where the book of campaigns ends")
+        for entry in self._journaled(self._revision, until):
+            self._follow(entry)
         scene = self._look()
-        while entries := self._subscription.poll():
-            for entry in entries:
-                self._follow(entry)
+        self._poll()
+        self._follow_waiting()
         for key, attempt in list(self._open.items()):
             if key not in scene.here and attempt.dialed < scene.now:
                 for effect in ("attempt_outcome", "attempt_ended"):
@@ -190,6 +188,16 @@ class Dialer:
         self._write()
 
     # ---- following the journal
+
+    def _journaled(self, after: int, until: int) -> Iterator[Entry]:
+        try:
+            yield from self._engine.entries(after, until)
+        except CompactedError:
+            log.warning("the journal does not go back to where the book of campaigns ends")
+
+    def _follow_waiting(self, until: float = math.inf) -> None:
+        while self._waiting and self._waiting[0].t <= until:
+            self._follow(self._waiting.popleft())
 
     def _follow(self, entry: Entry) -> None:
         for effect in entry.effects:
@@ -300,39 +308,61 @@ class Dialer:
     # ---- deciding
 
     def step(self) -> float:
-        """Do what is to be done now; seconds until something is to be done again if nothing happens before."""
+        """Do what is to be done now; seconds until something is to be done again if nothing happens before. After an
+        error the next step does what this one did not, with the lists as the book has them."""
         with self._turn:
-            return self._step()
+            try:
+                return self._step()
+            except BaseException:
+                self._renew.update(self.works)
+                raise
 
     def _step(self) -> float:
-        scene, entries = self._look(), list(self._polled())
-        for entry in [one for one in entries if one.t <= scene.now]:
-            self._follow(entry)
+        scene = self._look()
+        self._poll()
+        quiet = not self._waiting
+        self._follow_waiting(scene.now)
         self._tell_scene(scene)
-        for entry in [one for one in entries if one.t > scene.now]:
-            self._follow(entry)
+        self._follow_waiting()
         if self.now - self._written_at >= WRITE_S:
             self._write()
         if not any(work.running for work in self.works.values()):
             return IDLE_S
-        events = [event for group in self._groups.values() for event in self._decide(group)]
-        if not events and not entries:
-            events = [{"event": "clock"}]  # so that time goes on in the journal
-        self._do(events)
+        events: list[dict[str, Any]] = []
+        try:
+            for group in self._groups.values():
+                events.extend(self._decide(group))
+        finally:
+            self._do(events)
+        if not events and quiet:
+            self._engine.submit({"event": "clock"}, actor=ACTOR).result()  # so that time goes on in the journal
         look = min(work.plan.look for work in self.works.values() if work.plan is not None)
         return min(max(look - self.now, QUIET_S), IDLE_S)
 
-    def _polled(self) -> Iterator[Entry]:
+    def _poll(self) -> None:
+        """Take what is new; where that is too much for a subscription, from the journal."""
         while True:
             try:
+                if self._subscription is None:
+                    self._resume()
+                    continue
                 found = self._subscription.poll()
             except SlowReaderError:
-                after, self._subscription = self._subscription.revision, self._subscribe()
-                yield from self._engine.entries(after, self._subscription.revision)
+                self._subscription = None
                 continue
             if not found:
                 return
-            yield from found
+            self._waiting.extend(found)
+
+    def _resume(self) -> None:
+        made = self._subscribe()
+        try:
+            reached = self._waiting[-1].revision if self._waiting else self._revision
+            self._waiting.extend(self._journaled(reached, made.revision))
+        except BaseException:
+            made.close()
+            raise
+        self._subscription = made
 
     def _subscribe(self) -> Subscription:
         made = self._engine.subscribe(self._engine.state.revision)
@@ -393,7 +423,7 @@ class Dialer:
             except UnavailableError:
                 if self._engine.state.status == "closed":
                     return
-            except CordboardError:
+            except Exception:  # whatever it is: nobody else looks after the calls that ring
                 log.exception("campaigns can't go on for now")
             self._wake.wait(wait)
             self._wake.clear()
@@ -429,8 +459,9 @@ class Dialer:
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
+        if self._subscription is not None:
+            self._subscription.close()
         self._write()
-        self._subscription.close()
 
 
 def _id(attempt: Attempt) -> str:
