@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cordboard.calls.config import Calls
-from cordboard.campaigns.book import Book
+from cordboard.campaigns.book import BOOK, Book
 from cordboard.campaigns.dialer import Dialer
 from cordboard.campaigns.listing import Problem, Row, block_rows, import_rows
 from cordboard.errors import CordboardError, UnavailableError, UnknownNameError, Where
@@ -30,7 +30,7 @@ class Outbound:
         self._starting: asyncio.Task[None] | None = None
         if calls.campaigns:
             folder = tenant.engine.settings.tenant_folder(tenant.name)
-            self._book = Book(folder / "outbound.db")
+            self._book = Book(folder / BOOK)
             self._starting = asyncio.get_running_loop().create_task(self._start(self._book))
 
     async def _start(self, book: Book) -> None:
@@ -49,6 +49,10 @@ class Outbound:
     def number(self, campaign: str, entry: str) -> str:
         """The number of an entry of a list (or its subject); empty if there is none."""
         return self._book.number(campaign, entry) if self._book is not None else ""
+
+    def entries_of(self, number: str) -> list[tuple[str, str]]:
+        """Where a number (or its subject) stands in lists: campaign and entry. Waits for the disk."""
+        return self._book.entries_of(number) if self._book is not None else []
 
     def queue_of(self, campaign: str) -> str:
         """The queue whose agents take a campaign's answers. UnknownNameError if there is no such campaign."""

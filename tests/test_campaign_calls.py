@@ -26,8 +26,8 @@ CAMPAIGN_CALLS = CALLS.replace('to = "sip:li"', 'to = "sip:li"\nnailed_up = true
 class Dialed(Floor):
     """A floor with a campaign that dials."""
 
-    def __init__(self, people: dict[str, FarEnd] | None = None) -> None:
-        super().__init__(CAMPAIGN_CENTER, CAMPAIGN_CALLS, people)
+    def __init__(self, people: dict[str, FarEnd] | None = None, calls: str = CAMPAIGN_CALLS) -> None:
+        super().__init__(CAMPAIGN_CENTER, calls, people)
         self.apply("campaign_started", campaign="spring")
 
     def dial(self, entry: str, attempt: int = 1) -> None:

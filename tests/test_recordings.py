@@ -109,7 +109,7 @@ def test_a_scope_of_queues_and_agents_is_kept_to_and_pages_follow_each_other(ind
     assert names(index.find(Wanted(), agents=["wang"])) == ["r2", "r3"]
     assert names(index.find(Wanted(), queues=[])) == []
     first = index.find(Wanted(), limit=2)
-    assert names(first + index.find(Wanted(), after=first[-1].revision)) == ["r1", "r2", "r3"]
+    assert names(first + index.find(Wanted(), after=(first[-1].revision, first[-1].recording))) == ["r1", "r2", "r3"]
 
 
 def test_the_index_comes_out_equal_however_it_was_booked_and_holds_outlive_a_rebuilding(records, index, lines, tmp_path):
@@ -245,6 +245,56 @@ def test_whoever_is_erased_is_erased_from_the_recordings_but_for_what_is_held(in
     # where the file is on another machine it goes with the next purge there
     recording(tmp_path / "r2.cbr", [b"abcd"])
     assert index.erase("139", None, "dpo") == (1, 0) and index.sweep(tmp_path) == 1
+
+
+def test_of_recordings_that_began_at_once_none_is_passed_over_at_the_end_of_a_page(index, records):
+    from cordboard.records.tables import recordings as table
+
+    with records.engine.begin() as connection:
+        connection.execute(table.update().values(revision=7))
+    pages, after = [], (0, "")
+    while page := index.find(Wanted(), after=after, limit=1):
+        pages += page
+        after = (page[-1].revision, page[-1].recording)
+    assert names(pages) == ["r1", "r2", "r3"]
+
+
+def test_whom_a_campaign_called_is_found_and_erased_by_the_number_too(tmp_path, capsys, monkeypatch):
+    from cordboard.campaigns.book import Book
+    from cordboard.live.privacy import KeyStore, new_master
+    from cordboard.live.tenants import keys_path
+    from tests.test_campaign_calls import CAMPAIGN_CALLS, Dialed
+
+    # Given two people of a list who were called and recorded; in the book stand their subjects
+    calls = CAMPAIGN_CALLS + "[queues.spring]\nrecord = true\n"
+    floor = Dialed({"1": FarEnd(rings=1.0, picks_up=2.0, hangs_up=9.0), "2": FarEnd(rings=1.0, picks_up=2.0, hangs_up=9.0)}, calls)
+    floor.ready("li")
+    floor.run(2.0)
+    for entry in ("1", "2"):
+        floor.dial(entry)
+        floor.run(30.0)
+    home = tmp_path / "data" / "default"
+    home.mkdir(parents=True)
+    (tmp_path / "recordings").mkdir()
+    monkeypatch.chdir(tmp_path)
+    store = KeyStore(keys_path(tmp_path / "data", "default"), new_master(tmp_path / "data" / "master.key"))
+    people = [store.subject(number).result() for number in ("138", "139")]
+    store.close()
+    book = Book(home / "outbound.db")
+    assert book.add("spring", [(one, "UTC", "") for one in people]) == [True, True]
+    book.close()
+    with Records(home / "records.db") as made:
+        made.apply_steps(steps_of_journal(floor.center, io.BytesIO(b"".join(json.dumps(one).encode() + b"\n" for one in floor.journal))))
+        assert [(one.recording, one.entry) for one in Index(made).find(Wanted())] == [("r1", "1"), ("r2", "2")]
+    for name in ("r1", "r2"):
+        recording(tmp_path / "recordings" / f"{name}.cbr", [b"abcd"])
+    # When one is found by the number, and erased
+    assert main(["recordings", "list", "--data", "data", "--number", "139", "--json"]) == 0
+    assert [json.loads(line)["recording"] for line in capsys.readouterr().out.splitlines()] == ["r2"]
+    assert main(["privacy", "erase", "--data", "data", "--customer", "139", "--recordings", "recordings", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"subject": people[1], "recordings": 1, "held": 0}
+    # Then the other's is left
+    assert [path.name for path in (tmp_path / "recordings").iterdir()] == ["r1.cbr"]
 
 
 def test_the_command_of_privacy_erases_recordings_with_the_customer(run, tmp_path, capsys, records):

@@ -56,7 +56,8 @@ class PrivacyServicer:
         who.require_all()
         kept = held.shelf
         if kept is not None and store.seen(subject) is not None:
-            await asyncio.to_thread(kept.ask, lambda index: index.erase(subject, kept.folder, who.name))
+            entries = await asyncio.to_thread(held.outbound.entries_of, subject)
+            await asyncio.to_thread(kept.ask, lambda index: index.erase(subject, kept.folder, who.name, entries))
         if not await asyncio.wrap_future(store.erase(subject)):
             raise nobody()
         return pb.EraseSubjectResponse()

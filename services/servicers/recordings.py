@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, Literal
 
 from cordboard.errors import DeniedError, EventError, InputError, UnknownNameError, Where
@@ -28,8 +29,12 @@ class RecordingServicer:
         held, who = self._tenants.of(names.tenant_of(request.parent))
         if request.caller and not who.has("numbers.read"):
             raise DeniedError("PERMISSION_MISSING", "to look for a number needs the permission numbers.read")
-        after, size = bounds(request.page_size, request.page_token)
+        _, size = bounds(request.page_size, "")
+        after = place_of(request.page_token)
         wanted = wish(held, request)
+        if wanted.person:
+            entries = await asyncio.to_thread(held.outbound.entries_of, wanted.person)
+            wanted = replace(wanted, entries=entries)
         queues = None if who.queues == ALL else sorted(who.queues)
         agents = None if who.teams == ALL else sorted({*who.agents, who.name})
 
@@ -38,7 +43,7 @@ class RecordingServicer:
             lambda index: index.find(wanted, queues=queues, agents=agents, after=after, limit=size + 1),
         )
         shown = [message(held, who, one) for one in found[:size]]
-        token = str(found[size - 1].revision) if len(found) > size else ""
+        token = f"{found[size - 1].revision}:{found[size - 1].recording}" if len(found) > size else ""
         return pb.ListRecordingsResponse(recordings=shown, next_page_token=token)
 
     async def GetRecording(self, request: pb.GetRecordingRequest, context: Any) -> pb.GetRecordingResponse:
@@ -83,6 +88,14 @@ def shelf(held: Tenant) -> Shelf:
     if held.shelf is None:
         raise EventError("no records are kept here", hint="Start the server without --records off")
     return held.shelf
+
+
+def place_of(token: str) -> tuple[int, str]:
+    """Behind which recording a page begins: its revision and its name. InputError for a token not of ours."""
+    revision, _, recording = (token or "0:").partition(":")
+    if not (revision.isascii() and revision.isdigit() and len(revision) < 19):
+        raise InputError("not a page_token of this server", Where(key="page_token"), "Give the next_page_token")
+    return int(revision), recording
 
 
 def wish(held: Tenant, request: pb.ListRecordingsRequest) -> Wanted:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from cordboard.errors import StoreError
 
 AT_ONCE = 5_000
+BOOK = "outbound.db"  # in a tenant's folder
 _TABLES = """
 CREATE TABLE entries (
   campaign TEXT NOT NULL, entry INTEGER NOT NULL, number TEXT NOT NULL, zone TEXT NOT NULL, about TEXT NOT NULL,
@@ -156,6 +157,12 @@ class Book:
             found = self._look.execute(query, (campaign, int(entry))).fetchone() if entry.isdigit() else None
         return found[0] if found else ""
 
+    def entries_of(self, number: str) -> list[tuple[str, str]]:
+        """Where a number (or its subject) stands: campaign and entry."""
+        with self._told():
+            query = "SELECT campaign, entry FROM entries WHERE number = ? ORDER BY campaign"
+            return [(campaign, str(entry)) for campaign, entry in self._look.execute(query, (number,))]
+
     # ---- what follows the journal
 
     @property
@@ -224,3 +231,12 @@ class Book:
         with self._lock, suppress(sqlite3.Error):
             self._look.close()
             self._db.close()
+
+
+def listed(folder: Path, number: str) -> list[tuple[str, str]]:
+    """Where a number (or its subject) stands in the lists of a tenant, whose folder this is: campaign and entry."""
+    path = folder / BOOK
+    if not path.exists():
+        return []
+    with closing(Book(path)) as book:
+        return book.entries_of(number)

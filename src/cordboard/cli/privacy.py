@@ -103,6 +103,7 @@ def told(audit: Any, action: str, **fields: Any) -> None:
 
 def do(store: Any, options: argparse.Namespace, tell: Callable[..., None]) -> dict[str, Any] | None:
     """What the action gives; None for a customer who is not there."""
+    from cordboard.campaigns.book import listed
     from cordboard.live.privacy import Cipher, new_master, read_master
 
     if options.action == "retain":
@@ -110,7 +111,7 @@ def do(store: Any, options: argparse.Namespace, tell: Callable[..., None]) -> di
         with recordings(options) as index:
             for subject in erased:
                 if index is not None:
-                    index.erase(subject, options.recordings, getpass.getuser())
+                    index.erase(subject, options.recordings, getpass.getuser(), listed(options.data / options.tenant, subject))
         tell(details={"erased": len(erased), "days": options.days})
         return {"erased": len(erased)}
     if options.action == "rotate":
@@ -127,10 +128,12 @@ def do(store: Any, options: argparse.Namespace, tell: Callable[..., None]) -> di
         return None
     with recordings(options) as index:
         if options.action == "export":
-            found = [] if index is None else index.of(subject)
+            found = [] if index is None else index.of(subject, listed(options.data / options.tenant, subject))
             return exported(store, options, subject) | {"recordings": [asdict(one) for one in found]}
         # First, so that who is interrupted can begin again: the customer is known until the end.
-        deleted, held = (0, 0) if index is None else index.erase(subject, options.recordings, getpass.getuser())
+        who = getpass.getuser()
+        gone = index and index.erase(subject, options.recordings, who, listed(options.data / options.tenant, subject))
+        deleted, held = gone or (0, 0)
         store.erase(subject).result()
     return {"subject": subject, "recordings": deleted, "held": held}
 

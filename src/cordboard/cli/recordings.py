@@ -179,6 +179,7 @@ def find(index: Index, audit: AuditLog, options: argparse.Namespace) -> int:
 
 def wishes(options: argparse.Namespace) -> list[Wanted]:
     """What is looked for. A number may be the caller's, in clear or as a subject, or the one that was called."""
+    from cordboard.campaigns.book import listed
     from cordboard.live.privacy import KeyStore, read_master
     from cordboard.live.tenants import keys_path, master_path
     from cordboard.recordings.index import Wanted
@@ -194,7 +195,7 @@ def wishes(options: argparse.Namespace) -> list[Wanted]:
         master = read_master(master_path(options.data, options.master))
         with closing(KeyStore(path, master, tenant=options.tenant)) as store:
             subject = store.known(options.number)
-        who += [{"person": subject}] if subject is not None else []
+        who += [{"person": subject, "entries": listed(options.data / options.tenant, subject)}] if subject is not None else []
     return [Wanted(**plain, **one) for one in who]
 
 
@@ -261,7 +262,7 @@ def verify(index: Index, audit: AuditLog, options: argparse.Namespace) -> int:
     from cordboard.recordings.index import Wanted
 
     told(audit, "verify", target=options.recording or "")
-    identities, after, bad = read_identities(options.identity), 0, 0
+    identities, after, bad = read_identities(options.identity), (0, ""), 0
     while page := index.find(Wanted(recording=options.recording, deleted=False), after=after):
         for one in page:
             if one.state in ("recording", "refused"):
@@ -273,7 +274,7 @@ def verify(index: Index, audit: AuditLog, options: argparse.Namespace) -> int:
             fact = {"recording": one.recording, "state": state, "seconds": seconds, "good": good}
             line = f"{'ok ' if good else 'BAD'} {one.recording} {state} {seconds:.1f} s"
             print(json.dumps(fact) if options.json else line)
-        after = page[-1].revision
+        after = (page[-1].revision, page[-1].recording)
     return 1 if bad else 0
 
 

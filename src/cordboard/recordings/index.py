@@ -18,6 +18,7 @@ from cordboard.errors import EventError, InputError, UnknownNameError, Where
 from cordboard.records import Records
 from cordboard.records.tables import contacts, outcomes, recording_care, recordings
 
+Entries = Sequence[tuple[str, str]]
 STATES = ("recording", "whole", "short", "lost", "refused")
 
 
@@ -53,8 +54,8 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is looked for: every field that is not None. ``person``: a caller, or whoever the contact's customer is;
-    ``since``, ``until``: when it began; ``held``, ``deleted``: whether it is."""
+    """What is looked for: every field that is not None. ``person``: a caller, or whoever the contact's customer is, or
+    whom a campaign called: ``entries`` (campaign, entry) of its lists are this person's. ``since``, ``until``: when it began; ``held``, ``deleted``: whether it is."""
 
     recording: str | None = None
     contact: str | None = None
@@ -67,6 +68,7 @@ class Wanted:
     state: str | None = None
     outcome: str | None = None
     person: str | None = None
+    entries: Entries = ()
     since: float | None = None
     until: float | None = None
     longer: float | None = None
@@ -87,7 +89,8 @@ def _conditions(wanted: Wanted) -> Iterator[sa.ColumnElement[bool]]:
         yield outcomes.c.outcome == wanted.outcome
     if wanted.person is not None:
         of = sa.select(contacts.c.revision).where(contacts.c.customer == wanted.person)
-        yield (at.caller == wanted.person) | at.contact_revision.in_(of)
+        called = sa.tuple_(at.campaign, at.entry).in_(wanted.entries)
+        yield (at.caller == wanted.person) | at.contact_revision.in_(of) | called
     if wanted.since is not None:
         yield at.began_at >= wanted.since
     if wanted.until is not None:
@@ -110,11 +113,12 @@ class Index:
 
     def find(
         self, wanted: Wanted, *, queues: Sequence[str] | None = None, agents: Sequence[str] | None = None,
-        after: int = 0, limit: int = 1000,
+        after: tuple[int, str] = (0, ""), limit: int = 1000,
     ) -> list[Found]:  # fmt: skip
-        """The recordings that are wanted, by the revision at which they began, from behind ``after``. ``queues``,
-        ``agents``: of these alone; None for all."""
-        query = _query().where(*_conditions(wanted), recordings.c.revision > after)
+        """The recordings that are wanted, by the revision at which they began, from behind ``after``, a revision and a
+        recording: several may begin at once. ``queues``, ``agents``: of these alone; None for all."""
+        place = sa.tuple_(recordings.c.revision, recordings.c.recording)
+        query = _query().where(*_conditions(wanted), place > sa.tuple_(*map(sa.literal, after)))
         if queues is not None:
             query = query.where(recordings.c.queue.in_(queues))
         if agents is not None:
@@ -130,11 +134,13 @@ class Index:
             raise UnknownNameError("there is no such recording", Where(key="recording"), "cordboard recordings list")
         return found[0]
 
-    def of(self, person: str) -> list[Found]:
-        """All recordings of a person that are not deleted."""
+    def of(self, person: str, entries: Entries = ()) -> list[Found]:
+        """All recordings of a person (see :class:`Wanted`) that are not deleted."""
         found: list[Found] = []
-        while page := self.find(Wanted(person=person, deleted=False), after=found[-1].revision if found else 0):
+        wanted, after = Wanted(person=person, entries=entries, deleted=False), (0, "")
+        while page := self.find(wanted, after=after):
             found += page
+            after = (page[-1].revision, page[-1].recording)
         return found
 
     def hold(self, recording: str, by: str, why: str) -> Found:
@@ -181,10 +187,10 @@ class Index:
         path.unlink(missing_ok=True)
         return True
 
-    def erase(self, person: str, folder: Path | None, by: str) -> tuple[int, int]:
+    def erase(self, person: str, folder: Path | None, by: str, entries: Entries = ()) -> tuple[int, int]:
         """Delete the recordings of a person (see :class:`Wanted`): how many are deleted, how many are held and stay.
         Files that are not in the folder are noted as deleted; :meth:`sweep` finds them where they are."""
-        found = self.of(person)
+        found = self.of(person, entries)
         free = [one for one in found if self._note(one, by)]
         for one in free:
             if folder is not None:
