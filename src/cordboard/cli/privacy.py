@@ -111,7 +111,8 @@ def do(store: Any, options: argparse.Namespace, tell: Callable[..., None]) -> di
         with recordings(options) as index:
             for subject in erased:
                 if index is not None:
-                    index.erase(subject, options.recordings, getpass.getuser(), listed(options.data / options.tenant, subject))
+                    entries = listed(options.data / options.tenant, subject)
+                    index.erase(subject, options.recordings, getpass.getuser(), entries)
         tell(details={"erased": len(erased), "days": options.days})
         return {"erased": len(erased)}
     if options.action == "rotate":

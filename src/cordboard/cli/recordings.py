@@ -189,13 +189,14 @@ def wishes(options: argparse.Namespace) -> list[Wanted]:
     plain |= {"held": True if options.held else None, "deleted": None if options.deleted else False}
     if options.number is None:
         return [Wanted(**plain)]
-    who = [{"person": options.number}, {"number": options.number}]
+    who: list[dict[str, Any]] = [{"person": options.number}, {"number": options.number}]
     path = keys_path(options.data, options.tenant)
     if path.exists():
         master = read_master(master_path(options.data, options.master))
         with closing(KeyStore(path, master, tenant=options.tenant)) as store:
             subject = store.known(options.number)
-        who += [{"person": subject, "entries": listed(options.data / options.tenant, subject)}] if subject is not None else []
+        if subject is not None:
+            who.append({"person": subject, "entries": listed(options.data / options.tenant, subject)})
     return [Wanted(**plain, **one) for one in who]
 
 

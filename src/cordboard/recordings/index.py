@@ -55,7 +55,8 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is looked for: every field that is not None. ``person``: a caller, or whoever the contact's customer is, or
-    whom a campaign called: ``entries`` (campaign, entry) of its lists are this person's. ``since``, ``until``: when it began; ``held``, ``deleted``: whether it is."""
+    whom a campaign called: ``entries`` (campaign, entry) of its lists are this person's. ``since``, ``until``: when it
+    began; ``held``, ``deleted``: whether it is."""
 
     recording: str | None = None
     contact: str | None = None
