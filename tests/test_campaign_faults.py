@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from cordboard import Acd
 from cordboard.campaigns.book import Book
 from cordboard.campaigns.dialer import Dialer
 from cordboard.errors import StoreError
@@ -137,3 +138,19 @@ def test_a_dialer_starts_though_a_number_was_dialed_before_the_first_that_has_co
         floor.run(60.0)
         assert floor.book.open_attempts() == []
         floor.close()
+
+
+def test_a_large_team_is_looked_at_only_while_a_campaign_dials_and_seldom_enough_to_leave_the_writer_its_time(tmp_path, monkeypatch):
+    floor = Floor(tmp_path)
+    asked = []
+    right = Acd.agent_state
+    monkeypatch.setattr(Acd, "agent_state", lambda self, agent: asked.append(agent) or right(self, agent))
+    floor.dialer.step()
+    assert asked == []
+    floor.submit("campaign_started", campaign="spring")
+    spent = iter((0.0, 0.03))
+    with monkeypatch.context() as slow:
+        slow.setattr("cordboard.campaigns.dialer.time.thread_time", lambda: next(spent))
+        floor.dialer.step()
+    assert set(asked) == set(AGENTS) and floor.dialer._pause == pytest.approx(1.5)
+    floor.close()

@@ -41,6 +41,7 @@ from cordboard.pacing.pacer import AgentState, CallEvent, Leads, Pacer, Plan
 from cordboard.pacing.rules import AnsweredCall, rule
 
 STEP_S = 0.02  # between two decisions at least
+SHARE = 0.02  # of the writer's time that looks may take: 0.7 ms for 500 agents, 20 ms for 15,000
 QUIET_S = 0.5  # and at least, if nothing happens
 IDLE_S = 1.0  # and at most
 ACTOR = "cordboard campaign"
@@ -105,6 +106,7 @@ class Scene:
     agents: dict[str, AgentState]
     waiting: dict[str, int]  # queue of campaigns -> inbound callers who wait for the same agents
     here: frozenset[tuple[str, int]]  # calls of campaigns
+    cost: float = 0.0  # seconds of the writer's time
 
 
 class Dialer:
@@ -127,7 +129,7 @@ class Dialer:
             for queue in {work.campaign.queue for work in self.works.values()}
         }
         self._wake, self._stopping = threading.Event(), False
-        self._turn = threading.Lock()
+        self._turn, self._pause = threading.Lock(), STEP_S
         self._renew: set[str] = set()
         self._thread: threading.Thread | None = None
         self._waiting: deque[Entry] = deque()  # what was polled and is not followed yet
@@ -265,13 +267,16 @@ class Dialer:
 
     def _look(self) -> Scene:
         scene: Scene = self._engine.read_calls(self._scene).result()
+        self._pause = max(STEP_S, scene.cost / SHARE)
         return scene
 
     def _scene(self, board: Switchboard | None) -> Scene:
         """On the writer's thread: short, and only of those who matter."""
         if board is None:
             return Scene(self.now, frozenset(), {}, {}, frozenset())
-        acd = board.acd
+        begun, acd, here = time.thread_time(), board.acd, frozenset(_keys(board))
+        if not board.state.campaigns:
+            return Scene(acd.now, frozenset(), {}, {}, here)
         if acd.center is not self._center:
             self._center = acd.center
             self._teams = {queue: _team(acd.center, queue, set(self._groups)) for queue in self._groups}
@@ -284,7 +289,8 @@ class Dialer:
             queue: sum(acd.queue_state(other)["waiting"] for other in others)
             for queue, (_, others) in self._teams.items()
         }
-        return Scene(acd.now, frozenset(board.state.campaigns), agents, waiting, frozenset(_keys(board)))
+        cost = time.thread_time() - begun
+        return Scene(acd.now, frozenset(board.state.campaigns), agents, waiting, here, cost)
 
     def _tell_agent(self, agent: str, state: AgentState, t: float) -> None:
         for queue, (team, _) in self._teams.items():
@@ -427,7 +433,7 @@ class Dialer:
                 log.exception("campaigns can't go on for now")
             self._wake.wait(wait)
             self._wake.clear()
-            time.sleep(STEP_S)
+            time.sleep(self._pause)
 
     def status(self, name: str) -> Status:
         """How a campaign is. UnknownNameError if there is none of that name."""
