@@ -7,7 +7,7 @@ import pytest
 from cordboard import Acd
 from cordboard.calls.config import Calls
 from cordboard.calls.switchboard import Switchboard
-from cordboard.errors import DuplicateError, EventError, StaleEventError, UnknownNameError
+from cordboard.errors import DuplicateError, EventError, LimitError, StaleEventError, UnknownNameError
 from cordboard.media.backend import Cause, Ended
 from cordboard.media.simulated import FarEnd
 from tests.floor import CALLS, CENTER, NODE, Floor
@@ -391,6 +391,20 @@ def test_nobody_is_dialed_on_a_node_that_is_lost():
     # Then the caller is gone, too, before the next agent is rung
     assert not [effect for effect in effects if effect["effect"] == "leg_dial"]
     assert not floor.board.state.legs
+
+
+def test_nodes_with_a_new_name_each_time_are_taken_for_ever(monkeypatch):
+    monkeypatch.setattr("cordboard.calls.reports.NODES_MAX", 3)
+    floor = Floor()
+    for number in range(10):
+        floor.apply("node_attached", node=f"pod-{number}", capacity=10, legs=[])
+        floor.apply("node_lost", node=f"pod-{number}")
+    assert len(floor.board.state.nodes) == 3 and NODE in floor.board.state.nodes
+    # but no more than so many at once
+    for name in ("a", "b"):
+        floor.apply("node_attached", node=name, capacity=10, legs=[])
+    with pytest.raises(LimitError):
+        floor.apply("node_attached", node="c", capacity=10, legs=[])
 
 
 def test_a_node_that_comes_back_is_told_how_things_are():

@@ -19,6 +19,7 @@ from tests.recorded import IDENTITY, channels
 from tests.sip_peer import RATE, Telephone, loudness
 
 pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
+from cordboard.bindings.pjsip import sip
 from cordboard.bindings.pjsip.backend import PjsipMedia
 from tests.test_media_pjsip import settings
 
@@ -113,6 +114,16 @@ def test_without_somebody_to_seal_it_for_nothing_is_recorded(tmp_path):
     telephone.close()
     assert refused.command == "Record" and "sealed" in refused.why
     assert not list((tmp_path / "recordings").iterdir())
+
+
+def test_the_end_of_a_recording_that_could_not_begin_and_was_refused_stops_nobody(talk):
+    # Given the event that the writer gives for it: the bridge had no port left
+    talk.media._take([(sip.RECORDED, 0, 1 << 40, 0, 0, "", (0, 0, 0, 0.0, 0.0))])
+    # Then nothing is reported, and the next one is recorded
+    talk.media.send([Record("r1", ("a", "b"))])
+    talk.rest(0.3)
+    talk.media.send([StopRecording("r1")])
+    assert talk.recorded().recording == "r1"
 
 
 # ---- a disk that is full

@@ -11,7 +11,7 @@ from cordboard.media.backend import Answer, Answered, Cause, Dial, Ended, HangUp
 from tests.sipp import SIPP, answerer, caller
 
 pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
-from cordboard.bindings.settings import Phones
+from cordboard.bindings.settings import Destination, Phones, Trunk
 from tests.test_media_sipp import Bench, make  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.skipif(SIPP is None, reason="sipp is not installed (apt-get install sip-tester)")
@@ -59,6 +59,17 @@ def test_a_phone_registers_and_is_dialed_by_its_agents_name(make):  # noqa: F811
     bench.until(Answered)
     assert bench.until(Ended).cause is Cause.NORMAL
     peer.done()
+
+
+def test_a_phone_that_is_dialed_as_a_number_of_a_trunk_gives_back_no_line_that_it_never_had(make):  # noqa: F811
+    trunk = Trunk("main", (Destination("127.0.0.1:9"),), lines=1)
+    bench = make(registrar=PHONES, phones=(), trunks=(trunk,))
+    port = phone(bench).port
+    peer = bench.sipp(answerer(hangs_up_ms=300), port=port)
+    bench.backend.send([Dial("d1", "agent:li", trunk="main", caller="4001")])
+    assert bench.until(Ended).cause is Cause.NORMAL
+    peer.done()
+    assert bench.backend._ways.trunks.lines("main") == 0
 
 
 def test_a_phone_by_tcp_is_dialed_on_the_connection_that_it_registered_by(make):  # noqa: F811

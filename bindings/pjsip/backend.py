@@ -246,7 +246,7 @@ class PjsipMedia:
         if isinstance(way, str):
             return way
         headers = "\n".join(f"{name}: {value}" for name, value in dial.headers)
-        leg = _Leg(dial.leg, -1, 0, incoming=False, way=way, headers=headers, trunk=dial.trunk)
+        leg = _Leg(dial.leg, -1, 0, incoming=False, way=way, headers=headers, trunk=way.trunk)
         why = self._place(leg, now)
         if why:
             self._release(leg)
@@ -263,7 +263,7 @@ class PjsipMedia:
         way = leg.way
         assert way is not None
         while True:
-            why, call, number = self._sip.dial(way.to, way.target, way.caller, leg.headers, way.account)
+            why, call, number = self._sip.dial(way.to, way.caller, leg.headers, way.account)
             if not why:
                 break
             if "PJ_ETOOMANY" in why or not self._ways.next(way, 0, now):
@@ -443,7 +443,9 @@ class PjsipMedia:
             elif kind == pj.HEARD:
                 self._reports += self._ears.heard(number, code, numbers)
             elif kind == pj.RECORDED:
-                recording = self._recorded.pop(number)
+                recording = self._recorded.pop(number, None)
+                if recording is None:  # one that could not begin, and was refused
+                    continue
                 self._recordings.pop(recording.name, None)
                 self._reports.append(Recorded(recording.name, recording.file, *numbers[3:5]))
             elif number in self._by_number:

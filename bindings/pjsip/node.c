@@ -408,8 +408,7 @@ void node_add_headers(pj_pool_t *pool, pjsip_hdr *list, const char *lines) {
     }
 }
 
-int node_dial(const char *to, const char *target_uri, const char *caller, const char *headers, int account, int *call,
-              int64_t *leg) {
+int node_dial(const char *to, const char *caller, const char *headers, int account, int *call, int64_t *leg) {
     pjsua_msg_data data;
     pjsua_call_setting setting;
     pjsua_call_id id = PJSUA_INVALID_ID;
@@ -419,7 +418,6 @@ int node_dial(const char *to, const char *target_uri, const char *caller, const 
     if (!pool)
         return PJ_ENOMEM;
     pjsua_msg_data_init(&data);
-    data.target_uri = pj_str((char *)target_uri);
     data.local_uri = pj_str((char *)caller);
     node_add_headers(pool, (pjsip_hdr *)&data.hdr_list, headers);
     pjsua_call_setting_default(&setting);

@@ -27,7 +27,6 @@ enum node_kind {
     NODE_PLAYED,       /* leg: the player's number */
     NODE_RECORDED,     /* leg: the recording's number; jitter: its seconds; round_trip: those missing; code: errno of the last failure */
     NODE_REGISTERED,   /* call: the account; code: of SIP, 0 for a time-out; flag: 0 if we gave it up */
-        /* leg: the ping's number; code: of SIP, 0 if nothing came */
     NODE_REGISTER,     /* leg: the request's number; text: To, source, number of proxies, headers: lines */
     NODE_PONG,         /* leg: the ping's number; code: of SIP, 0 if nothing came */
     NODE_HEARD,        /* leg: the tap's number; code: of hearing.h; received: the frame, sent: those heard so far; jitter: hertz */
@@ -86,8 +85,8 @@ int node_take(node_event *into, int max); /* after node_stop too, until the next
 int64_t node_overflowed(void);     /* records that found the ring full */
 void node_wake(void);              /* from any thread: ends a node_poll */
 
-/* to: whom the message names; target: where it goes; headers: lines "Name: value"; caller: a SIP URI or empty */
-int node_dial(const char *to, const char *target, const char *caller, const char *headers, int account, int *call, int64_t *leg);
+/* headers: lines "Name: value"; caller: a SIP URI or empty */
+int node_dial(const char *to, const char *caller, const char *headers, int account, int *call, int64_t *leg);
 int node_answer(int call, int64_t leg, int code);
 int node_hang_up(int call, int64_t leg, int code);
 int node_alive(int call, int64_t leg);

@@ -326,6 +326,7 @@ int node_record(const char *path, const unsigned char *key, const unsigned char 
                 int64_t *number) {
     if (size < 0 || (size_t)size > CHUNK_MAX)
         return PJ_ETOOBIG;
+    node_enter();
     recording *r = calloc(1, sizeof(*r));
     if (r)
         r->cipher = cipher_new(key, header, (size_t)size);
@@ -379,6 +380,7 @@ int node_pause_recording(int64_t number, int on) {
 }
 
 int node_stop_recording(int64_t number) {
+    node_enter();
     pthread_mutex_lock(&writer.mutex);
     recording *r = find(number);
     if (r)

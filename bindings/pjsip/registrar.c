@@ -64,6 +64,8 @@ static char *describe(pjsip_rx_data *rdata) {
     for (header = rdata->msg_info.msg->hdr.next; header != &rdata->msg_info.msg->hdr; header = header->next)
         for (int i = 0; i < 3; i++)
             if (pj_stricmp2(&header->name, names[i]) == 0) {
+                if (used > TEXT_MAX - 3)
+                    goto too_long;
                 size = pjsip_hdr_print_on(header, text + used, (pj_size_t)(TEXT_MAX - used - 2));
                 if (size < 0)
                     goto too_long;

@@ -54,7 +54,7 @@ cdef extern from "node.h" nogil:
     int node_account_source(int account, int transport, const char *network, int bits)
     int node_register_reply(int64_t number, int code, const char *headers)
     int node_ping(const char *to, int account, int64_t *number)
-    int node_dial(const char *to, const char *target, const char *caller, const char *headers, int account, int *call, int64_t *leg)
+    int node_dial(const char *to, const char *caller, const char *headers, int account, int *call, int64_t *leg)
     int node_answer(int call, int64_t leg, int code)
     int node_hang_up(int call, int64_t leg, int code)
     int node_alive(int call, int64_t leg)
@@ -268,18 +268,17 @@ cdef class Sip:
             status = node_ping(tp, account, &number)
         return reason(status), number
 
-    def dial(self, str to, str target, str caller, str headers, int account):
+    def dial(self, str to, str caller, str headers, int account):
         """(reason, call, leg)."""
         self.check()
-        cdef bytes t = to.encode(), g = target.encode(), c = caller.encode(), h = headers.encode()
+        cdef bytes t = to.encode(), c = caller.encode(), h = headers.encode()
         cdef const char *tp = t
-        cdef const char *gp = g
         cdef const char *cp = c
         cdef const char *hp = h
         cdef int call = -1, status
         cdef int64_t leg = 0
         with nogil:
-            status = node_dial(tp, gp, cp, hp, account, &call, &leg)
+            status = node_dial(tp, cp, hp, account, &call, &leg)
         return reason(status), call, leg
 
     def answer(self, int call, int64_t leg, int code):

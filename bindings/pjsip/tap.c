@@ -48,6 +48,7 @@ static pj_status_t on_destroy(pjmedia_port *port) {
 
 int node_listen(int *port, int64_t *number) {
     pj_str_t name = pj_str("tap");
+    node_enter();
     pj_pool_t *pool = pjsua_pool_create("tap", 512, 512);
     if (!pool)
         return PJ_ENOMEM;
@@ -82,6 +83,7 @@ static void let_go(tap *t) {
 }
 
 int node_stop_listening(int64_t number) {
+    node_enter();
     pthread_mutex_lock(&taps.mutex);
     tap **at = &taps.first;
     while (*at && (*at)->number != number)

@@ -29,14 +29,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Way:
-    """Where a call goes. ``to``: whom the message names; ``target``: where it is sent, empty for the same."""
+    """Where a call goes."""
 
     to: str
     account: int
     caller: str
     number: str = ""  # of a trunk
-    target: str = ""
     attempt: Attempt | None = None
+
+    @property
+    def trunk(self) -> str:
+        """Whose line the call has."""
+        return self.attempt.trunk if self.attempt is not None else ""
 
 
 def start(settings: SipSettings) -> pj.Sip:

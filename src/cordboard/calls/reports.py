@@ -74,7 +74,7 @@ class Reports:
         board, name = self._board, event["node"]
         state = board.state
         if name not in state.nodes and len(state.nodes) >= NODES_MAX:
-            raise LimitError("too many media nodes", NODES_MAX, "Shard the center")
+            self._forget_node()
         before = state.nodes.get(name)
         draining = before is not None and before.attached and before.draining
         state.nodes[name] = Node(name, event["capacity"], draining=draining)
@@ -93,6 +93,16 @@ class Reports:
         for phone in board.calls.phones:
             if phone in board.agents and board.acd.agent_state(phone)["presence"] == "ready":
                 board.nail_up(phone)
+
+    def _forget_node(self) -> None:
+        """Make room for another node: the first one that was lost and never came back is nobody's any more. Machines that
+        come and go have a new name each time."""
+        state = self._board.state
+        used = {leg.node for leg in state.legs.values()}
+        gone = next((one.name for one in state.nodes.values() if not one.attached and one.name not in used), None)
+        if gone is None:
+            raise LimitError("too many media nodes", NODES_MAX, "Shard the center")
+        del state.nodes[gone]
 
     def _dial_again(self, leg: Leg) -> None:
         """Under another name: should the first command get there after all, it is followed by its end."""
