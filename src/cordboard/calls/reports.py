@@ -95,8 +95,8 @@ class Reports:
                 board.nail_up(phone)
 
     def _forget_node(self) -> None:
-        """Make room for another node: the first one that was lost and never came back is nobody's any more. Machines that
-        come and go have a new name each time."""
+        """Make room for another one: the first that was lost and never came back. Machines that come and go have a new
+        name each time."""
         state = self._board.state
         used = {leg.node for leg in state.legs.values()}
         gone = next((one.name for one in state.nodes.values() if not one.attached and one.name not in used), None)
