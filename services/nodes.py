@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cordboard.calls.config import Calls
 from cordboard.calls.switchboard import Switchboard
 from cordboard.calls.translate import commands_of, event_of
-from cordboard.errors import ConflictError, CordboardError, SlowReaderError, UnavailableError
+from cordboard.errors import ConflictError, CordboardError, JournalError, SlowReaderError, UnavailableError
 from cordboard.live import Outcome, Subscription
 from cordboard.media.backend import Report
 from cordboard.services.media_messages import command_message
@@ -163,13 +163,14 @@ class Nodes:
             try:
                 outcome = await done
                 refusal = outcome.entry.error
-            except ConflictError as error:  # it is there, otherwise: a secret digit, or a caller who was erased since
+            except (ConflictError, JournalError) as error:
+                # It is there, otherwise (a secret digit, or a caller who was erased since); or it can't be there ever.
                 refusal = error
             except CordboardError as error:  # not in the journal: the node sends it again when it has attached again
                 wire.end(error)
                 return
             if refusal is not None:
-                log.info("a report of media node %s was too late: %s", wire.node, refusal)
+                log.info("a report of media node %s was too late, or makes no sense: %s", wire.node, refusal)
             if wire.reports.empty():
                 wire.put(pb.AttachResponse(acknowledged=number))
 

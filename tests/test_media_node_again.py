@@ -82,3 +82,32 @@ def test_a_node_whose_connection_breaks_while_it_attaches_is_given_up(tmp_path):
         until(lambda: told(server, "node_attached") != [])
         # Then no call is sent to a node that is not there
         until(lambda: not server.engine.read_calls(lambda board: board.state.nodes["n1"].attached).result())
+
+
+ODD = (
+    backend.Incoming("c1", "4001", "a\x00\r\nb" + "9" * 2000, headers=(("Diversion", "x\ty\x01"), ("Identity", "z" * 5000))),
+    backend.Answered("c1"),
+    backend.Key("c1", "R"),  # hook flash, event 16 of RFC 4733
+    backend.Key("c1", "\x07"),
+    backend.Ended("c1", backend.Cause.NORMAL, code=4242),
+    backend.Ended("c1", backend.Cause.NORMAL),
+)
+
+
+def test_what_a_far_end_sends_ends_no_node_whatever_it_is(tmp_path):
+    with center(tmp_path) as server:
+        heard = threading.Event()
+
+        def say():
+            yield pb.AttachRequest(hello=pb.NodeHello(node=NODE, capacity=10, run="a"))
+            for number, report in enumerate(ODD, 1):
+                yield pb.AttachRequest(report=pb.NodeReport(number=number, report=report_message(report)))
+            heard.wait(PATIENCE_S)
+
+        stream = server.stub(media_service_pb2_grpc).Attach(say())
+        assert any(response.acknowledged == len(ODD) for response in stream)
+        heard.set()
+        [incoming] = told(server, "leg_incoming")
+        assert incoming.event["caller"].startswith("ab999") and incoming.event["headers"][0] == ["Diversion", "xy"]
+        assert told(server, "leg_key") == [] and len(told(server, "leg_ended")) == 1
+        stream.cancel()

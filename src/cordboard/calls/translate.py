@@ -8,7 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from cordboard.calls.config import Calls, Phone
+from cordboard.center import UNFIT
 from cordboard.media.backend import (
+    TEXT_MAX,
     Answer,
     Cause,
     Command,
@@ -39,12 +41,18 @@ _PLAIN: dict[str, type[Any]] = {
 
 
 def event_of(report: Report, node: str) -> dict[str, Any]:
-    """The event of a report, without its time."""
-    event = {key: value for key, value in asdict(report).items() if value not in (None, "", (), False) or key in _KEPT}
+    """The event of a report, without its time. Far ends send what they like: what no text of a journal may have is left
+    out."""
+    told = {key: _fit(value) if type(value) is str else value for key, value in asdict(report).items()}
+    event = {key: value for key, value in told.items() if value not in (None, "", (), False) or key in _KEPT}
     if "headers" in event:
-        event["headers"] = [list(pair) for pair in event["headers"]]
+        event["headers"] = [[_fit(text) for text in pair] for pair in event["headers"]]
     kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(report).__name__).lower()
     return {"event": f"leg_{kind}", "node": node, **event}
+
+
+def _fit(text: str) -> str:
+    return UNFIT.sub("", text)[:TEXT_MAX]
 
 
 # fields that events have even where they say nothing
