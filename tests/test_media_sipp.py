@@ -234,8 +234,8 @@ def test_a_caller_who_gives_up_is_cancelled(bench):
     peer.done()
 
 
-def test_keys_come_by_info(bench):
-    peer = bench.calls_us(caller(infos="4#", talks_ms=200))
+def test_keys_come_by_info_and_what_is_no_key_does_not(bench):
+    peer = bench.calls_us(caller(infos="4R!é#", talks_ms=200))
     bench.backend.send([Answer(bench.until(Incoming).leg)])
     bench.until(Ended)
     assert [report.key for report in bench.seen if isinstance(report, Key)] == ["4", "#"]

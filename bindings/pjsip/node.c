@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define TEXT_MAX 8192
+#define KEYS "0123456789*#ABCDabcd"
 #define HEADERS_MAX 16
 #define CODECS_MAX 64
 
@@ -246,7 +247,8 @@ static void on_stream_destroyed(pjsua_call_id call, pjmedia_stream *stream, unsi
 
 static void on_dtmf_digit2(pjsua_call_id call, const pjsua_dtmf_info *info) {
     node_event event = {.kind = NODE_KEY, .call = call, .code = (int)info->digit, .leg = leg_of(call)};
-    node_push(&event);
+    if (memchr(KEYS, event.code, sizeof(KEYS) - 1) && event.code > 0) /* by INFO anything comes; a hook flash is no key */
+        node_push(&event);
 }
 
 static void on_player_end(pjmedia_port *port, void *number) {
