@@ -32,6 +32,7 @@ CODES = {
 }
 
 
+PACKETS_MAX = 1_000_000_000
 FRAME_MS = 40.0  # one packet of 20 ms, and one that waits for it in the jitter buffer
 LOSS_ROBUSTNESS = 25.1  # Bpl of G.711 with concealment (ITU-T G.113 Appendix I)
 
@@ -45,7 +46,9 @@ def refusal(code: int, rang: bool = False) -> Cause:
 
 
 def quality(received: int, lost: int, sent: int, jitter_ms: float, round_trip_ms: float) -> Quality:
-    """The figures of RTCP, with the MOS that they let expect."""
+    """The figures of RTCP, with the MOS that they let expect. Who sends numbers of packets at random is told to have
+    lost billions, which no journal takes."""
+    received, lost, sent = (min(count, PACKETS_MAX) for count in (received, lost, sent))
     share = lost / (received + lost) if received + lost > 0 else 0.0
     mos = mean_opinion(share, round_trip_ms / 2.0 + 2.0 * jitter_ms + FRAME_MS)
     return Quality(received, lost, sent, jitter_ms, round_trip_ms, mos)

@@ -89,7 +89,6 @@ ODD = (
     backend.Answered("c1"),
     backend.Key("c1", "R"),  # hook flash, event 16 of RFC 4733
     backend.Key("c1", "\x07"),
-    backend.Ended("c1", backend.Cause.NORMAL, code=4242),
     backend.Ended("c1", backend.Cause.NORMAL),
 )
 

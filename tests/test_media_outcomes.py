@@ -12,8 +12,11 @@ from cordboard.bindings import outcomes
 from cordboard.bindings.addresses import caller_uri, is_loopback, sip_uri, stays_here, user_of
 from cordboard.bindings.outcomes import CODES, mean_opinion, quality, refusal
 from cordboard.bindings.settings import SipSettings, Trunk
+from cordboard.calls.translate import event_of
 from cordboard.errors import InputError
-from cordboard.media.backend import Cause
+from cordboard.journal import CALL_EVENTS, check_event
+from cordboard.media.backend import Cause, Ended
+from cordboard.services.media_messages import report_message, report_of
 
 
 @pytest.mark.parametrize(
@@ -74,6 +77,13 @@ def test_more_loss_or_delay_is_never_better(a, b, c, d):
 def test_quality_counts_loss_as_a_share_of_what_was_sent_to_us():
     assert quality(95, 5, 100, 2.0, 40.0).mos == pytest.approx(mean_opinion(0.05, 20.0 + 4.0 + 40.0))
     assert quality(0, 0, 0, 0.0, 0.0).mos > 4.0
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1))
+def test_the_end_of_a_leg_fits_the_journal_whatever_was_counted(received, lost, sent):
+    found = event_of(Ended("c1", Cause.NORMAL, 200, quality(received, lost, sent, 1.0, 1.0)), "n1")
+    assert check_event({"t": 1.0, **found}, CALL_EVENTS)["event"] == "leg_ended"
+    assert report_of(report_message(Ended("c1", Cause.NORMAL, 200, quality(received, lost, sent, 1.0, 1.0)))).leg == "c1"
 
 
 def test_a_number_goes_to_its_gateway_and_a_uri_is_taken_as_it_is():
