@@ -140,6 +140,16 @@ def test_a_dialer_starts_though_a_number_was_dialed_before_the_first_that_has_co
         floor.close()
 
 
+def test_a_book_on_a_full_disk_hinders_nobody_from_ending(tmp_path, monkeypatch):
+    floor = Floor(tmp_path)
+    listed(floor, 1)
+    floor.submit("campaign_started", campaign="spring")
+    floor.dialer._poll()
+    floor.dialer._follow_waiting()
+    failing(monkeypatch, "follow")
+    floor.close()
+
+
 def test_a_large_team_is_looked_at_only_while_a_campaign_dials_and_seldom_enough_to_leave_the_writer_its_time(tmp_path, monkeypatch):
     floor = Floor(tmp_path)
     asked = []

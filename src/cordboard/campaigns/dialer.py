@@ -28,6 +28,7 @@ from cordboard.errors import (
     CompactedError,
     SlowReaderError,
     StaleEventError,
+    StoreError,
     UnavailableError,
     UnknownNameError,
     Where,
@@ -467,7 +468,10 @@ class Dialer:
             self._thread.join()
         if self._subscription is not None:
             self._subscription.close()
-        self._write()
+        try:
+            self._write()
+        except StoreError as error:  # the next one takes it from the journal
+            log.warning("the book of campaigns is behind: %s", error)
 
 
 def _id(attempt: Attempt) -> str:
