@@ -140,6 +140,9 @@ class Nodes:
                     await asyncio.shield(ringing)
         except CordboardError as error:  # it fell behind, or the engine is closed: attaching anew makes both the same
             wire.end(error)
+        except Exception:  # a node that is told nothing more must not look as if it worked
+            log.exception("media node %s can't be told what to do", wire.node)
+            wire.end(UnavailableError("the media node can't be told what to do", "failed"))
         finally:
             subscription.close()
 

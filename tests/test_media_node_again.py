@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import grpc
 import pytest
 
 from cordboard.calls.config import parse_calls
@@ -110,3 +111,19 @@ def test_what_a_far_end_sends_ends_no_node_whatever_it_is(tmp_path):
         assert incoming.event["caller"].startswith("ab999") and incoming.event["headers"][0] == ["Diversion", "xy"]
         assert told(server, "leg_key") == [] and len(told(server, "leg_ended")) == 1
         stream.cancel()
+
+
+def test_a_node_that_can_t_be_told_what_to_do_loses_its_connection_and_comes_back(tmp_path, monkeypatch):
+    with center(tmp_path) as server:
+        def fails(*_):
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as broken:
+            broken.setattr("cordboard.services.nodes.commands_of", fails)
+            hello = pb.AttachRequest(hello=pb.NodeHello(node=NODE, capacity=10, run="a"))
+            over = threading.Event()
+            stream = server.stub(media_service_pb2_grpc).Attach(message for message in (hello, None) if message or (over.wait(PATIENCE_S) and False))
+            with pytest.raises(grpc.RpcError) as raised:
+                list(stream)
+            over.set()
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE and "told" in raised.value.details()
