@@ -12,6 +12,7 @@ root=$(cd "$here/../../.." && pwd)
 out=$root/build/pjsip
 python=${PYTHON:-$root/.venv/bin/python}
 jobs=${JOBS:-2}
+fixes="stale-session armed-sockets dtls-clock" # PATCH.patch beside this file; one that the source holds already is left out
 packages="libopus-dev libsrtp2-dev libspeex-dev libspeexdsp-dev libssl-dev uuid-dev"
 
 fail() { printf '%s\n' "$@" >&2; exit 1; }
@@ -79,7 +80,7 @@ unpack() {
     cd "$out/src"
     cp "$here/config_site.h" pjlib/include/pj/config_site.h
     local fix
-    for fix in stale-session armed-sockets; do
+    for fix in $fixes; do
         if patch -p1 --dry-run --quiet --reverse --force <"$here/$fix.patch" >/dev/null; then
             echo "This PJSIP holds $fix.patch already"
         else
@@ -106,7 +107,7 @@ compile() {
 }
 
 install_packages
-recipe=$(cat "$here/build.sh" "$here/config_site.h" "$here/stale-session.patch" "$here/armed-sockets.patch" "$here/checksums" | sha256sum)
+recipe=$(cat "$here/build.sh" "$here/config_site.h" "$here"/*.patch "$here/checksums" | sha256sum)
 if [ "$(cat "$out/recipe" 2>/dev/null)" != "$recipe ${1:-}" ]; then
     tarball=${1:-}
     mkdir -p "$out"
