@@ -122,7 +122,9 @@ def agents_agree(states: list[dict], world: World) -> None:
             continue
         last = mine[-1]
         assert last["ended_revision"] is None
-        assert agent["state"] == (last["presence"] if last["activity"] == "idle" else last["activity"])
+        assert (last["activity"] == "engaged") == agent["engaged"]
+        doing = {"idle": last["presence"], "engaged": "connected"}.get(last["activity"], last["activity"])
+        assert agent["state"] == doing
 
 
 def tallied(legs: list[dict]) -> dict[str, Tally]:

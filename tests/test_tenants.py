@@ -36,10 +36,19 @@ METHODS = {path(method): method for method in methods()}
 ENQUEUE, WATCH = METHODS["/cordboard.v1.RoutingService/Enqueue"], METHODS["/cordboard.v1.EventService/Watch"]
 
 
+KINDS = {
+    "AgentService": "agents",
+    "CallService": "calls",
+    "CampaignService": "campaigns",
+    "PrivacyService": "subjects",
+    "RecordingService": "recordings",
+}
+
+
 def filled(method: Any, tenant: str, name: str) -> Message:
     """A request whose names are all of this tenant and of things called so."""
     request = GetMessageClass(method.input_type)()
-    collections = {"queue": "queues", "agent": "agents", "contact": "contacts", "preferred_agent": "agents"}
+    collections = {"queue": "queues", "agent": "agents", "contact": "contacts", "preferred_agent": "agents", "node": "nodes"}
     for field in request.DESCRIPTOR.fields:
         if field.type != field.TYPE_STRING or field.is_repeated:
             continue
@@ -51,12 +60,13 @@ def filled(method: Any, tenant: str, name: str) -> Message:
             setattr(request, field.name, f"tenants/{tenant}/{collections[field.name]}/{name}-{field.name.rpartition('_')[2]}")
         elif field.name == "name":
             service = method.containing_service.name
-            kind = {"AgentService": "agents", "PrivacyService": "subjects"}.get(service, "queues")
+            kind = KINDS.get(service, "queues")
             setattr(request, field.name, f"tenants/{tenant}/{kind}/{name}-{kind[:-1]}")
         elif field.name in ("request_id", "contact_id"):
             setattr(request, field.name, f"{method.name}-{tenant}-{name}")
-    if method.name == "SetState":
-        request.state = 3
+    for field in request.DESCRIPTOR.fields:
+        if field.enum_type is not None and not field.is_repeated:
+            setattr(request, field.name, field.enum_type.values[1].number)
     for field in request.DESCRIPTOR.fields:
         if field.message_type is not None and field.message_type.name in ("SessionOpen", "Hello"):
             inner = getattr(request, field.name)

@@ -78,9 +78,9 @@ def run(options: argparse.Namespace) -> int:
 def _start(stub: Any, options: argparse.Namespace, meta: Any) -> int:
     name, request = resource(options.tenant, "campaigns", options.campaign), uuid.uuid4().hex
     if options.action == "start":
-        done = stub.Start(pb.StartCampaignRequest(name=name, request_id=request), timeout=CALL_S, metadata=meta)
+        done = stub.StartCampaign(pb.StartCampaignRequest(name=name, request_id=request), timeout=CALL_S, metadata=meta)
     else:
-        done = stub.Pause(pb.PauseCampaignRequest(name=name, request_id=request), timeout=CALL_S, metadata=meta)
+        done = stub.PauseCampaign(pb.PauseCampaignRequest(name=name, request_id=request), timeout=CALL_S, metadata=meta)
     if options.json:
         print(json.dumps({"campaign": options.campaign, "revision": done.applied.revision}))
     return 0
@@ -88,7 +88,7 @@ def _start(stub: Any, options: argparse.Namespace, meta: Any) -> int:
 
 def _status(stub: Any, options: argparse.Namespace, meta: Any) -> int:
     parent = pb.ListCampaignsRequest(parent=f"tenants/{options.tenant}")
-    found = list(stub.List(parent, timeout=CALL_S, metadata=meta).campaigns)
+    found = list(stub.ListCampaigns(parent, timeout=CALL_S, metadata=meta).campaigns)
     if options.json:
         print(json.dumps([_record(one) for one in found], ensure_ascii=False))
         return 0

@@ -24,17 +24,17 @@ class CampaignServicer:
     def __init__(self, tenants: Tenants) -> None:
         self._tenants = tenants
 
-    async def List(self, request: pb.ListCampaignsRequest, context: Any) -> pb.ListCampaignsResponse:
+    async def ListCampaigns(self, request: pb.ListCampaignsRequest, context: Any) -> pb.ListCampaignsResponse:
         held, who = self._tenants.of(names.tenant_of(request.parent))
         outbound = held.outbound
         seen = [name for name, one in outbound.calls.campaigns.items() if who.covers_queue(one.queue)]
         found = await asyncio.to_thread(lambda: [outbound.dialer.status(name) for name in seen])
         return pb.ListCampaignsResponse(campaigns=[campaign_message(held, one) for one in found])
 
-    async def Start(self, request: pb.StartCampaignRequest, context: Any) -> pb.StartCampaignResponse:
+    async def StartCampaign(self, request: pb.StartCampaignRequest, context: Any) -> pb.StartCampaignResponse:
         return pb.StartCampaignResponse(applied=await self._switch(request, "campaign_started"))
 
-    async def Pause(self, request: pb.PauseCampaignRequest, context: Any) -> pb.PauseCampaignResponse:
+    async def PauseCampaign(self, request: pb.PauseCampaignRequest, context: Any) -> pb.PauseCampaignResponse:
         return pb.PauseCampaignResponse(applied=await self._switch(request, "campaign_paused"))
 
     async def _switch(self, request: pb.StartCampaignRequest | pb.PauseCampaignRequest, kind: str) -> Applied:
