@@ -237,6 +237,7 @@ def espeak(tmp_path) -> str:
     return str(program)
 
 
+@pytest.mark.sources  # Debian's packages are unpacked in the sources
 def test_missing_prompts_are_spoken_as_the_media_node_wants_them(espeak, tmp_path, capsys):
     flow, folder = EXAMPLES / "ivr-flow.toml", tmp_path / "prompts"
     # Given a recording of one of them
@@ -257,6 +258,7 @@ def test_missing_prompts_are_spoken_as_the_media_node_wants_them(espeak, tmp_pat
     assert main(["ivr", "speak", str(flow), "--prompts", str(folder), "--espeak", "no-such-program", "--json"]) == 0
 
 
+@pytest.mark.sources
 def test_a_language_that_nobody_speaks_and_a_program_that_is_not_there_are_told(espeak):
     with pytest.raises(InputError, match="does not speak"):
         speak("hello", "xx", espeak)

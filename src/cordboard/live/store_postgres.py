@@ -106,6 +106,9 @@ class PostgresStore:
     def close(self) -> None:
         if self._db is not None:
             with suppress(psycopg.Error):
+                # Whoever opens it next need not wait until the server has seen that this connection is gone.
+                self._db.execute("SELECT pg_advisory_unlock_all()")
+            with suppress(psycopg.Error):
                 self._db.close()
             self._db = None
 
