@@ -27,6 +27,7 @@ FALLS_SHORT = {
     ("8b", "drops, first 5 minutes"): 0.08,
     ("11", "drops, first 20 minutes"): 0.037,
     ("13", "occupancy"): 0.890,
+    ("16", "occupancy from 30 minutes on"): 0.865,
 }
 SLOW = {"1", "2", "2b", "2c", "3", "4", "5"}
 

@@ -58,6 +58,7 @@ cdef class PacingCore(Policy):
     cdef double G_at[AGES]
     cdef double gain_at[HORIZONS][AGES]
     cdef double looked, refreshed, shaken, crew_before
+    cdef double likely  # answers in flight, were the probabilities as learned or told
     cdef int crew  # agents who are here and stay
     cdef void refresh(self, double now) noexcept nogil
     cdef void changed(self, double now) noexcept nogil

@@ -30,6 +30,7 @@ cdef double RELEARN = 10.0
 cdef double AFTER_SILENCE = 40.0
 cdef double CALM = 0.3  # of the usual risk, right after a change, when what was learned is not known to hold ...
 cdef double CALM_FOR = 3000.0  # ... and back to all of it within so many seconds
+cdef double UNLIKELY = 0.3  # answers less likely than .3: power of the risk, which they fill up to the threshold
 cdef double IN_FLIGHT_LEAST = 0.1  # answers of another campaign that are worth keeping its threshold for
 
 
@@ -276,7 +277,7 @@ cdef class PacingCore(Policy):
         cdef double p, left
         self.ring.look_for_change(now)
         memset(known, 0, sizeof(known))
-        self.in_flight = 0.0
+        self.in_flight = self.likely = 0.0
         for i in range(self.calls_used):
             if self.calls[i].state != 1:
                 continue
@@ -284,6 +285,7 @@ cdef class PacingCore(Policy):
             if isnan(self.calls[i].p):
                 known[age] += 1
                 continue
+            self.likely += self.calls[i].p
             p = self.ring.effective(self.calls[i].p)
             self.in_flight += p
             left = 1.0 - p * self.F_at[age] - (1.0 - p) * self.G_at[age]
@@ -295,6 +297,7 @@ cdef class PacingCore(Policy):
         for i in range(AGES):
             if known[i]:
                 self.in_flight += known[i] * p
+                self.likely += known[i] * self.ring.p
                 left = 1.0 - p * self.F_at[i] - (1.0 - p) * self.G_at[i]
                 if left > 1e-9:
                     for j in range(HORIZONS):
@@ -395,6 +398,7 @@ cdef class PacingCore(Policy):
 
     cdef double threshold(self, double now) noexcept nogil:
         # The risk at which one more dial is no longer worth it; a vanishing one when the budget is spent.
+        cdef double p = self.likely / self.ringing if self.ringing else self.ring.p
         cdef double base = 0.055 * pow(self.staffed / 5.0, -0.33) * pow(self.target / 0.03, 1.15) * self.price_scale
         cdef double budget = self.budget, left = self.answers_left, ahead, soft = 4.0
         # What is kept back for answers that are on their way when the budget ends: the more agents, the more of them.
@@ -410,6 +414,7 @@ cdef class PacingCore(Policy):
             self.price = 0.0
             return 1e-4
         self.price = min(1.95 if left > 0.0 else 1.6, max(0.02, (budget + ahead) / (ahead + soft)))
+        base *= pow(min(1.0, max(0.1, p / 0.3)), UNLIKELY)
         self.careful = max(0.0, 1.0 - (now - self.shaken) / CALM_FOR)
         base *= 1.0 - (1.0 - CALM) * self.careful
         base *= max(CALM, 1.0 - self.ring.doubtful_now)
