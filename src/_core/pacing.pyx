@@ -26,8 +26,7 @@ REASONS = ("paced", "no_agents", "capacity_bound", "budget_spent", "telemetry_st
 cdef double[3] SHARE = [0.17, 0.5, 0.83]  # of the time to an answer: where the risk of a new dial is looked at
 cdef double CANCEL_RISK = 0.07
 cdef double LOOK_AHEAD = 1500.0  # answers that a window's rest may be borrowed from at most
-cdef double RELEARN = 10.0
-cdef double AFTER_SILENCE = 40.0
+cdef double RELEARN = 10.0, AFTER_SILENCE = 40.0  # seconds
 cdef double CALM = 0.3  # of the usual risk, right after a change, when what was learned is not known to hold ...
 cdef double CALM_FOR = 3000.0  # ... and back to all of it within so many seconds
 cdef double UNLIKELY = 0.3  # answers less likely than .3: power of the risk, which they fill up to the threshold
@@ -290,9 +289,8 @@ cdef class PacingCore(Policy):
             self.in_flight += p
             left = 1.0 - p * self.F_at[age] - (1.0 - p) * self.G_at[age]
             if left > 1e-9:
-                left = p / left
                 for j in range(HORIZONS):
-                    self.put(j, 0, 1, min(1.0, left * self.gain_at[j][age]))
+                    self.put(j, 0, 1, min(1.0, p / left * self.gain_at[j][age]))
         p = self.ring.effective(NAN)
         for i in range(AGES):
             if known[i]:
@@ -400,15 +398,13 @@ cdef class PacingCore(Policy):
         # The risk at which one more dial is no longer worth it; a vanishing one when the budget is spent.
         cdef double p = self.likely / self.ringing if self.ringing else self.ring.p
         cdef double base = 0.055 * pow(self.staffed / 5.0, -0.33) * pow(self.target / 0.03, 1.15) * self.price_scale
-        cdef double budget = self.budget, left = self.answers_left, ahead, soft = 4.0
+        cdef double budget = self.target * self.answers - self.drops if isnan(self.budget) else self.budget
+        cdef double left = self.answers_left, ahead, soft
         # What is kept back for answers that are on their way when the budget ends: the more agents, the more of them.
         cdef double reserve = min(2.4, 0.8 + self.staffed / 13.0) + self.expected_drops + 2.0 * sqrt(self.expected_drops + 0.1)
-        if isnan(budget):
-            budget = self.target * self.answers - self.drops
         if isnan(left):
             left = max(0.0, self.window_end - now) * (self.answers + 5.0) / (now - self.started + 60.0)
-        if left > 0.0 or self.window_end > 0.0:
-            soft = 1.5
+        soft = 1.5 if left > 0.0 or self.window_end > 0.0 else 4.0
         ahead = self.target * min(left, LOOK_AHEAD)
         if budget + 0.9 * ahead < reserve:
             self.price = 0.0
@@ -417,8 +413,7 @@ cdef class PacingCore(Policy):
         base *= pow(min(1.0, max(0.1, p / 0.3)), UNLIKELY)
         self.careful = max(0.0, 1.0 - (now - self.shaken) / CALM_FOR)
         base *= 1.0 - (1.0 - CALM) * self.careful
-        base *= max(CALM, 1.0 - self.ring.doubtful_now)
-        return min(0.9, base * self.price)
+        return min(0.9, base * max(CALM, 1.0 - self.ring.doubtful_now) * self.price)
 
     cdef int pick(self, Offer_C* offer, int n, int* used, int spare) noexcept nogil:
         # High answer probabilities while few agents are free, low ones while several are: the low ones spread the
