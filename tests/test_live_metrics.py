@@ -180,3 +180,15 @@ def turned_away(site: Site) -> bool:
 def test_a_port_that_is_taken_is_told(site):
     with pytest.raises(StoreError, match="can't listen"):
         MetricsServer(site.metrics, port=site.server.port)
+
+
+def test_the_counters_keep_up_with_more_events_than_are_taken_at_a_time(site, monkeypatch):
+    # given counters that rest long once they have seen everything
+    monkeypatch.setattr("cordboard.live.metrics.PACE_S", 5.0)
+    # when twenty times as many events come as they take at a time
+    for start in range(0, 20_000, 1_000):
+        events = [{"event": "contact_queued", "contact": f"c{start + i}", "queue": "billing"} for i in range(1_000)]
+        site.engine.submit_many(events).result(30)
+    # then they do not rest in between
+    counted = ("cordboard_events_total", "contact_queued")
+    until(lambda: site.samples().get(counted) == 20_000, 40.0)

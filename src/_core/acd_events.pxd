@@ -22,23 +22,37 @@ from cordboard._core.acd_types cimport (
 
 # ---- contacts
 
+cdef enum:
+    ROOM_WHOLE = 16384            # 2 MiB of contacts
+
+cdef inline int contacts_grow(Engine* e) noexcept nogil:
+    # Twice the room; from ROOM_WHOLE contacts on, room for all that there may be: to copy so many takes longer than an
+    # event may, and memory that nobody has written to is none yet.
+    cdef size_t used = <size_t>e.contacts_room * sizeof(Contact)
+    cdef int32_t room = 2 * e.contacts_room
+    cdef Contact* grown = NULL
+    if room >= ROOM_WHOLE and e.max_contacts > room:
+        grown = <Contact*>array_grown(e.contacts, used, <size_t>e.max_contacts * sizeof(Contact))
+        if grown != NULL:
+            room = <int32_t>e.max_contacts
+    if grown == NULL:  # a system that promises no more memory than it has may still have this
+        grown = <Contact*>array_grown(e.contacts, used, <size_t>room * sizeof(Contact))
+    if grown == NULL:
+        return ACD_NO_MEMORY
+    e.contacts = grown
+    e.contacts_room = room
+    return ACD_OK
+
 cdef inline int32_t contact_new(Engine* e) noexcept nogil:
     # An empty slot, or a negative code.
     cdef int32_t slot = e.free_contact
-    cdef size_t used
-    cdef Contact* grown
     if e.live_contacts >= e.max_contacts:
         return ACD_TOO_MANY_CONTACTS
     if slot >= 0:
         e.free_contact = e.contacts[slot].next_free
     else:
-        if e.n_contacts == e.contacts_room:
-            used = <size_t>e.contacts_room * sizeof(Contact)
-            grown = <Contact*>array_grown(e.contacts, used, 2 * used)
-            if grown == NULL:
-                return ACD_NO_MEMORY
-            e.contacts = grown
-            e.contacts_room *= 2
+        if e.n_contacts == e.contacts_room and contacts_grow(e) < 0:
+            return ACD_NO_MEMORY
         slot = e.n_contacts
         e.n_contacts += 1
     e.live_contacts += 1

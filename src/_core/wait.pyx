@@ -154,14 +154,17 @@ cdef class WaitCore:
     def queued(self, double t, int line, double arrival) -> int:
         """A contact comes to wait in ``line``; ``arrival`` is when its wait began. Its slot: its name from now on."""
         self._decay(t)
-        if self.unused_count == 0:
-            self._grow()
         cdef int i
-        cdef int32_t slot = self.unused[self.unused_count - 1]
+        cdef int32_t slot = self.unused[self.unused_count - 1] if self.unused_count > 0 else self.contacts_made
+        if slot == self.contact_capacity:
+            self._grow()
         cdef Kind_C* kind = &self.kind[self.place[line].kind]
         cdef double* sample
         self._wait_in(slot, line, arrival)
-        self.unused_count -= 1
+        if slot == self.contacts_made:
+            self.contacts_made += 1
+        else:
+            self.unused_count -= 1
         cdef Contact_C* contact = &self.contact[slot]
         begun(&kind.patience, t)
         begun(&self.patience, t)
@@ -337,7 +340,7 @@ cdef class WaitCore:
         return 0
 
     cdef int _grow(self) except -1:
-        cdef int32_t i, capacity = self.contact_capacity * 2 if self.contact_capacity else CONTACTS_FIRST
+        cdef int32_t capacity = self.contact_capacity * 2 if self.contact_capacity else CONTACTS_FIRST
         cdef void* contact = realloc(self.contact, capacity * sizeof(Contact_C))
         if contact != NULL:
             self.contact = <Contact_C*>contact
@@ -349,11 +352,7 @@ cdef class WaitCore:
             self.unused = <int32_t*>unused
         if contact == NULL or places == NULL or unused == NULL:
             raise MemoryError(f"no memory for {capacity} contacts in the wait estimator")
-        for i in range(capacity - 1, self.contact_capacity - 1, -1):
-            self.contact[i].state = FREE
-            self.unused[self.unused_count] = i
-            self.unused_count += 1
-        self.contact_capacity = self.contacts_made = capacity
+        self.contact_capacity = capacity
         return 0
 
     cdef int _wait_in(self, int32_t slot, int32_t line, double arrival) except -1:

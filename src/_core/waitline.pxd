@@ -72,15 +72,19 @@ cdef inline int line_squeeze(Line_C* q, int32_t* places) noexcept nogil:
     cdef Line_C fresh
     if line_init(&fresh, q.capacity * 2 if q.alive * 2 > q.capacity else q.capacity) != 0:
         return -1
-    cdef int32_t i
+    cdef int32_t i, above
     for i in range(q.used):
         if q.owner[i] >= 0:
             fresh.arrival[fresh.used] = q.arrival[i]
             fresh.owner[fresh.used] = q.owner[i]
-            line_count(&fresh, fresh.used, 1)
             places[q.owner[i]] = fresh.used
             fresh.used += 1
     fresh.alive = fresh.used
+    for i in range(1, fresh.capacity + 1):  # each sum is whole when its turn comes to be added to the one above
+        fresh.tree[i] += i <= fresh.used
+        above = i + (i & -i)
+        if above <= fresh.capacity:
+            fresh.tree[above] += fresh.tree[i]
     line_free(q)
     q[0] = fresh
     return 0

@@ -1,8 +1,8 @@
 """Snapshots made by a process of their own, from the latest one and the rows of the journal since.
 
-To put a large center into bytes takes as long as thousands of events, and who calls waits meanwhile: the interpreter's
-lock is held for milliseconds at a time. Another process can do it from the journal, since what has been decided there
-does not depend on who replays it.
+To put a large center into bytes, and those into a file, takes as long as thousands of events, and who calls waits
+meanwhile: the interpreter's lock is held for milliseconds at a time. Another process can do it from the journal, since
+what has been decided there does not depend on who replays it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import contextlib
 import pickle
 import subprocess
 import sys
-from io import BufferedReader
-from typing import IO, cast
+from typing import IO
 
 from cordboard.errors import CordboardError, SnapshotError
 from cordboard.live import child
@@ -21,7 +20,8 @@ from cordboard.live.core import CoreError
 from cordboard.live.settings import Settings
 from cordboard.live.store import make_store
 
-NICE = 5  # a snapshot can be late, but each event until then makes a recovery longer
+_KEPT, _NOT_WRITTEN = b"1", b"0"
+NICE = 10  # a snapshot can be late, but each event until then makes a recovery longer
 
 
 class Apart:
@@ -32,22 +32,19 @@ class Apart:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
-    def snapshot(self, revision: int) -> bytearray | None:
-        """The snapshot of a revision that is in the journal; None if it was stopped. SnapshotError if there is none."""
+    def snapshot(self, revision: int) -> bool:
+        """Make the snapshot of a revision that is in the journal, and put it into the store; whether it is there: not
+        if this was stopped, nor if the store can't be written. SnapshotError if none can be made in this way."""
         with child.start(__name__) as self._process:
             if self._stopped:
                 self._process.kill()
-            stream = self._process.stdout
-            assert self._process.stdin is not None and stream is not None
+            assert self._process.stdin is not None and self._process.stdout is not None
             with contextlib.suppress(BrokenPipeError), self._process.stdin as asks:
                 asks.write(self._asked + pickle.dumps(revision))
-            made = bytearray(int.from_bytes(stream.read(8), "little"))
-            whole = len(made) > 0 and cast(BufferedReader, stream).readinto(made) == len(made)
-        if self._stopped:
-            return None
-        if not whole:
+            answer = self._process.stdout.read(1)
+        if not answer and not self._stopped:
             raise SnapshotError("the process that makes snapshots failed", hint="Look into the log for what it said")
-        return made
+        return answer == _KEPT
 
     def stop(self) -> None:
         """What is being made is not wanted any more, and nothing will be."""
@@ -64,7 +61,7 @@ def main() -> None:
 
 
 def answer(asks: IO[bytes], answers: IO[bytes]) -> None:
-    """Make what is asked for, and write it after its length; nothing if that can't be."""
+    """Make what is asked for, put it into the store, and say whether that went well; nothing if it can't be made."""
     settings, tenant = pickle.load(asks)
     revision = pickle.load(asks)
     store = make_store(settings, tenant, read_only=True)
@@ -73,11 +70,9 @@ def answer(asks: IO[bytes], answers: IO[bytes]) -> None:
         archive = Archive(store, settings)
         archive.look()
         dump = archive.core_at(revision).dump()
+        answers.write(_KEPT if archive.put(revision, dump) else _NOT_WRITTEN)
     except (CordboardError, CoreError) as error:
         print(f"no snapshot of revision {revision}: {error}", file=sys.stderr)
-        return
     finally:
         store.close()
-    answers.write(len(dump).to_bytes(8, "little"))
-    answers.write(dump)
     answers.flush()

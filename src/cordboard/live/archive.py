@@ -211,19 +211,31 @@ class Archive:
     # ---- snapshots
 
     def keep(self, revision: int, snapshot: bytes | bytearray) -> None:
-        """Write a snapshot, and drop those that no recovery needs. A StoreError is logged: no snapshot is needed."""
+        """Write a snapshot, and drop those that no recovery needs."""
+        if self.put(revision, snapshot):
+            self.kept_one(revision)
+
+    def put(self, revision: int, snapshot: bytes | bytearray) -> bool:
+        """Write a snapshot; whether that was possible. A StoreError is logged: no snapshot is needed."""
+        try:
+            self.store.put_snapshot(revision, __version__, snapshot)
+        except StoreError as error:
+            _log.error("no snapshot was written: %s", error)
+            return False
+        return True
+
+    def kept_one(self, revision: int) -> None:
+        """A snapshot was written, here or by another process: drop those that no recovery needs now."""
         with self._keeping:
+            self.kept = max(self.kept, revision)
             try:
-                self.store.put_snapshot(revision, __version__, snapshot)
                 listed = [found for found, _ in self.store.snapshots()]
                 old = [found for found in listed if found <= revision - self.settings.history]
                 daily = self._daily(listed) if self.settings.keep_days else []
                 for found in set(listed) - set(listed[:2]) - set(old[:2]) - {self.base} - set(daily):
                     self.store.drop_snapshot(found)
-                self.kept = max(self.kept, revision)
             except StoreError as error:
-                _log.error("no snapshot was written: %s", error)
-
+                _log.error("old snapshots are still there: %s", error)
 
     def _daily(self, listed: list[int]) -> list[int]:
         """Of these snapshots, latest first, the first of each day: for a compaction to begin at."""

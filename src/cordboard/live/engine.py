@@ -7,7 +7,6 @@ places, same offers. See docs/background/live.md.
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import threading
@@ -325,14 +324,21 @@ class Engine:
         if self._keeping or core.revision - self._snapshot_at < self.settings.snapshot_events:
             return
         self._snapshot_at, self._keeping = core.revision, True
-        make = core.dump_later() if self._apart is None else functools.partial(self._apart.snapshot, core.revision)
-        self._aside.submit(self._keep, core.revision, make)
+        if self._apart is None:
+            self._aside.submit(self._keep, core.revision, core.dump_later())
+        else:
+            self._aside.submit(self._keep_apart, core.revision, self._apart)
 
-    def _keep(self, revision: int, make: Callable[[], bytes | bytearray | None]) -> None:
+    def _keep(self, revision: int, dump: Callable[[], bytes]) -> None:
         try:
-            snapshot = make()
-            if snapshot is not None:
-                self._archive.keep(revision, snapshot)
+            self._archive.keep(revision, dump())
+        finally:
+            self._keeping = False
+
+    def _keep_apart(self, revision: int, apart: Apart) -> None:
+        try:
+            if apart.snapshot(revision):
+                self._archive.kept_one(revision)
         except (SnapshotError, OSError) as error:  # the next ones are made in this process
             _log.error("no snapshot was made of revision %d: %s", revision, error)
             self._apart = None

@@ -25,6 +25,7 @@ from cordboard.errors import (
     UnknownNameError,
 )
 from cordboard.journal import told
+from cordboard.live.hub import BATCH_MAX
 
 try:
     from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -175,9 +176,11 @@ class _Watched:
             try:
                 subscription = self._engine.subscribe(after, capacity=1_000_000)
                 while not self.stop.is_set():
-                    self._tally(subscription.get(0.5))
+                    entries = subscription.get(0.5)
+                    self._tally(entries)
                     after = subscription.revision
-                    self.stop.wait(PACE_S)
+                    if len(entries) < BATCH_MAX:
+                        self.stop.wait(PACE_S)
                 subscription.close()
             except (SlowReaderError, CompactedError):
                 _log.warning("the counters missed entries after revision %s", after)
