@@ -1,7 +1,8 @@
 """The pacer in the dialing world: the issue's table (scenarios 1 to 5 and 17) and its shocks (6, 7, 8, 11, 12, 13, 16).
 
-Bounds are the scenarios' (benchmarks/pacing_scenarios.py), but for the figures of ``FALLS_SHORT``: those are held to what
-is reached. Every figure is pooled over twelve seeds; days are shortened where a statement allows it.
+Bounds are the scenarios' (benchmarks/pacing_scenarios.py). A figure of ``FALLS_SHORT`` does not meet its own: it may miss it
+by so much and no more, and when it meets it, the test fails too, until its line here is gone. Every figure is pooled over
+twelve seeds; days are shortened where a statement allows it.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.dialers.ours import rules
-from benchmarks.pacing_scenarios import SCENARIOS, Figure, mix_shifts, occupancy
+from benchmarks.pacing_scenarios import SCENARIOS, Figure, beside_two_kinds, drop_rate, mix_shifts, occupancy
 from cordboard.pacing.driver import Driver
 from cordboard.pacing.pacer import Pacer
 from cordboard.pacing.world import World, run
 
 SEEDS = range(12)
 FALLS_SHORT = {
-    ("6", "drops, first 5 minutes"): 0.085,
-    ("7", "drops, worst 5 minutes"): 0.045,
-    ("8b", "drops, first 5 minutes"): 0.08,
-    ("11", "drops, first 20 minutes"): 0.037,
-    ("13", "occupancy"): 0.890,
-    ("16", "occupancy from 30 minutes on"): 0.865,
+    ("6", "drops, first 5 minutes"): 0.035,
+    ("7", "drops, worst 5 minutes"): 0.005,
+    ("8b", "drops, first 5 minutes"): 0.02,
+    ("11", "drops, first 20 minutes"): 0.007,
+    ("13", "occupancy"): 0.004,
+    ("16", "occupancy from 30 minutes on"): 0.0005,
 }
 SLOW = {"1", "2", "2b", "2c", "3", "4", "5"}
 
@@ -38,8 +39,18 @@ SLOW = {"1", "2", "2b", "2c", "3", "4", "5"}
 def test_the_figures_of_a_scenario_meet_their_bars(number: str) -> None:
     words, figures = SCENARIOS[number]
     found = figures(SEEDS)
-    held = [Figure(one.what, one.value, FALLS_SHORT.get((number, one.what), one.bar)) for one in found]
-    assert all(one.met for one in held), f"{words}: {held}"
+    for figure in found:
+        short = FALLS_SHORT.get((number, figure.what))
+        if short is None:
+            assert figure.met, f"{words}: {figure}"
+        else:
+            assert not figure.met, f"{words}: {figure} is met, take it from FALLS_SHORT"
+            worst = figure.bar - short if figure.what.startswith("occupancy") else figure.bar + short
+            assert Figure(figure.what, figure.value, worst).met, f"{words}: {figure} falls short by more than {short}"
+
+
+def test_scenario_13_the_rule_beside_it_drops_what_it_may() -> None:
+    assert drop_rate(beside_two_kinds(tuple(SEEDS))) == pytest.approx(0.03, abs=0.005)
 
 
 def test_scenario_11_with_one_mean_for_the_campaign_the_same_shift_fails() -> None:
