@@ -4,6 +4,7 @@
 #include "accounts.h"
 #include "guard.h"
 #include "registrar.h"
+#include "stream.h"
 
 #include <pjsua-lib/pjsua.h>
 #include <pthread.h>
@@ -371,6 +372,7 @@ void node_stop(void) {
     node_enter();
     recorder_stop();
     taps_stop();
+    streams_stop();
     if (node.bell_key) {
         pj_ioqueue_unregister(node.bell_key); /* closes its end */
         node.bell_key = NULL;

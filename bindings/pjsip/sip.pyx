@@ -7,8 +7,9 @@ or player that is over gives an error too, never a crash. No callback enters Pyt
 Methods that can fail return PJSIP's reason as text, empty for success.
 """
 
-from libc.stdint cimport int16_t, int64_t
+from libc.stdint cimport int16_t, int64_t, uint8_t
 from libc.stdlib cimport free
+from libc.string cimport memcpy
 
 cdef extern from "node.h" nogil:
     enum: NODE_GONE
@@ -84,6 +85,17 @@ cdef extern from "hearing.h" nogil:
     void hearing_begin(hearing *h)
     int hearing_frame(hearing *h, const int16_t *samples, heard *found)
 
+cdef extern from "stream.h" nogil:
+    enum: STREAM_FRAME
+    int node_stream_open(int *port, int64_t *number)
+    int node_stream_close(int64_t number)
+    int node_stream_heard(int64_t number, int16_t *into, int max, int64_t *first, int64_t *dropped)
+    int node_stream_say(int64_t number, const int16_t *samples, int count)
+    int node_stream_clear(int64_t number)
+    int node_stream_said(int64_t number, int64_t *written, int64_t *played)
+    void node_ulaw_of(const int16_t *samples, uint8_t *into, int count)
+    void node_of_ulaw(const uint8_t *bytes, int16_t *into, int count)
+
 INCOMING, TRYING, EARLY, ANSWERED, ENDED = NODE_INCOMING, NODE_TRYING, NODE_EARLY, NODE_ANSWERED, NODE_ENDED
 AUDIO, KEY, QUALITY, PLAYED, RECORDED = NODE_AUDIO, NODE_KEY, NODE_QUALITY, NODE_PLAYED, NODE_RECORDED
 REGISTERED, REGISTER, PONG, REFUSED = NODE_REGISTERED, NODE_REGISTER, NODE_PONG, NODE_REFUSED
@@ -92,6 +104,7 @@ VOICE, QUIET, TONE, TONE_OVER = HEARD_VOICE, HEARD_QUIET, HEARD_TONE, HEARD_TONE
 
 cdef enum:
     BATCH = 256
+    FRAMES = 50  # of a stream that are taken or given at once
     TEXT_MAX = 256
 
 cdef bint _running = False
@@ -394,3 +407,71 @@ cdef class Sip:
         with nogil:
             status = node_stop_listening(number)
         return reason(status)
+
+    def open_stream(self):
+        """(reason, port, number): a stream, see stream.h. Its methods may be called by any one thread."""
+        self.check()
+        cdef int port = -1, status
+        cdef int64_t number = 0
+        with nogil:
+            status = node_stream_open(&port, &number)
+        return reason(status), port, number
+
+    def close_stream(self, int64_t number):
+        self.check()
+        cdef int status
+        with nogil:
+            status = node_stream_close(number)
+        return reason(status)
+
+    def stream_heard(self, int64_t number, bint ulaw):
+        """(audio, first, dropped): the frames that were heard since, a second of them at most, the number of the first, and
+        how many were dropped so far, because nobody took them. Audio: 160 bytes of mu-law a frame, or 320 of 16 bits.
+        None if the stream is closed."""
+        cdef int16_t samples[FRAMES * STREAM_FRAME]
+        cdef uint8_t bytes_[FRAMES * STREAM_FRAME]
+        cdef int64_t first = 0, dropped = 0
+        cdef int count
+        with nogil:
+            count = node_stream_heard(number, samples, FRAMES, &first, &dropped)
+            if ulaw and count > 0:
+                node_ulaw_of(samples, bytes_, count * STREAM_FRAME)
+        if count < 0:
+            return None
+        cdef int size = count * STREAM_FRAME
+        return (<char *>bytes_)[:size] if ulaw else (<char *>samples)[:2 * size], first, dropped
+
+    def stream_say(self, int64_t number, const uint8_t[::1] audio, bint ulaw):
+        """Have audio played; how many of its bytes there was room for, -1 if the stream is closed."""
+        cdef int16_t samples[FRAMES * STREAM_FRAME]
+        cdef Py_ssize_t at = 0, width = 1 if ulaw else 2, end = audio.shape[0] // width
+        cdef int count, taken
+        while at < end:
+            count = <int>min(end - at, FRAMES * STREAM_FRAME)
+            if ulaw:
+                node_of_ulaw(&audio[at], samples, count)
+            else:
+                memcpy(samples, &audio[2 * at], 2 * count)
+            with nogil:
+                taken = node_stream_say(number, samples, count)
+            if taken < 0:
+                return -1
+            at += taken
+            if taken < count:
+                break
+        return at * width
+
+    def stream_clear(self, int64_t number):
+        """Play nothing more of what was said so far."""
+        cdef int status
+        with nogil:
+            status = node_stream_clear(number)
+        return status == 0
+
+    def stream_said(self, int64_t number):
+        """(samples given, samples of them that have been played or cleared); None if the stream is closed."""
+        cdef int64_t written = 0, played = 0
+        cdef int status
+        with nogil:
+            status = node_stream_said(number, &written, &played)
+        return (written, played) if status == 0 else None
