@@ -14,6 +14,7 @@ from tests.recorded import RECIPIENT
 from tests.sip_peer import RATE, Telephone, tone
 
 pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
+from cordboard.bindings.pjsip import events, sip
 from cordboard.bindings.pjsip.backend import PjsipMedia
 from cordboard.bindings.settings import SipSettings
 
@@ -94,3 +95,10 @@ class TestPjsip(MediaContract):
         world = PjsipWorld(tmp_path)
         yield world
         world.close()
+
+
+def test_the_numbers_of_events_are_those_that_were_compiled():
+    def numbers(module):
+        return {name: value for name, value in vars(module).items() if name.isupper() and isinstance(value, int)}
+
+    assert numbers(events) == numbers(sip)

@@ -12,13 +12,14 @@ import heapq
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cordboard.bindings.addresses import user_of
 from cordboard.bindings.outcomes import CODES, quality, refusal
-from cordboard.bindings.pjsip import sip as pj
+from cordboard.bindings.pjsip import events as pj
 from cordboard.bindings.pjsip.ears import Ears
 from cordboard.bindings.pjsip.ways import Way, Ways, start
 from cordboard.bindings.settings import SipSettings
@@ -52,6 +53,9 @@ from cordboard.media.backend import (
     StopRecording,
 )
 from cordboard.recordings.container import Sealer
+
+if TYPE_CHECKING:
+    from cordboard.bindings.pjsip.sip import Sip
 
 WATCHDOG_S = 1.0
 NAMES_MAX = 100_000  # so many names of legs are remembered
@@ -111,10 +115,11 @@ class _Leg:
 class PjsipMedia:
     """The production media layer; one in a process. See :class:`cordboard.media.backend.MediaBackend`.
 
-    OSError if PJSIP can't start, RuntimeError if this process has one already.
+    ``start``: gets PJSIP under way, ours or another. OSError if it can't start, RuntimeError if this process has one
+    already.
     """
 
-    def __init__(self, settings: SipSettings) -> None:
+    def __init__(self, settings: SipSettings, start: Callable[[SipSettings], Sip] = start) -> None:
         self._settings = settings
         self._sealer = Sealer(settings.recipients) if settings.recipients else None
         self._sip = start(settings)

@@ -6,10 +6,14 @@ import heapq
 import time
 from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING
 
-from cordboard.bindings.pjsip import sip as pj
+from cordboard.bindings.pjsip import events as pj
 from cordboard.media.answering import Ear
 from cordboard.media.backend import Listen, Report
+
+if TYPE_CHECKING:
+    from cordboard.bindings.pjsip.sip import Sip
 
 FRAME_S = 0.02
 LATE_S = 0.06  # by the machine's clock, a moment of the audio has been through the tap so much later at most
@@ -27,7 +31,7 @@ class _Tap:
 class Ears:
     """By leg. ``due``: when :meth:`tick` has something to do, infinity if never."""
 
-    def __init__(self, sip: pj.Sip) -> None:
+    def __init__(self, sip: Sip) -> None:
         self._sip = sip
         self._by_leg: dict[str, _Tap] = {}
         self._by_number: dict[int, _Tap] = {}

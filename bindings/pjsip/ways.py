@@ -10,13 +10,17 @@ import ipaddress
 import logging
 import secrets
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from cordboard.bindings.addresses import caller_uri, networks, sip_uri, stays_here, transport_of, user_of, within_ipv6
-from cordboard.bindings.pjsip import sip as pj
+from cordboard.bindings.pjsip import events as pj
 from cordboard.bindings.registrar import Registrar, Request
 from cordboard.bindings.settings import SipSettings, Srtp, Transport, Trunk
 from cordboard.bindings.trunks import Attempt, Trunks
 from cordboard.media.backend import Cause, Dial
+
+if TYPE_CHECKING:
+    from cordboard.bindings.pjsip.sip import Sip
 
 TRANSPORTS = tuple(Transport)  # in PJSIP's order, see node.h
 UNAVAILABLE = 503
@@ -43,11 +47,13 @@ class Way:
         return self.attempt.trunk if self.attempt is not None else ""
 
 
-def start(settings: SipSettings) -> pj.Sip:
+def start(settings: SipSettings) -> Sip:
     """PJSIP with its transports. OSError if it can't start, RuntimeError if this process has one already."""
+    from cordboard.bindings.pjsip.sip import Sip
+
     ports = (settings.port, settings.tcp_port, settings.tls_port)
     tls = settings.tls
-    return pj.Sip(
+    return Sip(
         address=settings.address,
         ports=tuple(-1 if port is None else port for port in ports),
         codecs=",".join(settings.codecs),
@@ -71,7 +77,7 @@ def start(settings: SipSettings) -> pj.Sip:
 class Ways:
     """The accounts of a running PJSIP. OSError if it does not take one."""
 
-    def __init__(self, settings: SipSettings, sip: pj.Sip) -> None:
+    def __init__(self, settings: SipSettings, sip: Sip) -> None:
         self._settings, self._sip = settings, sip
         self.trunks = Trunks(settings.trunks, settings.seed)
         self.registrar = Registrar(settings.registrar, secrets.token_bytes(32)) if settings.registrar else None
