@@ -28,8 +28,9 @@ CODES = {
     Cause.CONGESTION: 503,
     Cause.FORBIDDEN: 403,
     Cause.FAILED: 500,
-    Cause.LOST: 500,
+    Cause.LOST: 503,
 }
+RETRY_AFTER_S = 10  # for callers who are refused because nobody is there to say what becomes of them
 
 
 PACKETS_MAX = 1_000_000_000

@@ -69,7 +69,9 @@ def conserved(board: Switchboard) -> None:
         assert not (row["engaged"] and row["contacts"]), name  # nobody here has two voice contacts at once
     for leg in state.legs.values():
         assert leg.call or leg.phase == Phase.CLOSING or leg.nailed, leg
-        assert not (leg.phase == Phase.CLOSING and (leg.call or leg.heard)), leg
+        assert not (leg.phase == Phase.CLOSING and leg.heard), leg
+        if leg.phase == Phase.CLOSING and leg.call:  # of a campaign, cancelled: it may have been answered
+            assert state.calls[leg.call].stage in (Stage.DIALING, Stage.GOODBYE) and leg.role == Role.CALLER, leg
         assert all(name in state.calls[leg.call].legs for name in leg.heard), leg
     for call in state.calls.values():
         waits_for_call_back = call.flow is not None and call.flow.back is not None

@@ -155,6 +155,9 @@ class Crowd(Floor):
         if n // 20 % 5 < 4:
             self.attempt("campaign_dialed", campaign="spring", entry=entry, attempt=1)
         elif n % 2:
+            call = self.board.dialing.find("spring", entry)
+            if call is not None and n % 3 == 0:  # picked up at this very moment
+                self.media.pick_up(call.legs[0])
             self.attempt("campaign_cancelled", campaign="spring", entry=entry)
         else:
             self.attempt(("campaign_paused", "campaign_started")[n // 100 % 2], campaign="spring")

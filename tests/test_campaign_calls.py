@@ -102,6 +102,23 @@ def test_a_call_that_rings_can_be_given_up_and_one_that_was_answered_can_not():
     assert floor.story("e8") == ["ringing", "answered", "outcome connected"]
 
 
+def test_an_answer_that_crosses_a_cancelling_is_an_answer_that_got_nobody_and_is_counted_once():
+    # Given a phone that is picked up at the moment in which its cancelling is on the way to the node
+    floor = Dialed({"e7": FarEnd(picks_up=None)})
+    floor.dial("e7")
+    floor.run(1.5)
+    [leg] = floor.media.legs()
+    floor.media.pick_up(leg)
+    floor.apply("campaign_cancelled", campaign="spring", entry="e7")
+    with pytest.raises(StaleEventError):
+        floor.apply("campaign_cancelled", campaign="spring", entry="e7")
+    assert floor.story("e7") == ["ringing"], "how it came out is not known yet"
+    floor.run(1.0)
+    # Then it counts as answered and dropped, whoever reports it twice, and nothing is left
+    assert floor.story("e7") == ["ringing", "answered", "outcome dropped", "ended"]
+    assert not floor.board.state.calls and not floor.board.state.legs
+
+
 def test_an_entry_is_not_dialed_while_it_is_being_called_or_while_the_campaign_is_paused():
     floor = Dialed({"e7": FarEnd(picks_up=None)})
     floor.dial("e7")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 import wave
 
 import numpy as np
 import pytest
 
-from cordboard.media.backend import Dial, Incoming
+from cordboard.media.backend import Answered, Dial, Ended, HangUp, Incoming, Ringing
 from cordboard.media.simulated import FarEnd
 from tests.media_contract import LONG, SHORT, MediaContract
 from tests.recorded import RECIPIENT
-from tests.sip_peer import RATE, Telephone, tone
+from tests.sip_peer import RATE, Telephone, header, tone
 
 pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
 from cordboard.bindings.pjsip import events, sip
@@ -102,3 +103,37 @@ def test_the_numbers_of_events_are_those_that_were_compiled():
         return {name: value for name, value in vars(module).items() if name.isupper() and isinstance(value, int)}
 
     assert numbers(events) == numbers(sip)
+
+
+class Late(Telephone):
+    """Picks up at the moment in which it is cancelled: its answer is on the way first."""
+
+    def _take(self, message, source):
+        call = self.calls.get(header(message, "Call-ID"))
+        if message.startswith("CANCEL") and call is not None:
+            self._do(call, "pick up")
+            self._respond(message, call, "200 OK", source)
+        else:
+            super()._take(message, source)
+
+
+def test_an_answer_that_crosses_a_cancelling_is_reported_before_the_end(tmp_path):
+    telephone, media = Late(), PjsipMedia(settings(tmp_path, legs_max=4))
+    try:
+        media.send([Dial("d1", telephone.phone(FarEnd(rings=0.0, picks_up=None)))])
+        _until(media, Ringing)
+        media.send([HangUp("d1")])
+        assert [type(report) for report in _until(media, Ended)] == [Answered, Ended]
+        [call] = telephone.calls.values()
+        assert call.requests[-1] == "BYE"
+    finally:
+        media.close()
+        telephone.close()
+
+
+def _until(media: PjsipMedia, kind: type) -> list:
+    found, end = [], time.monotonic() + 20.0
+    while not any(isinstance(report, kind) for report in found):
+        assert time.monotonic() < end, found
+        found += media.reports(0.1)
+    return found

@@ -13,15 +13,15 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cordboard.bindings.addresses import user_of
-from cordboard.bindings.outcomes import CODES, quality, refusal
+from cordboard.bindings.outcomes import CODES, RETRY_AFTER_S, quality, refusal
 from cordboard.bindings.pjsip import events as pj
 from cordboard.bindings.pjsip.ears import Ears
-from cordboard.bindings.pjsip.ways import Way, Ways, start
+from cordboard.bindings.pjsip.legs import Leg, Playing, Recording
+from cordboard.bindings.pjsip.ways import Ways, start
 from cordboard.bindings.settings import SipSettings
 from cordboard.media.backend import (
     HEADERS_MAX,
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 WATCHDOG_S = 1.0
 NAMES_MAX = 100_000  # so many names of legs are remembered
 CLOSING_S = 1.0
+CANCEL_S = 2.0  # for the other side to confirm that a call is cancelled, or to say that it was answered
 _KEYS = re.compile(r"[0-9*#A-Da-d]{1,32}")
 _RECORDING = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
@@ -67,49 +68,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 USED = "the name was used before"
 NO_LEG = "there is no such leg"
 NOT_OPEN = "its audio is not open"
-
-
-@dataclass(slots=True)
-class _Playing:
-    command: Play
-    files: list[str]
-    at: int = 0  # which of them
-    player: int = -1
-    port: int = -1
-
-
-@dataclass(slots=True)
-class _Recording:
-    name: str
-    file: str
-    legs: tuple[str, ...]
-    ports: tuple[int, ...]
-
-
-@dataclass(slots=True)
-class _Leg:
-    name: str
-    call: int
-    number: int  # of sip: tells it from others that had the same slot
-    incoming: bool
-    trunk: str = ""  # whose line it has
-    way: Way | None = None  # where it was dialed
-    headers: str = ""
-    heard: bool = False  # whoever was dialed has said something
-    port: int = -1  # of the bridge; -1: its audio is not open
-    confirmed: bool = False  # by the signalling
-    answered: bool = False  # and reported
-    rang: bool = False
-    early: bool = False
-    missing: bool = False  # the watchdog did not find it
-    why: Cause | None = None  # we ended it
-    sources: set[str] = field(default_factory=set)  # whom it hears
-    sinks: set[str] = field(default_factory=set)  # who hears it
-    recordings: set[str] = field(default_factory=set)
-    playing: _Playing | None = None
-    stats: pj.Numbers | None = None
-    packets: int = 0  # received when the watchdog last looked
-    packets_at: float = 0.0
 
 
 class PjsipMedia:
@@ -133,12 +91,12 @@ class PjsipMedia:
         self._turned_away = 0
         self._prefix = secrets.token_hex(4)
         self._ears = Ears(self._sip)
-        self._legs: dict[str, _Leg] = {}
-        self._by_number: dict[int, _Leg] = {}
+        self._legs: dict[str, Leg] = {}
+        self._by_number: dict[int, Leg] = {}
         self._used: dict[str, None] = {}
-        self._players: dict[int, _Leg] = {}  # number of a player that will say that it is at its end
-        self._recordings: dict[str, tuple[int, _Recording]] = {}
-        self._recorded: dict[int, _Recording] = {}  # until sip says that they are complete
+        self._players: dict[int, Leg] = {}  # number of a player that will say that it is at its end
+        self._recordings: dict[str, tuple[int, Recording]] = {}
+        self._recorded: dict[int, Recording] = {}  # until sip says that they are complete
         self._due: list[tuple[float, str, int]] = []  # see _place and _tick
         self._watch_at = time.monotonic() + WATCHDOG_S
         self._reports: list[Report] = []
@@ -251,7 +209,7 @@ class PjsipMedia:
         if isinstance(way, str):
             return way
         headers = "\n".join(f"{name}: {value}" for name, value in dial.headers)
-        leg = _Leg(dial.leg, -1, 0, incoming=False, way=way, headers=headers, trunk=way.trunk)
+        leg = Leg(dial.leg, -1, 0, incoming=False, way=way, headers=headers, trunk=way.trunk)
         why = self._place(leg, now)
         if why:
             self._release(leg)
@@ -263,7 +221,7 @@ class PjsipMedia:
         heapq.heappush(self._due, (now + dial.ring_s, leg.name, 0))
         return ""
 
-    def _place(self, leg: _Leg, now: float) -> str:
+    def _place(self, leg: Leg, now: float) -> str:
         """Call where its way leads to; where that can't be done, the next destination. Why not, if none is left."""
         way = leg.way
         assert way is not None
@@ -280,7 +238,7 @@ class PjsipMedia:
             heapq.heappush(self._due, (now + patience, leg.name, number))
         return ""
 
-    def _elsewhere(self, leg: _Leg, code: int, now: float) -> bool:
+    def _elsewhere(self, leg: Leg, code: int, now: float) -> bool:
         """Its call failed, with ``code`` or without a word: whether it goes to another destination. Not if it rang."""
         if leg.way is None or leg.rang or leg.confirmed or leg.why is not None:
             return False
@@ -293,11 +251,11 @@ class PjsipMedia:
         self._by_number[leg.number] = leg
         return False
 
-    def _release(self, leg: _Leg) -> None:
+    def _release(self, leg: Leg) -> None:
         if leg.trunk:
             self._ways.trunks.release(leg.trunk)
 
-    def _answer(self, leg: _Leg, command: Ring | Answer) -> str:
+    def _answer(self, leg: Leg, command: Ring | Answer) -> str:
         if not leg.incoming:
             return "it did not come in"
         if leg.confirmed:
@@ -305,10 +263,14 @@ class PjsipMedia:
         code = 180 if isinstance(command, Ring) else 183 if command.early else 200
         return self._sip.answer(leg.call, leg.number, code)
 
-    def _hang_up(self, leg: _Leg, cause: Cause) -> str:
+    def _hang_up(self, leg: Leg, cause: Cause) -> str:
         if leg.why is None:
             leg.why = Cause.NORMAL if leg.answered else cause
-            self._sip.hang_up(leg.call, leg.number, 0 if leg.answered or not leg.incoming else CODES[cause])
+            code, later = 0 if leg.answered or not leg.incoming else CODES[cause], RETRY_AFTER_S * (cause == Cause.LOST)
+            if leg.heard and not leg.confirmed and not self._sip.cancel(leg.call, leg.number):
+                heapq.heappush(self._due, (time.monotonic() + CANCEL_S, leg.name, leg.number))
+            else:
+                self._sip.hang_up(leg.call, leg.number, code, later)
         return ""
 
     def _link(self, command: Connect | Disconnect) -> str:
@@ -340,14 +302,14 @@ class PjsipMedia:
 
     # ---- prompts
 
-    def _play(self, leg: _Leg, command: Play) -> str:
+    def _play(self, leg: Leg, command: Play) -> str:
         if leg.port < 0:
             return NOT_OPEN
         files = [self._prompt(name) for name in command.prompts]
         if not files or not all(files):
             return "there is no such prompt"
         self._stop(leg)
-        leg.playing = _Playing(command, files)
+        leg.playing = Playing(command, files)
         why = self._next_prompt(leg, leg.playing)
         if why:
             leg.playing = None
@@ -363,14 +325,14 @@ class PjsipMedia:
                 return str(file)
         return ""
 
-    def _next_prompt(self, leg: _Leg, playing: _Playing) -> str:
+    def _next_prompt(self, leg: Leg, playing: Playing) -> str:
         alone = playing.command.loop and len(playing.files) == 1
         why, playing.player, playing.port, number = self._sip.play(playing.files[playing.at], alone, leg.port)
         if not why:
             self._players[number] = leg
         return why
 
-    def _prompt_over(self, leg: _Leg) -> None:
+    def _prompt_over(self, leg: Leg) -> None:
         playing = leg.playing
         if playing is None:
             return
@@ -383,7 +345,7 @@ class PjsipMedia:
         leg.playing = None
         self._reports.append(Played(leg.name, playing.command.token, playing.at == len(playing.files)))
 
-    def _stop(self, leg: _Leg) -> None:
+    def _stop(self, leg: Leg) -> None:
         if leg.playing is not None:
             self._players = {number: other for number, other in self._players.items() if other is not leg}
             self._sip.stop_player(leg.playing.player)
@@ -410,7 +372,7 @@ class PjsipMedia:
         why, ports, number = self._sip.record(str(self._settings.recordings / file), key, header, len(command.legs))
         if why:
             return why
-        recording = _Recording(command.recording, file, command.legs, ports)
+        recording = Recording(command.recording, file, command.legs, ports)
         self._recordings[command.recording] = (number, recording)
         self._recorded[number] = recording
         for name, port in zip(command.legs, ports, strict=True):
@@ -427,7 +389,7 @@ class PjsipMedia:
 
     # ---- what happens
 
-    def _add(self, leg: _Leg) -> None:
+    def _add(self, leg: Leg) -> None:
         leg.packets_at = time.monotonic()
         self._legs[leg.name] = self._by_number[leg.number] = leg
 
@@ -470,14 +432,14 @@ class PjsipMedia:
         if trunk and not self._ways.trunks.incoming(trunk):
             self._sip.hang_up(call, number, CODES[Cause.CONGESTION])
             return
-        leg = _Leg(f"{self._prefix}-{number}", call, number, incoming=True, trunk=trunk)
+        leg = Leg(f"{self._prefix}-{number}", call, number, incoming=True, trunk=trunk)
         self._remember(leg.name)
         self._add(leg)
         pairs = [line.partition(":") for line in lines[3:] if ":" in line][:HEADERS_MAX]
         headers = tuple((name.strip(), value.strip()[:TEXT_MAX]) for name, _, value in pairs)
         self._reports.append(Incoming(leg.name, user_of(lines[0]), user_of(lines[1]), trunk, headers))
 
-    def _happen(self, leg: _Leg, kind: int, code: int, local: bool, numbers: pj.Numbers) -> None:
+    def _happen(self, leg: Leg, kind: int, code: int, local: bool, numbers: pj.Numbers) -> None:
         if not leg.heard and leg.way is not None and kind in (pj.TRYING, pj.EARLY, pj.ANSWERED):
             leg.heard = True
             self._ways.heard(leg.way)
@@ -496,13 +458,16 @@ class PjsipMedia:
         elif kind == pj.EARLY and (not leg.rang or (leg.port >= 0 and not leg.early)):
             leg.rang, leg.early = True, leg.port >= 0
             self._reports.append(Ringing(leg.name, leg.early))
-        if leg.confirmed and leg.port >= 0 and not leg.answered:
+        given_up = leg.why is not None and not leg.incoming  # and picked up all the same
+        if leg.confirmed and (leg.port >= 0 or given_up) and not leg.answered:
             leg.answered = True
-            if leg.why is not None:  # we hung up before we took this event
-                leg.why = Cause.NORMAL
             self._reports.append(Answered(leg.name))
+            if given_up:
+                self._sip.hang_up(leg.call, leg.number, 0)
+            elif leg.why is not None:  # we hung up before we took this event
+                leg.why = Cause.NORMAL
 
-    def _audio(self, leg: _Leg, port: int) -> None:
+    def _audio(self, leg: Leg, port: int) -> None:
         """A port of the bridge has come, changed or gone; what was connected to it must be so again."""
         leg.port = port
         if port < 0:
@@ -519,14 +484,14 @@ class PjsipMedia:
         self._ears.connect(leg.name, port)
 
     @staticmethod
-    def _cause(leg: _Leg, code: int, local: bool) -> Cause:
+    def _cause(leg: Leg, code: int, local: bool) -> Cause:
         if leg.why is not None:
             return leg.why
         if leg.answered:
             return Cause.UNREACHABLE if local else Cause.NORMAL
         return Cause.UNREACHABLE if local else refusal(code, leg.rang)
 
-    def _end(self, leg: _Leg, cause: Cause, code: int) -> None:
+    def _end(self, leg: Leg, cause: Cause, code: int) -> None:
         """The one place where a leg ends."""
         self._stop(leg)
         self._ears.stop(leg.name)
@@ -553,9 +518,11 @@ class PjsipMedia:
                 continue
             if not number:
                 self._hang_up(leg, Cause.NO_ANSWER)
-                self._take(self._sip.take())
-            elif number == leg.number and not leg.heard and leg.why is None:
+            elif number == leg.number and leg.why is not None:  # nobody says that it is cancelled
+                self._sip.hang_up(leg.call, leg.number, 0)
+            elif number == leg.number and not leg.heard:
                 self._give_up(leg, now)
+            self._take(self._sip.take())
         self._ways.tick(now)
         self._reports += self._ears.tick(now)
         if now >= self._watch_at:
@@ -563,14 +530,14 @@ class PjsipMedia:
             for leg in list(self._legs.values()):
                 self._look_after(leg, now)
 
-    def _give_up(self, leg: _Leg, now: float) -> None:
+    def _give_up(self, leg: Leg, now: float) -> None:
         """Its destination is silent: PJSIP goes on trying to cancel that call, for half a minute, without us."""
         call, number = leg.call, leg.number
         if not self._elsewhere(leg, 0, now):
             self._end(leg, Cause.UNREACHABLE, 0)
         self._sip.hang_up(call, number, 0)
 
-    def _look_after(self, leg: _Leg, now: float) -> None:
+    def _look_after(self, leg: Leg, now: float) -> None:
         """End a leg that PJSIP has forgotten (seen twice, so that an event under way is not overtaken), and one whose
         audio has stopped."""
         if not self._sip.is_alive(leg.call, leg.number):

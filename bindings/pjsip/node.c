@@ -397,7 +397,7 @@ void node_error(int status, char *text, int size) {
 
 /* ---- calls */
 
-static int is_leg(int call, int64_t leg) {
+int node_is_leg(int call, int64_t leg) {
     node_enter();
     return call >= 0 && call < (int)pjsua_call_get_max_count() && leg_of(call) == leg;
 }
@@ -435,18 +435,14 @@ int node_dial(const char *to, const char *caller, const char *headers, int accou
 }
 
 int node_answer(int call, int64_t leg, int code) {
-    return is_leg(call, leg) ? pjsua_call_answer(call, (unsigned)code, NULL, NULL) : NODE_GONE;
+    return node_is_leg(call, leg) ? pjsua_call_answer(call, (unsigned)code, NULL, NULL) : NODE_GONE;
 }
 
-int node_hang_up(int call, int64_t leg, int code) {
-    return is_leg(call, leg) ? pjsua_call_hangup(call, (unsigned)code, NULL, NULL) : NODE_GONE;
-}
-
-int node_alive(int call, int64_t leg) { return is_leg(call, leg) && pjsua_call_is_active(call); }
+int node_alive(int call, int64_t leg) { return node_is_leg(call, leg) && pjsua_call_is_active(call); }
 
 int node_received(int call, int64_t leg, int64_t *packets) {
     pjsua_stream_stat stat;
-    int status = is_leg(call, leg) ? pjsua_call_get_stream_stat(call, 0, &stat) : NODE_GONE;
+    int status = node_is_leg(call, leg) ? pjsua_call_get_stream_stat(call, 0, &stat) : NODE_GONE;
     if (status == PJ_SUCCESS)
         *packets = stat.rtcp.rx.pkt;
     return status;
@@ -455,7 +451,7 @@ int node_received(int call, int64_t leg, int64_t *packets) {
 int node_keys(int call, int64_t leg, const char *keys) {
     pjsua_call_send_dtmf_param param;
     pj_str_t digits = pj_str((char *)keys);
-    if (!is_leg(call, leg))
+    if (!node_is_leg(call, leg))
         return NODE_GONE;
     int status = pjsua_call_dial_dtmf(call, &digits);
     if (status == PJ_SUCCESS)

@@ -88,7 +88,8 @@ void node_wake(void);              /* from any thread: ends a node_poll */
 /* headers: lines "Name: value"; caller: a SIP URI or empty */
 int node_dial(const char *to, const char *caller, const char *headers, int account, int *call, int64_t *leg);
 int node_answer(int call, int64_t leg, int code);
-int node_hang_up(int call, int64_t leg, int code);
+int node_hang_up(int call, int64_t leg, int code, int retry_after); /* seconds of a header for a caller; 0: none */
+int node_cancel(int call, int64_t leg); /* that was dialed: NODE_ENDED or NODE_ANSWERED comes when the other side has said it */
 int node_alive(int call, int64_t leg);
 int node_received(int call, int64_t leg, int64_t *packets);
 int node_keys(int call, int64_t leg, const char *keys);
@@ -114,6 +115,7 @@ int node_stop_listening(int64_t number);
 #define NODE_FRAME 160
 void node_enter(void); /* PJLIB must know the thread */
 void node_push(const node_event *event);
+int node_is_leg(int call, int64_t leg);
 int64_t node_number(void);
 int accounts_start(const node_settings *settings);
 int recorder_start(void);

@@ -57,7 +57,8 @@ cdef extern from "node.h" nogil:
     int node_ping(const char *to, int account, int64_t *number)
     int node_dial(const char *to, const char *caller, const char *headers, int account, int *call, int64_t *leg)
     int node_answer(int call, int64_t leg, int code)
-    int node_hang_up(int call, int64_t leg, int code)
+    int node_hang_up(int call, int64_t leg, int code, int retry_after)
+    int node_cancel(int call, int64_t leg)
     int node_alive(int call, int64_t leg)
     int node_received(int call, int64_t leg, int64_t *packets)
     int node_keys(int call, int64_t leg, const char *keys)
@@ -301,11 +302,21 @@ cdef class Sip:
             status = node_answer(call, leg, code)
         return reason(status)
 
-    def hang_up(self, int call, int64_t leg, int code):
+    def hang_up(self, int call, int64_t leg, int code, int retry_after=0):
+        """End a call at once. ``retry_after``: seconds that a caller is told in a header."""
         self.check()
         cdef int status
         with nogil:
-            status = node_hang_up(call, leg, code)
+            status = node_hang_up(call, leg, code, retry_after)
+        return reason(status)
+
+    def cancel(self, int call, int64_t leg):
+        """Give up a call that was dialed and not answered: ENDED comes when the other side has confirmed it, ANSWERED if
+        somebody was quicker."""
+        self.check()
+        cdef int status
+        with nogil:
+            status = node_cancel(call, leg)
         return reason(status)
 
     def is_alive(self, int call, int64_t leg):

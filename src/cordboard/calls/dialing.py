@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cordboard.calls.campaign import Campaign
-from cordboard.calls.state import Call, Leg, Role, Stage
+from cordboard.calls.state import Call, Leg, Phase, Role, Stage
 from cordboard.errors import DuplicateError, EventError, LimitError, StaleEventError, UnknownNameError, Where
 from cordboard.journal import nearest
 from cordboard.media.backend import Cause
@@ -79,11 +79,13 @@ class Dialing:
         board.dial(node, Role.CALLER, call, caller=shown, ring_s=campaign.ring, to=to)
 
     def _cancelled(self, event: Event) -> None:
+        """How it came out is known when its leg has ended: somebody may pick up at this very moment."""
         call = self.find(event["campaign"], event["entry"])
-        if call is None or call.stage != Stage.DIALING:
+        leg = self._board.state.legs[call.legs[0]] if call is not None and call.stage == Stage.DIALING else None
+        if leg is None or leg.phase == Phase.CLOSING:
             what = f'entry "{event["entry"]}" does not ring'
             raise StaleEventError(what, Where(key="entry"), "It was answered, or has ended")
-        self._board.end_call(call)
+        self._board.close(leg)
 
     # ---- what becomes of them
 
@@ -106,6 +108,12 @@ class Dialing:
             self.listen(call)
         else:
             self._connect(call)
+
+    def answered_late(self, call: Call) -> None:
+        """Somebody picked up what was being cancelled, and is hung up on: as any other who got nobody."""
+        self._note(call, "attempt_answered")
+        self.decide(call, "dropped")
+        call.stage = Stage.GOODBYE
 
     def listen(self, call: Call) -> None:
         """Have the node find out who it is; again does no harm."""

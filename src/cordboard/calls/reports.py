@@ -203,11 +203,14 @@ class Reports:
 
     def _leg_answered(self, event: Event) -> None:
         board, leg = self._board, self._leg(event)
+        call = board.state.calls.get(leg.call)
+        if leg.phase == Phase.CLOSING and call is not None and call.stage == Stage.DIALING:
+            board.dialing.answered_late(call)
+            return
         if leg.phase in (Phase.UP, Phase.CLOSING):
             what = f'leg "{leg.name}" is {"answered" if leg.phase == Phase.UP else "being hung up"} already'
             raise StaleEventError(what, Where(key="leg"), "It came too late, or twice")
         leg.phase = Phase.UP
-        call = board.state.calls.get(leg.call)
         if call is None:
             return  # a nailed-up phone comes to rest
         if call.stage == Stage.DIALING:
@@ -243,9 +246,8 @@ class Reports:
         """A leg is over: its one end here."""
         board = self._board
         call = board.state.calls.get(leg.call)
-        closing = leg.phase == Phase.CLOSING
         role = leg.role
-        if not closing:
+        if call is not None:
             board.part(leg, speaks=False)
         if board.nailed.get(leg.person) is leg:
             del board.nailed[leg.person]

@@ -393,9 +393,13 @@ class Switchboard:
     def hang_up(self, leg: Leg, cause: Cause = Cause.NORMAL) -> None:
         """Hang up a leg; it is here until its node says that it has ended."""
         self.part(leg, speaks=False)
-        leg.phase = Phase.CLOSING
         if self.nailed.get(leg.person) is leg:
             del self.nailed[leg.person]
+        self.close(leg, cause)
+
+    def close(self, leg: Leg, cause: Cause = Cause.NORMAL) -> None:
+        """Have a node hang up a leg. What is being called stays in its call meanwhile: it may be answered yet."""
+        leg.phase = Phase.CLOSING
         self.say(leg.node, "leg_hang_up", leg=leg.name, cause=cause.value)
 
     def part(self, leg: Leg, speaks: bool) -> None:
