@@ -44,13 +44,15 @@ def _send(text: str, options: str = "") -> str:
 
 
 def answerer(
-    status: str = "200 OK", *, rings: bool = True, after_ms: int = 0, hangs_up_ms: int | None = None, cancelled: bool = False
+    status: str = "200 OK", *, rings: bool = True, early: bool = False, after_ms: int = 0, hangs_up_ms: int | None = None, cancelled: bool = False
 ) -> str:
     """Answers what comes with ``status``; then hangs up after a while, or waits for the BYE. ``cancelled``: rings until
-    it is cancelled."""
+    it is cancelled. ``early``: it has audio before it answers."""
     text = _HEAD.format(name="answerer") + '<recv request="INVITE"/>\n'
     if rings:
         text += _send("SIP/2.0 180 Ringing\n" + _ANSWER + "Content-Length: 0\n")
+    if early:
+        text += _send("SIP/2.0 183 Session Progress\n" + _ANSWER + _SDP.format(port="media_port"))
     if cancelled:
         text += '<recv request="CANCEL"/>\n' + _send("SIP/2.0 200 OK\n" + _SAME)
         ended = _SAME.replace("[last_CSeq:]", "CSeq: [cseq] INVITE").replace("[last_To:]", "[last_To:];tag=[pid]SIPp[call_number]")

@@ -132,6 +132,15 @@ def test_one_who_answers_and_hangs_up_ends_as_normal(bench):
     peer.done()
 
 
+@pytest.mark.parametrize("rings", [True, False])
+def test_one_whose_audio_comes_before_the_answer_rings_early(bench, rings):
+    bench.backend.send([Dial("d1", bench.sipp(answerer(rings=rings, early=True, after_ms=300)).address())])
+    bench.until(Answered)
+    assert bench.seen[-2:] == [Ringing("d1", early=True), Answered("d1")]
+    bench.backend.send([HangUp("d1")])
+    bench.until(Ended)
+
+
 def test_one_whom_we_hang_up_gets_a_bye(bench):
     peer = bench.sipp(answerer())
     bench.backend.send([Dial("d1", peer.address())])

@@ -230,6 +230,11 @@ static void on_call_media_state(pjsua_call_id call) {
         info.media[0].status != PJSUA_CALL_MEDIA_NONE && info.media[0].status != PJSUA_CALL_MEDIA_ERROR)
         event.code = info.media[0].stream.aud.conf_slot;
     node_push(&event);
+    if (info.state == PJSIP_INV_STATE_EARLY && info.role == PJSIP_ROLE_UAC) { /* told again, now that there is audio */
+        event.kind = NODE_EARLY;
+        event.code = (int)info.last_status;
+        node_push(&event);
+    }
 }
 
 static void on_stream_destroyed(pjsua_call_id call, pjmedia_stream *stream, unsigned index) {
