@@ -8,11 +8,11 @@ from typing import Any
 
 from cordboard.errors import InputError, Where
 from cordboard.media import backend
-from cordboard.media.backend import Cause, Command, Quality, Report
+from cordboard.media.backend import Cause, Command, HideKeys, Quality, Report
 from cordboard.v1 import media_service_pb2 as pb
 
 
-def command_message(command: Command) -> pb.MediaCommand:
+def command_message(command: Command | HideKeys) -> pb.MediaCommand:
     """A command as a message."""
     message = pb.MediaCommand()
     _fill(getattr(message, _field(command)), command)
@@ -26,9 +26,9 @@ def report_message(report: Report) -> pb.MediaReport:
     return message
 
 
-def command_of(message: pb.MediaCommand) -> Command:
+def command_of(message: pb.MediaCommand) -> Command | HideKeys:
     """The command of a message. InputError if it is none."""
-    command: Command = _made(message, "command")
+    command: Command | HideKeys = _made(message, "command")
     return command
 
 
@@ -38,7 +38,7 @@ def report_of(message: pb.MediaReport) -> Report:
     return report
 
 
-def _field(record: Command | Report) -> str:
+def _field(record: Command | HideKeys | Report) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(record).__name__).lower()
 
 

@@ -19,7 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from cordboard.client.connection import call_error
-from cordboard.media.backend import Command, Ended, Incoming, MediaBackend, Report
+from cordboard.media.backend import Command, Ended, HideKeys, Incoming, MediaBackend, Report
+from cordboard.services.meanwhile import Callers, HiddenKeys
 from cordboard.services.media_messages import command_of, report_message
 from cordboard.v1 import media_service_pb2 as pb
 from cordboard.v1 import media_service_pb2_grpc
@@ -59,7 +60,8 @@ class MediaNode:
         self._number = 0
         self._kept: deque[tuple[int, Report]] = deque(maxlen=KEPT_MAX)
         self._sent = 0  # the number that was sent last on this connection
-        self._commands: deque[Command] = deque()
+        self._commands: deque[Command | HideKeys] = deque()
+        self._hidden, self._callers = HiddenKeys(), Callers(time.monotonic())
         self._news = asyncio.Event()
         self._stopping = False
         self._turned = time.monotonic()
@@ -122,10 +124,15 @@ class MediaNode:
         self._number_reports()
 
     def _turn(self) -> None:
-        commands = [self._commands.popleft() for _ in range(len(self._commands))]
+        given = [self._commands.popleft() for _ in range(len(self._commands))]
+        self._hidden.follow(command for command in given if isinstance(command, HideKeys))
+        commands = [command for command in given if not isinstance(command, HideKeys)]
         if commands:
             self._backend.send(commands)
-        self._found = self._backend.reports(0.0 if self._commands else LOOK_S)
+        self._found = self._hidden.covered(self._backend.reports(0.0 if self._commands else LOOK_S))
+        own = self._callers.look(time.monotonic(), not self.attached.is_set(), commands, self._found)
+        if own:
+            self._backend.send(own)
         if self._drained_by is not None:
             self._stopping = self._stopping or self._is_drained(self._drained_by)
 
@@ -152,12 +159,15 @@ class MediaNode:
         legs = await asyncio.get_running_loop().run_in_executor(self._thread, self._backend.legs)
         self._commands.clear()  # of an older connection; the engine says again what still holds
         ended = {report.leg for _, report in self._kept if isinstance(report, Ended)}
-        hello = pb.NodeHello(node=self._name, capacity=self._capacity, legs=sorted(legs | ended), run=self._run)
+        coming = {report.leg for _, report in self._kept if isinstance(report, Incoming)}
+        held = sorted(legs | ended)
+        hello = pb.NodeHello(node=self._name, capacity=self._capacity, legs=held, run=self._run, coming=sorted(coming))
         self._sent = 0
         call = self._stub.Attach(self._say(hello, work), metadata=self._metadata)
         async for response in call:
             kind = response.WhichOneof("message")
             if kind == "welcome":
+                self._commands.extend(self._hidden.only(response.welcome.secret_legs))
                 self.attached.set()
             elif kind == "acknowledged":
                 while self._kept and self._kept[0][0] <= response.acknowledged:

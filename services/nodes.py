@@ -103,6 +103,7 @@ class Nodes:
         subscription = self._tenant.engine.subscribe()
         try:
             event = {"event": "node_attached", "node": node, "capacity": hello.capacity, "legs": list(hello.legs)}
+            event |= {"coming": list(hello.coming)} if hello.coming else {}
             outcome = await self._tenant.submit(event, "", actor)
             if outcome.entry.error is not None:
                 raise outcome.entry.error
@@ -114,7 +115,7 @@ class Nodes:
         wire.secrets = SecretKeys(node, secret)
         self._wires[node] = wire
         wire.heard()
-        wire.put(pb.AttachResponse(welcome=pb.NodeWelcome(revision=outcome.entry.revision)))
+        wire.put(pb.AttachResponse(welcome=pb.NodeWelcome(revision=outcome.entry.revision, secret_legs=secret)))
         wire.tasks = [
             self.keep(self._command(wire, subscription, outcome.entry.revision)),
             self.keep(self._acknowledge(wire)),
@@ -129,11 +130,12 @@ class Nodes:
                 ringing = bell.ringing()
                 entries = subscription.poll()
                 for entry in entries:
-                    wire.secrets.follow(entry.effects)
+                    hides = wire.secrets.follow(entry.effects)
                     effects = entry.effects if entry.revision >= first else ()
                     commands = commands_of(effects, wire.node, self.calls, self._tenant.outbound.number)
-                    if commands:
-                        shown = [command_message(self._tenant.shown(command)) for command in commands]
+                    if commands or hides:
+                        told_first = [command_message(one) for one in hides]
+                        shown = told_first + [command_message(self._tenant.shown(command)) for command in commands]
                         told = pb.MediaCommands(revision=entry.revision, commands=shown)
                         wire.put(pb.AttachResponse(commands=told))
                 if not entries:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -199,13 +199,15 @@ def test_conversations_go_on_over_a_restart_of_the_server(tmp_path):
         node.stop()
 
 
-async def restart(server: Served, port: int):
+async def restart(server: Served, port: int, meanwhile: Callable[[], Awaitable[None]] | None = None):
     from cordboard.live.access import local_administrator
     from cordboard.services.server import Server
     from cordboard.services.tenants import Tenants
 
     [old] = server.server.tenants
     await server.server.stop(0)
+    if meanwhile is not None:
+        await meanwhile()
     server.server = Server(Tenants({"default": server.engine}, telephony={"default": old.nodes.calls}), local=local_administrator())
     for left in reversed(range(100)):  # the old one lets go of the port after a while
         try:

@@ -8,7 +8,7 @@ import wave
 import numpy as np
 import pytest
 
-from cordboard.media.backend import Answered, Dial, Ended, HangUp, Incoming, Ringing
+from cordboard.media.backend import Answered, Cause, Dial, Ended, HangUp, Incoming, Ringing
 from cordboard.media.simulated import FarEnd
 from tests.media_contract import LONG, SHORT, MediaContract
 from tests.recorded import RECIPIENT
@@ -137,3 +137,22 @@ def _until(media: PjsipMedia, kind: type) -> list:
         assert time.monotonic() < end, found
         found += media.reports(0.1)
     return found
+
+
+def test_a_caller_whom_nobody_can_serve_is_told_to_go_elsewhere_for_a_while(tmp_path):
+    telephone, media = Telephone(), PjsipMedia(settings(tmp_path, legs_max=4))
+    heard: list[str] = []
+    telephone._answer_came = lambda call, message, take=telephone._answer_came: (heard.append(message), take(call, message))
+    try:
+        call = telephone.call(media.port, "4001", FarEnd())
+        [incoming] = _until(media, Incoming)
+        media.send([HangUp(incoming.leg, Cause.LOST)])
+        assert _until(media, Ended)[-1].cause == Cause.LOST
+        end = time.monotonic() + 20.0
+        while not call.status:
+            assert time.monotonic() < end
+            media.reports(0.1)
+        assert call.status == [503] and header(heard[-1], "Retry-After") == "10"
+    finally:
+        media.close()
+        telephone.close()

@@ -242,7 +242,7 @@ _QUALITY: dict[str, Check] = {
 # What media nodes report and people do with calls: for a switchboard (cordboard.calls), which holds an engine.
 CALL_EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "calls_changed": ({"calls": _object}, {}),
-    "node_attached": ({"node": _name, "capacity": _COUNT, "legs": _names}, {}),
+    "node_attached": ({"node": _name, "capacity": _COUNT, "legs": _names}, {"coming": _names}),
     "node_draining": ({"node": _name, "on": _flag}, {}),
     "node_lost": ({"node": _name}, {}),
     "leg_incoming": (_LEG | {"to": _line}, {"caller": _line, "trunk": _line, "headers": _pairs}),

@@ -18,6 +18,7 @@ from cordboard.calls.flow_state import FlowState
 from cordboard.calls.state import Call, Leg, Phase, Role, Stage
 from cordboard.errors import EventError, LimitError, StaleEventError, Where
 from cordboard.journal import tick
+from cordboard.media.backend import HIDDEN
 
 if TYPE_CHECKING:
     from cordboard.calls.switchboard import Switchboard
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 Event = dict[str, Any]
 
 HOPS_MAX = 100  # steps in a row that take no time: more is a loop
-HIDDEN = "?"  # in the place of a secret digit
 MAIL_S_MIN = 1.0  # who said nothing left no message
 VOICEMAILS_MAX = 10_000  # recordings that are not complete yet
 

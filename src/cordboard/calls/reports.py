@@ -86,8 +86,9 @@ class Reports:
                 self._dial_again(leg)
             else:
                 self._end(leg, Cause.LOST)
+        known = state.legs.keys() | set(event.get("coming", ()))
         for unknown in event["legs"]:
-            if unknown not in state.legs:
+            if unknown not in known:
                 board.say(name, "leg_hang_up", leg=unknown, cause=Cause.NORMAL.value)
         self._say_audio_again(name, held)
         for phone in board.calls.phones:

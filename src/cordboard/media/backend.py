@@ -17,6 +17,7 @@ from typing import Protocol, TypeAlias
 
 TEXT_MAX = 1024
 HEADERS_MAX = 16
+HIDDEN = "?"  # in the place of a secret digit
 RECORDING_SUFFIX = ".cbr"  # of a recording's file, behind the recording's name
 
 
@@ -162,6 +163,15 @@ class StopListening:
     """Listen no more."""
 
     leg: str
+
+
+@dataclass(frozen=True, slots=True)
+class HideKeys:
+    """From now on, or no more, a digit that is typed on a leg is reported as :data:`HIDDEN`. For the media node itself:
+    no media layer gets it."""
+
+    leg: str
+    on: bool = True
 
 
 Command: TypeAlias = (
