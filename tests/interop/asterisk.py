@@ -63,7 +63,8 @@ exten => h,1,NoOp()
 [inward]
 exten => _X.,1,Dial(PJSIP/ulaw/sip:${{EXTEN:5}}@127.0.0.1:${{EXTEN:0:5}})
 [queue]
-exten => 4001,1,Queue(calls)
+exten => 4001,1,Answer()
+ same => n,Queue(calls)
 [agents]
 exten => _X.,1,Dial(PJSIP/ulaw/sip:a${{EXTEN}}@127.0.0.1:{agents})
 """
@@ -177,7 +178,7 @@ class Asterisk:
         for name, codecs, transport, encryption, timers in endpoints:
             dtls = "yes" if encryption == "dtls" else "no"
             pjsip += ENDPOINT.format(name=name, codecs=codecs, transport=transport, encryption=encryption, timers=timers, dtls=dtls)
-        members = "".join(f"member => Local/{n}@agents/n,0,a{n},PJSIP/a{n}\n" for n in range(agents))
+        members = "".join(f"member => Local/{n}@agents/n,0,a{n}\n" for n in range(agents))
         return {
             "asterisk.conf": GENERAL.format(home=home, modules=modules),
             "modules.conf": "[modules]\nautoload = yes\n",
