@@ -28,6 +28,7 @@ def call_message(tenant: str, board: Switchboard, call: Call) -> pb.Call:
         recording=call.recording,
         recording_paused=call.paused,
         legs=[_leg(board.state.legs[name], call) for name in call.legs],
+        placed_by=named("agents", call.placed_by),
     )
 
 

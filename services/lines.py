@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from cordboard.acd import Acd
+from cordboard.calls.state import Lead
+from cordboard.calls.switchboard import Switchboard
 from cordboard.center import Center
 from cordboard.errors import (
     ConflictError,
@@ -143,12 +146,17 @@ class Lines:
             older.end(ConflictError("the agent has opened another line", "Close the one that is not used"))
         if self._dispatching is None or self._dispatching.done():
             self._dispatching = self._keep(self._dispatch(self._tenant.engine.subscribe()))
-        center = self._tenant.engine.center
+        engine = self._tenant.engine
+        center = engine.center
         state, queues = await self._tenant.read(lambda acd: _offers(acd, agent))
+        lead = await self._tenant.settle(engine.read_calls(lambda board: _lead(board, agent)))
         line.shown = state["state"]
         offers = [self._offer(contact, queue, center, None) for contact, queue in queues.items()]
         shown = agent_message(self._tenant.name, agent, state, center, True)
-        line.begin(pb.ConnectResponse(welcome=pb.Welcome(agent=shown, lease=duration(lease), offers=offers)))
+        welcome = pb.Welcome(agent=shown, lease=duration(lease), offers=offers)
+        if lead is not None:
+            welcome.lead.CopyFrom(_lead_offer(asdict(lead), lead.due))
+        line.begin(pb.ConnectResponse(welcome=welcome))
 
     def close(self, line: Line, draining: bool) -> None:
         """A line has ended. Unless the agent said goodbye, or has a newer line, or we end it ourselves, the network
@@ -281,6 +289,11 @@ class Lines:
         elif kind in ("offer_withdrawn", "offer_expired"):
             over = pb.OfferOver(contact=effect["contact"], reason=effect.get("reason", "expired"))
             line.put(pb.ConnectResponse(revision=revision, offer_over=over))
+        elif kind == "lead_offered":
+            line.put(pb.ConnectResponse(revision=revision, lead=_lead_offer(effect, effect["until"])))
+        elif kind == "lead_over":
+            ended = pb.LeadOver(campaign=effect["campaign"], entry=effect["entry"], reason=effect["reason"])
+            line.put(pb.ConnectResponse(revision=revision, lead_over=ended))
 
     @staticmethod
     def _offer(contact: str, queue: str, center: Center, effect: Mapping[str, Any] | None) -> pb.OfferToAgent:
@@ -298,6 +311,16 @@ def _offers(acd: Acd, agent: str) -> tuple[dict[str, Any], dict[str, str]]:
     """An agent's state, and its open offers: contact -> queue."""
     state = acd.agent_state(agent)
     return state, {contact: acd.queue_of(contact) for contact in state["offered"]}
+
+
+def _lead(board: Switchboard | None, agent: str) -> Lead | None:
+    return None if board is None else board.state.leads.get(agent)
+
+
+def _lead_offer(lead: Mapping[str, Any], until: float) -> pb.LeadOffer:
+    return pb.LeadOffer(
+        campaign=lead["campaign"], entry=lead["entry"], attempt=lead["attempt"], expire_time=timestamp(until)
+    )
 
 
 def _conversations(acd: Acd) -> dict[str, str]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from cordboard.calls.config import Calls
 from cordboard.campaigns.book import BOOK, Book
 from cordboard.campaigns.dialer import Dialer
-from cordboard.campaigns.listing import Problem, Row, block_rows, import_rows
-from cordboard.errors import CordboardError, UnavailableError, UnknownNameError, Where
+from cordboard.campaigns.listing import Problem, Row, block_rows, import_rows, plain, zone_of
+from cordboard.center import serves
+from cordboard.errors import CordboardError, EventError, InputError, UnavailableError, UnknownNameError, Where
 from cordboard.journal import nearest
 
 if TYPE_CHECKING:
@@ -78,6 +79,36 @@ class Outbound:
         result = import_rows(dialer.book, campaign, rows, found.zones, zone, self._kept_as)
         dialer.renew(campaign)
         return result
+
+    def manual(self, asked: str, agent: str) -> str:
+        """The campaign for a number that an agent dials: the one that is asked for, or the first that fits."""
+        if asked:
+            self.queue_of(asked)
+            return asked
+        center = self._tenant.engine.center
+        queues = {one.name: one for one in center.queues}
+        person = next((one for one in center.agents if one.name == agent), None)
+        for name, one in self.calls.campaigns.items():
+            queue = queues.get(one.queue)
+            if one.mode == "manual" and person is not None and queue is not None and serves(person, queue):
+                return name
+        hint = 'Put one with mode = "manual" into the file of calls'
+        raise EventError("no campaign of this agent is for numbers that agents dial", Where(key="campaign"), hint)
+
+    def entry_for(self, campaign: str, number: str) -> str:
+        """The entry of a number that an agent dials; new in the list if need be. Waits for the disk."""
+        found, dialed = self.calls.campaigns[campaign], plain(number)
+        if not dialed:
+            hint = "Give digits, with a plus in front if you like"
+            raise InputError("that is not a number that can be dialed", Where(key="number"), hint)
+        zone = zone_of(dialed, found.zones, found.time_zone or self._tenant.engine.center.time_zone)
+        return str(self.dialer.book.put(campaign, self._kept_as([dialed])[0], zone))
+
+    def known(self, campaign: str, entry: str) -> tuple[str, str, str]:
+        """Number, time zone, and what else a list says of an entry. Waits for the disk."""
+        book = self.dialer.book
+        number, zone = book.zone_of(campaign, int(entry)) if entry.isdigit() else ("", "")
+        return self.shown(number), zone, book.about(campaign, entry)
 
     def block_rows(self, rows: Sequence[Row]) -> tuple[int, list[Problem]]:
         """Numbers that are not to be called any more; as ``import_rows``."""

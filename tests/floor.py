@@ -64,6 +64,7 @@ def conserved(board: Switchboard) -> None:
             assert flow.due is not None or flow.says, call
             assert flow.due is None or flow.due >= board.now
     beside = {leg.person for leg in state.legs.values() if leg.call and leg.role in (Role.PARTY, Role.SUPERVISOR)}
+    beside |= set(state.leads)
     for name, row in agents(board).items():
         assert row["engaged"] == (name in beside), name
         assert not (row["engaged"] and row["contacts"]), name  # nobody here has two voice contacts at once

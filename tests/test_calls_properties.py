@@ -27,6 +27,8 @@ CROWD_CALLS = (
     + '[phones.zhao]\nto = "sip:zhao"\nnailed_up = true\n[numbers.4002]\nqueue = "general"\n'
     + '[numbers.4003]\nflow = "main"\n'
     + '[campaigns.spring]\nqueue = "spring"\ntrunk = "main"\nmessage = ["sorry"]\n'
+    + '[campaigns.summer]\nqueue = "billing"\ntrunk = "main"\nmode = "preview"\npreview = 8\n'
+    + '[campaigns.desk]\nqueue = "general"\ntrunk = "main"\nmode = "manual"\n'
 )
 AGENTS = ("li", "wang", "zhao")
 PHONES = (
@@ -60,7 +62,8 @@ class Crowd(Floor):
 
     def __init__(self) -> None:
         super().__init__(CROWD_CENTER, CROWD_CALLS, {}, {"main": EVERY_KIND})
-        self.apply("campaign_started", campaign="spring")
+        for campaign in ("spring", "summer", "desk"):
+            self.apply("campaign_started", campaign=campaign)
         self.said: list[dict] = []  # reports that may come again
 
     def report(self, event: dict) -> None:
@@ -160,7 +163,24 @@ class Crowd(Floor):
                 self.media.pick_up(call.legs[0])
             self.attempt("campaign_cancelled", campaign="spring", entry=entry)
         else:
-            self.attempt(("campaign_paused", "campaign_started")[n // 100 % 2], campaign="spring")
+            campaign = ("spring", "summer", "desk")[n // 200 % 3]
+            self.attempt(("campaign_paused", "campaign_started")[n // 100 % 2], campaign=campaign)
+
+    def lead(self, n: int) -> None:
+        """Entries of a list that an agent sees first, and numbers that agents dial."""
+        agent, kind = AGENTS[n % 3], ("offered", "offered", "accepted", "accepted", "skipped", "dialed", "cancelled")[n // 3 % 7]
+        open_lead = self.board.state.leads.get(agent)
+        entry = f"p{n // 21 % 4}" if open_lead is None else open_lead.entry
+        self.phones[entry] = PEOPLE[n // 84 % len(PEOPLE)]
+        fields = {"campaign": "desk" if kind == "dialed" else "summer", "entry": entry, "agent": agent}
+        if kind == "offered":
+            self.attempt("lead_offered", attempt=1, **fields)
+        elif kind == "cancelled":
+            call = next((call for call in self.board.state.calls.values() if call.placed_by == agent), None)
+            if call is not None:
+                self.attempt("campaign_cancelled", campaign=call.campaign, entry=call.entry)
+        else:
+            self.attempt(f"lead_{kind}", **fields)
 
     def report_again(self, n: int) -> None:
         if self.said:
@@ -195,7 +215,7 @@ class Crowd(Floor):
     steps: tuple[Callable[[Crowd, int], None], ...] = (
         agent_does, somebody_calls, somebody_hangs_up, click, transfer, consult, end_consult, hold, mute, park, pick_up,
         monitor, pause, phone_is, wait, campaign, report_again,
-        press, press, look_up, hear,
+        press, press, look_up, hear, lead, lead, lead,
     )  # fmt: skip
 
     def agree(self) -> None:
@@ -252,17 +272,40 @@ def test_whatever_happens_every_leg_and_contact_is_in_one_place_and_ends(steps):
     attempts: list[list[str]] = []
     going: dict[str, list[str]] = {}
     for effect in [one for one in floor.effects if one["effect"].startswith("attempt_")]:
-        if effect["entry"] not in going:
+        key = effect["campaign"], effect["entry"]
+        if key not in going:
             attempts.append([])
-            going[effect["entry"]] = attempts[-1]
-        going[effect["entry"]].append(effect["effect"].removeprefix("attempt_"))
+            going[key] = attempts[-1]
+        going[key].append(effect["effect"].removeprefix("attempt_"))
         if effect["effect"] == "attempt_ended":
-            del going[effect["entry"]]
+            del going[key]
     dials = [one for one in floor.effects if one["effect"] == "leg_dial" and "entry" in one]
     assert not going and len(attempts) == len(dials)
     for steps_of in attempts:
         assert steps_of[-2:] == ["outcome", "ended"] and steps_of.count("outcome") == 1
         assert steps_of[:-2] == [one for one in ("dialed", "ringing", "answered") if one in steps_of]
+    every_lead_has_one_end(floor)
+    assert not state.leads
+
+
+def every_lead_has_one_end(floor: Crowd) -> None:
+    """What an agent was offered was dialed or is over, one after the other; and whoever answered had her at once."""
+    looks: dict[str, tuple[str, str]] = {}
+    for effect in floor.effects:
+        kind, agent = effect["effect"], effect.get("agent", "")
+        if kind == "lead_offered":
+            assert agent not in looks
+            looks[agent] = effect["campaign"], effect["entry"]
+        elif kind == "lead_over" or (kind == "attempt_dialed" and agent):
+            assert looks.pop(agent, None) in (None if effect["campaign"] == "desk" else (effect["campaign"], effect["entry"]),)
+    assert not looks
+    given_up: set[str] = set()
+    for effect in floor.effects:
+        if effect["effect"] == "leg_hang_up":
+            given_up.add(effect["leg"])
+        if effect["effect"] == "attempt_outcome" and effect["campaign"] != "spring":
+            assert effect["outcome"] not in ("hung_up", "machine")
+            assert effect["outcome"] != "dropped" or given_up, "only who answers while the agent gives up gets nobody"
 
 
 def apply(acd: Acd, event: dict | None) -> None:

@@ -63,6 +63,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     given.value("--time-zone", "COLUMN", "the column of time zones (time_zone)", "时区所在列", default="")
     named("export", "every entry with what came of it, as CSV", "以 CSV 导出每条名单及其结果")
 
+    def person(name: str, en: str, zh: str) -> Action:
+        action = placed(actions.add(name, en, zh))
+        action.value("agent", "AGENT", "the agent", "座席")
+        return action
+
+    person("lead", "the lead that an agent is offered", "座席当前的线索")
+    person("accept", "dial an agent's lead", "接受线索并拨号")
+    skip = person("skip", "dial no lead for now", "跳过线索")
+    skip.value("--reason", "TEXT", "why; nothing about the person", "原因（勿写个人信息）", default="")
+    dial = person("dial", "dial a number for an agent", "为座席拨打号码")
+    dial.value("number", "NUMBER", "the number", "号码")
+
 
 def run(options: argparse.Namespace) -> int:
     """Status 0; 1 if rows of a list were left out."""
@@ -70,6 +82,8 @@ def run(options: argparse.Namespace) -> int:
     tls = Tls(options.authority, None, None) if options.authority else None
     with Client(options.server, tenant=options.tenant, token=token, tls=tls) as client:
         try:
+            if options.action in DESK:
+                return DESK[options.action](client, options)
             return ACTIONS[options.action](client.stubs.campaigns, options, metadata(token))
         except grpc.RpcError as error:
             raise call_error(error) from None
@@ -181,6 +195,39 @@ def _export(stub: Any, options: argparse.Namespace, meta: Any) -> int:
     return 0
 
 
+def _lead(client: Client, options: argparse.Namespace) -> int:
+    lead = client.lead(options.agent)
+    campaign = lead.campaign.rpartition("/")[2]
+    if options.json:
+        record = {"campaign": campaign, "entry": lead.entry, "attempt": lead.attempt, "number": lead.number,
+                  "about": lead.about, "time_zone": lead.time_zone,
+                  "expires": lead.expire_time.ToJsonString()}  # fmt: skip
+        print(json.dumps(record, ensure_ascii=False))
+        return 0
+    en = f"{campaign} {lead.entry}: {lead.number} ({lead.time_zone}), attempt {lead.attempt}. {lead.about}"
+    zh = f"{campaign} {lead.entry}：{lead.number}（{lead.time_zone}），第 {lead.attempt} 次。{lead.about}"
+    print(words.pick(options.lang, en, zh))
+    return 0
+
+
+def _decide(client: Client, options: argparse.Namespace) -> int:
+    lead = client.lead(options.agent)
+    campaign = lead.campaign.rpartition("/")[2]
+    if options.action == "accept":
+        client.accept_lead(options.agent, campaign, lead.entry)
+    else:
+        client.skip_lead(options.agent, campaign, lead.entry, options.reason)
+    return 0
+
+
+def _dial(client: Client, options: argparse.Namespace) -> int:
+    done = client.dial_number(options.agent, options.number)
+    if options.json:
+        print(json.dumps({"campaign": done.campaign, "entry": done.entry}))
+    return 0
+
+
+DESK = {"lead": _lead, "accept": _decide, "skip": _decide, "dial": _dial}
 ACTIONS = {
     "start": _start,
     "pause": _start,

@@ -113,6 +113,13 @@ class Requests:
     def agents(self, token: str) -> agent_pb.AgentServiceListRequest:
         return agent_pb.AgentServiceListRequest(parent=self.tenant, page_size=1000, page_token=token)
 
+    def for_agent(self, kind: type[C], agent: str, request_id: str, **fields: Any) -> C:
+        """A request of CallService for an agent."""
+        return kind(agent=self.name("agents", agent), request_id=request_id or new_request_id(), **fields)
+
+    def lead(self, agent: str) -> call_pb.GetLeadRequest:
+        return call_pb.GetLeadRequest(agent=self.name("agents", agent))
+
     def conversation(self, kind: type[C], contact: str, request_id: str, **fields: Any) -> C:
         """A request of CallService about a contact in conversation."""
         return kind(contact=self.name("contacts", contact), request_id=request_id or new_request_id(), **fields)

@@ -212,6 +212,39 @@ class Client:
         """Offer a parked caller to an agent."""
         return self._call(self.stubs.calls.PickUp, self._make.pick_up(slot, agent, request_id))
 
+    def dial_number(
+        self, agent: str, number: str, *, campaign: str = "", request_id: str = ""
+    ) -> call_pb.DialNumberResponse:
+        """Dial a number for an agent, whose phone is brought up first."""
+        request = self._make.for_agent(call_pb.DialNumberRequest, agent, request_id, number=number, campaign=campaign)
+        return self._call(self.stubs.calls.DialNumber, request)
+
+    def lead(self, agent: str) -> call_pb.Lead:
+        """The lead that is offered to an agent now; CallError if there is none."""
+        return (self._call(self.stubs.calls.GetLead, self._make.lead(agent))).lead
+
+    def accept_lead(
+        self, agent: str, campaign: str, entry: str, *, request_id: str = ""
+    ) -> call_pb.AcceptLeadResponse:
+        """The agent will talk to the lead: it is dialed."""
+        request = self._make.for_agent(call_pb.AcceptLeadRequest, agent, request_id, campaign=campaign, entry=entry)
+        return self._call(self.stubs.calls.AcceptLead, request)
+
+    def skip_lead(
+        self, agent: str, campaign: str, entry: str, reason: str = "", *, request_id: str = ""
+    ) -> call_pb.SkipLeadResponse:
+        """The agent does not want the lead."""
+        about = {"campaign": campaign, "entry": entry, "reason": reason}
+        request = self._make.for_agent(call_pb.SkipLeadRequest, agent, request_id, **about)
+        return self._call(self.stubs.calls.SkipLead, request)
+
+    def cancel_dial(
+        self, agent: str, campaign: str, entry: str, *, request_id: str = ""
+    ) -> call_pb.CancelDialResponse:
+        """Give up what is being dialed for an agent."""
+        request = self._make.for_agent(call_pb.CancelDialRequest, agent, request_id, campaign=campaign, entry=entry)
+        return self._call(self.stubs.calls.CancelDial, request)
+
     def pause_recording(self, contact: str, *, request_id: str = "") -> call_pb.PauseRecordingResponse:
         """Record silence from now on."""
         request = self._make.conversation(call_pb.PauseRecordingRequest, contact, request_id)

@@ -12,7 +12,8 @@ from cordboard.services import names
 from cordboard.services.call_messages import call_message, show_caller
 from cordboard.services.calling import NOTES
 from cordboard.services.paging import page
-from cordboard.services.tenants import Tenant, Tenants
+from cordboard.services.servicers.leads import LeadServicer
+from cordboard.services.tenants import Tenant
 from cordboard.services.translate import applied
 from cordboard.v1 import call_service_pb2 as pb
 from cordboard.v1.journal_pb2 import Applied
@@ -25,10 +26,7 @@ OUTCOMES = {
 MODES = {pb.MONITOR_MODE_LISTEN: "listen", pb.MONITOR_MODE_WHISPER: "whisper", pb.MONITOR_MODE_BARGE: "barge"}
 
 
-class CallServicer:
-    def __init__(self, tenants: Tenants) -> None:
-        self._tenants = tenants
-
+class CallServicer(LeadServicer):
     # ---- an agent's own conversation
 
     async def Hold(self, request: pb.HoldRequest, context: Any) -> pb.HoldResponse:
@@ -173,4 +171,5 @@ class CallServicer:
 
 def _sees(who: Caller, call: Call) -> bool:
     """Whether a call is in a caller's scope: by its queue or by its agent."""
-    return who.covers_queue(call.queue) or bool(call.agent and who.covers_agent(call.agent))
+    agent = call.agent or call.placed_by
+    return who.covers_queue(call.queue) or bool(agent and who.covers_agent(agent))

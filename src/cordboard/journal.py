@@ -229,6 +229,7 @@ _PHONE: dict[str, Check] = {"contact": _name, "supervisor": _name}
 _TO: dict[str, Check] = {"to_agent": _name, "to_number": _name}
 _CAMPAIGN: dict[str, Check] = {"campaign": _name}
 _ENTRY: dict[str, Check] = _CAMPAIGN | {"entry": _name}
+_LEAD: dict[str, Check] = _ENTRY | _AGENT
 _COUNT = _whole(0, 1_000_000_000)
 _QUALITY: dict[str, Check] = {
     "received": _COUNT,
@@ -276,6 +277,10 @@ CALL_EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "campaign_paused": (_CAMPAIGN, {}),
     "campaign_dialed": (_ENTRY | {"attempt": _whole(1, 1_000_000)}, {}),
     "campaign_cancelled": (_ENTRY, {}),
+    "lead_offered": (_LEAD | {"attempt": _whole(1, 1_000_000)}, {}),
+    "lead_accepted": (_LEAD, {}),
+    "lead_skipped": (_LEAD, {"reason": _line}),
+    "lead_dialed": (_LEAD, {}),
 }
 
 # What a switchboard tells the routing by itself stands among its effects, under the event's name.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from cordboard.campaigns import hours
 from cordboard.center import WEIGHT_MAX, Center, serves
@@ -28,14 +28,17 @@ from cordboard.toml_reader import (
     whole,
 )
 
-MODES: tuple[Asked, ...] = ("predictive", "power", "progressive")
+Mode = Asked | Literal["manual"]
+MODES: tuple[Mode, ...] = ("predictive", "power", "progressive", "preview", "manual")
+AGENT_FIRST: tuple[Mode, ...] = ("preview", "manual")  # an agent is there before anything is dialed
 ANSWER_WAIT_S = 2.0  # the longest that somebody who picked up waits for an agent, by most regulations
 RING_MIN_S = 15.0  # the least that an unanswered call rings, likewise
 DAY_S = 86_400.0
 # How a call of a campaign can come out: connected to an agent; dropped, since there was none in time; hung_up by the
 # person before that; a machine; or never answered, with its cause.
 ANSWERED = ("connected", "dropped", "hung_up", "machine")
-OUTCOMES = (*ANSWERED, *(cause.value for cause in Cause if cause != Cause.NORMAL))
+SKIPPED = "skipped"  # not dialed at all: the agent who saw it did not want to
+OUTCOMES = (*ANSWERED, SKIPPED, *(cause.value for cause in Cause if cause != Cause.NORMAL))
 REDIAL: Mapping[str, float] = {
     "busy": 900.0,
     "no_answer": 4 * 3600.0,
@@ -46,6 +49,7 @@ REDIAL: Mapping[str, float] = {
     "lost": 300.0,
     "machine": 4 * 3600.0,
     "dropped": 3 * DAY_S,
+    "skipped": DAY_S,
 }
 
 
@@ -55,13 +59,17 @@ class Campaign:
     names of ``pacing.rules``, all of which bind; ``drops``: the target where none is named. ``hours``: in the time zone
     of the number, which the list says, or the longest prefix in ``zones``, or ``time_zone`` (empty: the center's).
     ``detect``: listen first, and let machines go.
-    ``redial``: outcome -> seconds until the next attempt; one that is not in it is the last."""
+    ``redial``: outcome -> seconds until the next attempt; one that is not in it is the last.
+
+    ``mode``: of the pacer, or ``manual``: agents dial numbers from their desk, each at most ``attempts`` times in 24
+    hours. ``preview``: seconds that an agent has to look at an entry before it is dialed, in that mode."""
 
     queue: str
     trunk: str
-    message: tuple[str, ...]
+    message: tuple[str, ...] = ()
     caller: str = ""
-    mode: Asked = "predictive"
+    mode: Mode = "predictive"
+    preview: float = 60.0
     ring: float = 25.0
     priority: float = 1_000_000.0
     detect: bool = False
@@ -74,6 +82,11 @@ class Campaign:
     zones: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 3
     redial: Mapping[str, float] = field(default_factory=lambda: dict(REDIAL))
+
+    @property
+    def agent_first(self) -> bool:
+        """Whether an agent is there before an entry is dialed, so that nobody is dropped."""
+        return self.mode in AGENT_FIRST
 
 
 def _zone(_: Reader, path: Path, value: Any) -> str:
@@ -117,6 +130,7 @@ def checks(prompts: Check, line: Check) -> dict[str, Check]:
         "message": prompts,
         "caller": line,
         "mode": one_of(MODES),
+        "preview": number(1, 3600, is_seconds=True),
         "ring": number(RING_MIN_S, 120, is_seconds=True),
         "priority": number(-WEIGHT_MAX, WEIGHT_MAX),
         "detect": flag,
@@ -139,8 +153,12 @@ def check_campaigns(
     queues = {queue.name: queue for queue in center.queues}
     for name, got in found.items():
         here: Path = ("campaigns", name)
-        if "message" in got and not got["message"]:
-            reader.wrong.append(Wrong((*here, "message"), "a dropped person would hear nothing", "Name a prompt"))
+        if got.get("mode") in AGENT_FIRST:
+            continue
+        if not got.get("message"):
+            at = (*here, "message") if "message" in got else here
+            hint = "Name the prompt for whom no agent is free"
+            reader.wrong.append(Wrong(at, "a dropped person would hear nothing", hint))
         queue = queues.get(got.get("queue", ""))
         if queue is None:
             continue

@@ -55,7 +55,7 @@ class Desk:
         """Who talks with the agent."""
         return [leg for leg in self._board.legs(call) if leg.role in (Role.CALLER, Role.PARTY)]
 
-    def _free(self, agent: str, key: str) -> None:
+    def free(self, agent: str, key: str) -> None:
         """An agent who is to get a contact now can take one."""
         board = self._board
         if agent not in board.agents:
@@ -118,7 +118,7 @@ class Desk:
         if key == "to_queue" and target not in board.timeouts:
             raise UnknownNameError(f'there is no queue "{target}"', Where(key=key), nearest(target, board.timeouts))
         if key == "to_agent":
-            self._free(target, key)
+            self.free(target, key)
             if not self._eligible(call, target):
                 what = f'agent "{target}" may not get contacts of queue "{call.queue}"'
                 raise EventError(what, Where(key=key), "Transfer it to a queue of this agent")
@@ -156,7 +156,7 @@ class Desk:
             raise StaleEventError("somebody is being asked already", Where(key="contact"), "call_consult_ended ends it")
         target = event[key]
         if key == "to_agent":
-            self._free(target, key)
+            self.free(target, key)
             self._phone(target, key)
             nailed = board.nailed.get(target)
             if nailed is not None:
@@ -217,6 +217,14 @@ class Desk:
         elif recorded:
             board.record(call, [call.legs[0], to.name])
 
+    def join(self, call: Call, agent: str) -> None:
+        """Who was called for an agent has answered."""
+        if call.queue in self._board.timeouts:
+            self._make_contact(call, agent)
+        else:  # the center has changed
+            call.stage = Stage.TALKING
+            self._board.settle(call)
+
     def _make_contact(self, call: Call, agent: str) -> None:
         """What an agent who is on the call already goes on with is a contact of this agent, if the routing agrees."""
         board = self._board
@@ -247,7 +255,7 @@ class Desk:
         if call is None:
             what = f'nobody is parked in "{event["slot"]}"'
             raise StaleEventError(what, Where(key="slot"), "The caller has hung up, or was picked up")
-        self._free(event["agent"], "agent")
+        self.free(event["agent"], "agent")
         call.slot = ""
         board.queue(call, call.queue, preferred_agent=event["agent"])
 

@@ -37,14 +37,14 @@ class Dialing:
 
     # ---- events
 
-    def _campaign(self, event: Event) -> Campaign:
+    def campaign(self, event: Event) -> Campaign:
         name, known = event["campaign"], self._board.calls.campaigns
         if name not in known:
             raise UnknownNameError(f'there is no campaign "{name}"', Where(key="campaign"), nearest(name, known))
         return known[name]
 
     def _started(self, event: Event) -> None:
-        self._campaign(event)
+        self.campaign(event)
         if event["campaign"] not in self._board.state.campaigns:
             self._board.state.campaigns.append(event["campaign"])
 
@@ -52,9 +52,11 @@ class Dialing:
         """Nothing new is dialed; calls go on. One that is not in the file any more can be paused, too."""
         if event["campaign"] in self._board.state.campaigns:
             self._board.state.campaigns.remove(event["campaign"])
+            self._board.leads.withdraw()
 
-    def _dialed(self, event: Event) -> None:
-        board, campaign = self._board, self._campaign(event)
+    def may_dial(self, event: Event, campaign: Campaign) -> None:
+        """Refuses what must not be, whatever they think who decide."""
+        board = self._board
         if event["campaign"] not in board.state.campaigns:
             what = f'campaign "{event["campaign"]}" is paused'
             raise StaleEventError(what, Where(key="campaign"), "campaign_started comes first")
@@ -64,6 +66,17 @@ class Dialing:
         if campaign.trunk not in board.calls.trunks or campaign.queue not in board.timeouts:
             what = f'campaign "{event["campaign"]}" has no trunk or queue any more'
             raise EventError(what, Where(key="campaign"), "Mend the file of calls")
+
+    def shown(self, campaign: Campaign) -> str:
+        """The number that whoever is dialed sees."""
+        return campaign.caller or self._board.calls.trunks[campaign.trunk].caller
+
+    def _dialed(self, event: Event) -> None:
+        board, campaign = self._board, self.campaign(event)
+        if campaign.agent_first:
+            what = f'campaign "{event["campaign"]}" has the mode {campaign.mode}: an agent comes first'
+            raise EventError(what, Where(key="campaign"), "lead_offered or lead_dialed")
+        self.may_dial(event, campaign)
         node = board.node()
         if node is None:
             raise EventError("no media node can dial", Where(key="entry"), "Attach one, or wait until it has room")
@@ -73,19 +86,32 @@ class Dialing:
         call = Call(name, node, Stage.DIALING, "", campaign.caller, campaign.queue)
         call.campaign, call.entry, call.attempt = event["campaign"], event["entry"], event["attempt"]
         board.state.calls[name] = board.attempts[call.campaign, call.entry] = call
+        self.dial(call, campaign)
+
+    def dial(self, call: Call, campaign: Campaign, **fields: Any) -> None:
+        """Dial the entry of a call."""
         to = {"campaign": call.campaign, "entry": call.entry, "trunk": campaign.trunk}
-        shown = campaign.caller or board.calls.trunks[campaign.trunk].caller
-        self._note(call, "attempt_dialed")
-        board.dial(node, Role.CALLER, call, caller=shown, ring_s=campaign.ring, to=to)
+        self._note(call, "attempt_dialed", **fields)
+        shown = self.shown(campaign)
+        self._board.dial(call.node, Role.CALLER, call, caller=shown, ring_s=campaign.ring, to=to)
 
     def _cancelled(self, event: Event) -> None:
         """How it came out is known when its leg has ended: somebody may pick up at this very moment."""
         call = self.find(event["campaign"], event["entry"])
+        if call is not None and call.stage == Stage.PHONING:
+            self._board.leads.cancel(call)
+            return
         leg = self._board.state.legs[call.legs[0]] if call is not None and call.stage == Stage.DIALING else None
         if leg is None or leg.phase == Phase.CLOSING:
             what = f'entry "{event["entry"]}" does not ring'
             raise StaleEventError(what, Where(key="entry"), "It was answered, or has ended")
         self._board.close(leg)
+
+    def agent_left(self, call: Call) -> None:
+        """The agent for whom a number rings has hung up."""
+        leg = self._board.state.legs[call.legs[0]]
+        if leg.phase != Phase.CLOSING:
+            self._board.close(leg)
 
     # ---- what becomes of them
 
@@ -102,6 +128,11 @@ class Dialing:
     def answered(self, call: Call) -> None:
         """Somebody picked up: now an agent, at once, or first who it is."""
         self._note(call, "attempt_answered")
+        if call.placed_by:
+            self._board.desk.join(call, call.placed_by)
+            if call.stage == Stage.TALKING:  # the routing has no contact of it; else the outcome comes with that
+                self.decide(call, "connected", agent=call.placed_by)
+            return
         campaign = self._board.calls.campaigns.get(call.campaign)
         if campaign is not None and campaign.detect:
             call.stage = Stage.LISTENING
@@ -157,7 +188,10 @@ class Dialing:
 
     def over(self, call: Call) -> None:
         """Nothing is left of a call."""
-        if call.campaign:
+        if call.stage == Stage.PHONING:
+            self._board.leads.not_dialed(call)
+            del self._board.attempts[call.campaign, call.entry]
+        elif call.campaign:
             self.decide(call, Cause.CANCELLED.value if call.stage == Stage.DIALING else "dropped")
             self._note(call, "attempt_ended")
             del self._board.attempts[call.campaign, call.entry]

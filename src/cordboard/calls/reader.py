@@ -82,7 +82,6 @@ class _CallsReader(Reader):
         self.complete(data, "phones", "to", "Give its address, such as sip:li@10.0.0.5")
         self.complete(data, "campaigns", "queue", "Say whose agents take its answers")
         self.complete(data, "campaigns", "trunk", "Say what it dials over")
-        self.complete(data, "campaigns", "message", "Name the prompt for whom no agent is free")
         self.references(sections, center)
         check_campaigns(self, sections["campaigns"], sections["phones"], center)
         self.raise_wrong()

@@ -57,6 +57,7 @@ class Reports:
             board.calls = record_calls(event["calls"])
         except JournalError as error:
             raise EventError(error.what, error.where, error.hint) from error
+        board.leads.withdraw()
         if announces_waits(board.calls.flows) and not told:
             board.acd.learn_waits()  # from here on, whatever was learned before: a replay may know nothing of that
 
@@ -214,6 +215,9 @@ class Reports:
         leg.phase = Phase.UP
         if call is None:
             return  # a nailed-up phone comes to rest
+        if call.stage == Stage.PHONING:
+            board.leads.phoned(call)
+            return
         if call.stage == Stage.DIALING:
             board.dialing.answered(call)
             return
@@ -260,6 +264,10 @@ class Reports:
             board.leave(call, leg)
         elif call.stage == Stage.CALLING_BACK:
             board.guide.backs.lost(call, leg, cause)
+        elif call.stage == Stage.PHONING:
+            board.end_call(call)
+        elif role != Role.CALLER and call.stage == Stage.DIALING:
+            board.dialing.agent_left(call)
         elif role == Role.CALLER and not board.guide.caller_gone(call):
             board.dialing.person_left(call, cause)
             board.end_call(call)

@@ -34,6 +34,7 @@ class Phase(StrEnum):
 class Stage(StrEnum):
     """Of a call."""
 
+    PHONING = "phoning"  # an agent who will talk is being phoned, before an entry of a campaign is dialed
     DIALING = "dialing"  # of a campaign, until somebody answers
     LISTENING = "listening"  # somebody answered a campaign; who it is, is being found out
     OPENING = "opening"  # until the answer is confirmed
@@ -112,6 +113,7 @@ class Call:
     entry: str = ""  # of that list
     attempt: int = 0
     outcome: str = ""  # once it is known
+    placed_by: str = ""  # the agent who was there before the entry was dialed
     flow: FlowState | None = None
 
 
@@ -123,6 +125,17 @@ class Node:
     capacity: int
     attached: bool = True
     draining: bool = False
+
+
+@dataclass(slots=True)
+class Lead:
+    """An entry that an agent looks at before it is dialed. ``due``: until then, seconds."""
+
+    agent: str
+    campaign: str
+    entry: str
+    attempt: int
+    due: float
 
 
 @dataclass(slots=True)
@@ -138,11 +151,12 @@ class State:
     ended: int = 0
     campaigns: list[str] = field(default_factory=list)  # those that dial
     voicemails: dict[str, dict[str, Any]] = field(default_factory=dict)  # recordings that are not complete yet
+    leads: dict[str, Lead] = field(default_factory=dict)  # of each agent who looks at one
 
     def record(self) -> dict[str, Any]:
         """As plain data."""
         record = asdict(self)
-        for key in ("nodes", "legs", "calls"):
+        for key in ("nodes", "legs", "calls", "leads"):
             record[key] = list(record[key].values())
         return {"version": VERSION, **record}
 
@@ -163,6 +177,7 @@ class State:
             )
             state.campaigns = [str(name) for name in record.get("campaigns", ())]
             state.voicemails = {str(name): dict(mail) for name, mail in record.get("voicemails", {}).items()}
+            state.leads = {each["agent"]: _made(Lead, each) for each in record.get("leads", ())}
             for leg in state.legs.values():
                 prompts, again, token = leg.play
                 leg.play = (tuple(prompts), bool(again), str(token))

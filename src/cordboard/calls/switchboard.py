@@ -25,6 +25,7 @@ from cordboard.calls.config import Calls, QueueCalls
 from cordboard.calls.desk import Desk
 from cordboard.calls.dialing import Dialing
 from cordboard.calls.flow_runner import Guide
+from cordboard.calls.leads import Leads
 from cordboard.calls.reports import Reports
 from cordboard.calls.state import SILENT, Call, Leg, Phase, Play, Role, Stage, State, hears, plays
 from cordboard.calls.tapes import Tapes
@@ -56,7 +57,8 @@ class Switchboard:
         self.out: list[Effect] = []
         self._work: deque[Effect] = deque()
         self.dialing, self.guide, self.tapes = Dialing(self), Guide(self), Tapes(self)
-        parts = (Reports(self), Desk(self), self.dialing, self.guide)
+        self.desk, self.leads = Desk(self), Leads(self)
+        parts = (Reports(self), self.desk, self.dialing, self.leads, self.guide)
         self._handlers: dict[str, Callable[[Event], None]] = {
             kind: handler for part in parts for kind, handler in part.handlers.items()
         }
@@ -69,8 +71,10 @@ class Switchboard:
         self.by_contact = {call.contact: call for call in self.state.calls.values() if call.contact}
         self.attempts = {(call.campaign, call.entry): call for call in self.state.calls.values() if call.campaign}
         self._beside = {leg.person for leg in self.state.legs.values() if leg.role in BESIDE and leg.person}
+        self._beside.update(self.state.leads)
         self.nailed = {leg.person: leg for leg in self.state.legs.values() if leg.nailed and leg.phase != Phase.CLOSING}
         self.guide.index()
+        self.leads.index()
 
     # ---- events
 
@@ -111,8 +115,8 @@ class Switchboard:
 
     def next_timer(self) -> float | None:
         """When something happens by itself next, seconds, or None."""
-        own, theirs = self.guide.next_due(), self.acd.next_timer()
-        return theirs if own is None else own if theirs is None else min(own, theirs)
+        found = (self.acd.next_timer(), self.guide.next_due(), self.leads.next_due())
+        return min((due for due in found if due is not None), default=None)
 
     def with_center(self, center: Center, t: float) -> tuple[Switchboard, list[Effect]]:
         """The same calls in another center from ``t`` on; see ``Acd.with_center``. Returns itself."""
@@ -120,6 +124,7 @@ class Switchboard:
         self._fire(t)
         self.acd, effects = self.acd.with_center(center, t)
         self._index()
+        self.leads.withdraw()
         self._take(effects)
         self._work_off()
         return self, self.out
@@ -130,10 +135,11 @@ class Switchboard:
         while due is not None and tick(due) <= tick(t):
             self._take(self.acd.advance(due))
             self._work_off()
-            own = self.guide.next_due()
-            if own is not None and tick(own) <= tick(due):
-                self.guide.fire()
-                self._work_off()
+            for part in (self.guide, self.leads):
+                own = part.next_due()
+                if own is not None and tick(own) <= tick(due):
+                    part.fire()
+                    self._work_off()
             due = self.next_timer()
 
     def _routed(self, event: Event) -> None:
@@ -152,7 +158,9 @@ class Switchboard:
                 self.release(leg)
         elif kind == "agent_ready":
             self.nail_up(event["agent"])
-        elif kind == "agent_offline":
+        elif kind in ("agent_away", "agent_offline"):
+            self.leads.end(event["agent"], "agent_left")
+        if kind == "agent_offline":
             nailed = self.nailed.get(event["agent"])
             if nailed is not None and not nailed.call:
                 self.hang_up(nailed)
@@ -199,7 +207,11 @@ class Switchboard:
     def beside(self, leg: Leg) -> None:
         """A leg joins a call, or leaves one: whoever is beside on a call can't be offered another one meanwhile."""
         if leg.role in BESIDE and leg.person:
-            self._beside.add(leg.person)
+            self.occupied(leg.person)
+
+    def occupied(self, person: str) -> None:
+        """Whether somebody can be offered a contact may be different from now on."""
+        self._beside.add(person)
 
     def _engage(self) -> None:
         """Tell the routing which agents take part in calls that are not theirs, as far as that has changed."""
@@ -210,6 +222,7 @@ class Switchboard:
                 continue
             legs = self.state.legs.values()
             wanted = any(leg.person == person and leg.role in BESIDE and leg.call for leg in legs)
+            wanted = wanted or person in self.state.leads
             if wanted != self.acd.agent_state(person)["engaged"]:
                 self.tell("agent_engaged" if wanted else "agent_released", agent=person)
                 self._work_off()

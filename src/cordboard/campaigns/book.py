@@ -150,6 +150,33 @@ class Book:
         )
         return bool(self._rows(query, campaign, entry))
 
+    def put(self, campaign: str, number: str, zone: str) -> int:
+        """The entry of a number (or its subject), which is put into the list if it is not there."""
+        self.add(campaign, [(number, zone, "")])
+        query = "SELECT entry FROM entries WHERE campaign = ? AND number = ?"
+        return int(self._rows(query, campaign, number)[0][0])
+
+    def zone_of(self, campaign: str, entry: int) -> tuple[str, str]:
+        """The number of an entry (or its subject) and its time zone; both empty if there is none."""
+        found = self._rows("SELECT number, zone FROM entries WHERE campaign = ? AND entry = ?", campaign, entry)
+        return found[0] if found else ("", "")
+
+    def about(self, campaign: str, entry: str) -> str:
+        """What a list says of an entry."""
+        query = "SELECT about FROM entries WHERE campaign = ? AND entry = ?"
+        found = self._rows(query, campaign, int(entry)) if entry.isdigit() else []
+        return found[0][0] if found else ""
+
+    def attempts_of(self, campaign: str, entry: int) -> int:
+        """How often an entry was dialed."""
+        found = self._rows("SELECT attempts FROM entries WHERE campaign = ? AND entry = ?", campaign, entry)
+        return int(found[0][0]) if found else 0
+
+    def attempts_since(self, campaign: str, entry: int, since: float) -> int:
+        """How often an entry was dialed since a time."""
+        query = "SELECT count(*) FROM attempts WHERE campaign = ? AND entry = ? AND dialed > ?"
+        return int(self._rows(query, campaign, entry, since)[0][0])
+
     def number(self, campaign: str, entry: str) -> str:
         """The number of an entry (or its subject); empty if there is none. Never waits for a writer."""
         with self._told():

@@ -11,21 +11,25 @@ import logging
 import math
 import threading
 import time
+import zoneinfo
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from cordboard.calls.campaign import Campaign
+from cordboard.calls.campaign import DAY_S, SKIPPED, Campaign, Mode
 from cordboard.calls.config import Calls
 from cordboard.calls.switchboard import Switchboard
 from cordboard.campaigns import hours
 from cordboard.campaigns.book import Attempt, Book, Place
+from cordboard.campaigns.scene import Scene, look_at, team_of
 from cordboard.campaigns.shelf import Shelf
-from cordboard.center import Center, serves
+from cordboard.center import Center
 from cordboard.errors import (
     CompactedError,
+    EventError,
+    LimitError,
     SlowReaderError,
     StaleEventError,
     StoreError,
@@ -37,7 +41,7 @@ from cordboard.journal import nearest
 from cordboard.live import Engine, Entry, Subscription
 from cordboard.pacing.group import PacerGroup
 from cordboard.pacing.ledger import Ledger, WindowState
-from cordboard.pacing.modes import Asked, Limits
+from cordboard.pacing.modes import Limits
 from cordboard.pacing.pacer import AgentState, CallEvent, Leads, Pacer, Plan
 from cordboard.pacing.rules import AnsweredCall, rule
 
@@ -49,7 +53,8 @@ ACTOR = "cordboard campaign"
 WRITE_S = 0.25  # between two transactions of the book
 RETRY_S = 5.0  # after which an entry is tried again that could not be dialed
 LEARN_S = 2 * 3600.0  # attempts so young teach a pacer after a restart
-AGENTS: dict[str, AgentState] = {"ready": "idle", "offered": "talk", "connected": "talk", "wrap_up": "wrap"}
+TURN_MAX_S = 5.0  # that an agent waits because of the calls per second of a campaign
+Kind = tuple[str, bool]  # a queue, and whether its agents see entries before they are dialed
 CALLS: dict[str, CallEvent] = {
     one: one for one in ("connected", "dropped", "hung_up", "invalid", "machine", "cancelled")
 }
@@ -68,6 +73,7 @@ class Work:
     zones: dict[int, str] = field(default_factory=dict)
     plan: Plan | None = None
     running: bool = False
+    turn: float = 0.0  # from then on the next one may be dialed for an agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ class Status:
 
     name: str
     running: bool
-    asked: Asked
+    asked: Mode
     plan: Plan | None
     entries: dict[str, int]
     outcomes: dict[str, int]
@@ -98,18 +104,6 @@ def _share(part: int, base: int) -> float | None:
     return part / base if base else None
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What is read from the engine at one instant: who is free, who waits."""
-
-    now: float
-    running: frozenset[str]
-    agents: dict[str, AgentState]
-    waiting: dict[str, int]  # queue of campaigns -> inbound callers who wait for the same agents
-    here: frozenset[tuple[str, int]]  # calls of campaigns
-    cost: float = 0.0  # seconds of the writer's time
-
-
 class Dialer:
     """For one engine. ``step`` does what is to be done now; ``start`` has a thread do so until ``close``."""
 
@@ -123,12 +117,10 @@ class Dialer:
         self.now = 0.0
         self._center: Center | None = None
         self._teams: dict[str, tuple[list[str], list[str]]] = {}  # queue -> its agents, their other queues for voice
-        self._told: dict[tuple[str, str], AgentState] = {}
+        self._told: dict[tuple[Kind, str], AgentState] = {}
+        self._missed: set[str] = set()  # agents who let a lead expire, or did not answer the phone for it
         self.works = {name: self._work(name, campaign) for name, campaign in calls.campaigns.items()}
-        self._groups = {
-            queue: PacerGroup({n: w.pacer for n, w in self.works.items() if w.campaign.queue == queue})
-            for queue in {work.campaign.queue for work in self.works.values()}
-        }
+        self._groups = self._grouped()
         self._wake, self._stopping = threading.Event(), False
         self._turn, self._pause = threading.Lock(), STEP_S
         self._renew: set[str] = set()
@@ -139,14 +131,23 @@ class Dialer:
 
     # ---- how a campaign begins
 
+    def _grouped(self) -> dict[Kind, PacerGroup]:
+        """The campaigns that share agents in the same way; whoever dials by hand is not paced."""
+        kinds = {name: _kind(work.campaign) for name, work in self.works.items() if work.campaign.mode != "manual"}
+        return {
+            kind: PacerGroup({name: self.works[name].pacer for name, one in kinds.items() if one == kind})
+            for kind in dict.fromkeys(kinds.values())
+        }
+
     def _work(self, name: str, campaign: Campaign) -> Work:
         rules = [rule(one) for one in campaign.rules]
         zone = campaign.time_zone or self._engine.center.time_zone
         limits = Limits(lines=campaign.lines, calls_per_second=campaign.calls_per_second)
         first = self.book.begun(name)
         begun = self._engine.state.t if first is None else first
+        mode = "preview" if campaign.mode == "manual" else campaign.mode  # which is counted, and not paced
         pacer = Pacer(
-            target=campaign.drops, mode=campaign.mode, rules=rules or None, limits=limits, start=begun, time_zone=zone
+            target=campaign.drops, mode=mode, rules=rules or None, limits=limits, start=begun, time_zone=zone
         )
         self._teach(name, pacer)
         ledger = Ledger(pacer.ledger.rules, start=begun, time_zone=zone)
@@ -168,13 +169,14 @@ class Dialer:
             with suppress(StaleEventError):
                 pacer.call(call, event, t)
 
-    def _fill(self, name: str, work: Work) -> None:
-        """Put on the shelf what the book has; what is being dialed is not among it."""
+    def _fill(self, name: str, work: Work, scene: Scene) -> None:
+        """Put on the shelf what the book has; what is being dialed or looked at is not among it."""
         self._write()
         work.shelf, work.attempts, work.zones = Shelf([hours.parse(one) for one in work.campaign.hours]), {}, {}
         for entry, zone, attempts, due in self.book.ready(name):
             work.zones[entry], work.attempts[entry] = zone, attempts
-            work.shelf.put(entry, zone, due)
+            if (name, entry) not in scene.leads and (name, entry) not in scene.here:
+                work.shelf.put(entry, zone, due)
 
     def _catch_up(self, until: int) -> None:
         """What the journal says that the book does not know yet; then nothing is open that the engine has not."""
@@ -206,6 +208,8 @@ class Dialer:
         for effect in entry.effects:
             if effect["effect"].startswith("attempt_"):
                 self._note(effect)
+            elif effect["effect"] == "lead_over":
+                self._lead_over(effect)
         self._revision = entry.revision
         self.now = max(self.now, entry.t)
 
@@ -215,8 +219,9 @@ class Dialer:
         key = (campaign, int(effect["entry"]) if effect["entry"].isdigit() else -1)
         work = self.works.get(campaign)
         if kind == "attempt_dialed":
-            self._open[key] = Attempt(*key, effect["attempt"], t)
-            self._places[key] = Place(*key, "calling", effect["attempt"], 0.0, "")
+            count = effect["attempt"] or self._attempts_of(key) + 1
+            self._open[key] = Attempt(*key, count, t)
+            self._places[key] = Place(*key, "calling", count, 0.0, "")
             self._tell(work, self._open[key], "placed", t)
         attempt = self._open.get(key)
         if attempt is None:
@@ -238,16 +243,39 @@ class Dialer:
             del self._open[key]
             self._put_back(work, attempt)
 
+    def _attempts_of(self, key: tuple[str, int]) -> int:
+        """How often an entry was dialed."""
+        place = self._places.get(key)
+        return place.attempts if place is not None else self.book.attempts_of(*key)
+
+    def _lead_over(self, effect: dict[str, Any]) -> None:
+        """A lead was not dialed: once more later, unless the agent who skipped it decides for good."""
+        campaign, entry, t = effect["campaign"], int(effect["entry"]), effect["t"]
+        work = self.works.get(campaign)
+        if effect["reason"] in ("expired", "no_answer"):
+            self._missed.add(effect["agent"])
+        if work is None or work.campaign.mode != "preview":
+            return
+        self._tell(work, Attempt(campaign, entry, effect["attempt"], t), "cancelled", t)
+        wait: float | None = RETRY_S
+        if effect["reason"] == SKIPPED:
+            wait = work.campaign.redial.get(SKIPPED)
+            due, state = (0.0, "done") if wait is None else (t + wait, "ready")
+            self._places[campaign, entry] = Place(campaign, entry, state, effect["attempt"] - 1, due, SKIPPED)
+        if wait is not None and entry in work.zones:
+            work.shelf.put(entry, work.zones[entry], t + wait)
+
     def _tell(self, work: Work | None, attempt: Attempt, event: CallEvent, t: float) -> None:
-        if work is not None:
+        group = None if work is None else self._groups.get(_kind(work.campaign))
+        if group is not None:
             with suppress(StaleEventError):  # known already, or placed so long ago that the pacer was not told
-                self._groups[work.campaign.queue].call(attempt.campaign, _id(attempt), event, t)
+                group.call(attempt.campaign, _id(attempt), event, t)
 
     def _put_back(self, work: Work | None, attempt: Attempt) -> None:
         """Once more later, or never."""
         key, ended = (attempt.campaign, attempt.entry), attempt.ended or 0.0
         campaign = None if work is None else work.campaign
-        wait = None if campaign is None else campaign.redial.get(attempt.outcome)
+        wait = None if campaign is None or campaign.mode == "manual" else campaign.redial.get(attempt.outcome)
         if wait is None or campaign is None or attempt.attempt >= campaign.attempts:
             self._places[key] = Place(*key, "done", attempt.attempt, 0.0, attempt.outcome)
             return
@@ -272,45 +300,36 @@ class Dialer:
         return scene
 
     def _scene(self, board: Switchboard | None) -> Scene:
-        """On the writer's thread: short, and only of those who matter."""
+        """On the writer's thread."""
         if board is None:
             return Scene(self.now, frozenset(), {}, {}, frozenset())
-        begun, acd, here = time.thread_time(), board.acd, frozenset(_keys(board))
-        if not board.state.campaigns:
-            return Scene(acd.now, frozenset(), {}, {}, here)
-        if acd.center is not self._center:
-            self._center = acd.center
-            self._teams = {queue: _team(acd.center, queue, set(self._groups)) for queue in self._groups}
-        agents: dict[str, AgentState] = {}
-        for team, _ in self._teams.values():
-            for agent in team:
-                if agent not in agents:
-                    agents[agent] = AGENTS.get(acd.agent_state(agent)["state"], "away")
-        waiting = {
-            queue: sum(acd.queue_state(other)["waiting"] for other in others)
-            for queue, (_, others) in self._teams.items()
-        }
-        cost = time.thread_time() - begun
-        return Scene(acd.now, frozenset(board.state.campaigns), agents, waiting, here, cost)
+        if board.state.campaigns and board.acd.center is not self._center:
+            self._center = board.acd.center
+            queues = {queue for queue, _ in self._groups}
+            self._teams = {queue: team_of(self._center, queue, queues) for queue in queues}
+        return look_at(board, self._teams)
 
-    def _tell_agent(self, agent: str, state: AgentState, t: float) -> None:
-        for queue, (team, _) in self._teams.items():
-            if agent in team and self._told.get((queue, agent)) != state:
-                self._told[queue, agent] = state
-                self._groups[queue].agent(agent, state, t)
+    def _tell_agent(self, agent: str, state: AgentState, t: float, own: bool = False) -> None:
+        """``own``: she looks at a lead, or one is dialed for her: to whoever previews it is the call that counts."""
+        for kind, group in self._groups.items():
+            queue, previews = kind
+            shown: AgentState = "idle" if own and previews else state
+            if agent in self._teams[queue][0] and self._told.get((kind, agent)) != shown:
+                self._told[kind, agent] = shown
+                group.agent(agent, shown, t)
 
     def _tell_scene(self, scene: Scene) -> None:
         self.now = max(self.now, scene.now)
         for agent, state in scene.agents.items():
-            self._tell_agent(agent, state, scene.now)
-        for queue, waiting in scene.waiting.items():
-            for pacer in self._groups[queue].campaigns.values():
-                pacer.inbound(waiting, scene.now)
+            self._tell_agent(agent, state, scene.now, agent in scene.own)
+        for (queue, _), group in self._groups.items():
+            for pacer in group.campaigns.values():
+                pacer.inbound(scene.waiting.get(queue, 0), scene.now)
         for name, work in self.works.items():
             was, work.running = work.running, name in scene.running
             if work.running and (not was or name in self._renew):
                 self._renew.discard(name)
-                self._fill(name, work)
+                self._fill(name, work, scene)
 
     # ---- deciding
 
@@ -335,15 +354,18 @@ class Dialer:
             self._write()
         if not any(work.running for work in self.works.values()):
             return IDLE_S
-        events: list[dict[str, Any]] = []
+        ready = (agent for agent in self._missed if scene.agents.get(agent, "away") != "away")
+        events = [{"event": "agent_away", "agent": agent, "reason": "no_answer"} for agent in sorted(ready)]
+        free = [agent for agent in scene.free if agent not in self._missed]
+        self._missed.clear()
         try:
             for group in self._groups.values():
-                events.extend(self._decide(group))
+                events.extend(self._decide(group, free))
         finally:
             self._do(events)
         if not events and quiet:
             self._engine.submit({"event": "clock"}, actor=ACTOR).result()  # so that time goes on in the journal
-        look = min(work.plan.look for work in self.works.values() if work.plan is not None)
+        look = min((work.plan.look for work in self.works.values() if work.plan is not None), default=math.inf)
         return min(max(look - self.now, QUIET_S), IDLE_S)
 
     def _poll(self) -> None:
@@ -376,8 +398,8 @@ class Dialer:
         made.on_ready = self._wake.set
         return made
 
-    def _decide(self, group: PacerGroup) -> Iterator[dict[str, Any]]:
-        """The events that the plans of a group ask for."""
+    def _decide(self, group: PacerGroup, free: list[str]) -> Iterator[dict[str, Any]]:
+        """The events that the plans of a group ask for. ``free``: agents for leads, who are taken from it."""
         works = {name: self.works[name] for name in group.campaigns}
         if not any(work.running for work in works.values()):
             return
@@ -385,22 +407,43 @@ class Dialer:
         plans = group.plan(self.now, {name: [Leads(count=count)] for name, count in counts.items()})
         for name, plan in plans.items():
             works[name].plan = plan
+            if works[name].campaign.mode == "preview":
+                yield from self._offers(name, works[name], sum(plan.dial), free)
+                continue
             for call in plan.cancel:
                 entry = str(call).partition(".")[0]
                 yield {"event": "campaign_cancelled", "campaign": name, "entry": entry}
             yield from self._dials(name, works[name], sum(plan.dial))
 
-    def _dials(self, name: str, work: Work, count: int) -> Iterator[dict[str, Any]]:
-        while count > 0 and (entry := work.shelf.take(self.now)) is not None:
+    def _next(self, name: str, work: Work) -> dict[str, Any] | None:
+        """The next entry that may be dialed now, as the fields of an event."""
+        while (entry := work.shelf.take(self.now)) is not None:
             pending = self._places.get((name, entry))
             if (name, entry) in self._open or (pending is not None and pending.state != "ready"):
                 continue
             if not self.book.may_dial(name, entry):
                 continue
-            count -= 1
             attempt = Attempt(name, entry, work.attempts[entry] + 1, self.now)
             self._tell(work, attempt, "placed", self.now)
-            yield {"event": "campaign_dialed", "campaign": name, "entry": str(entry), "attempt": attempt.attempt}
+            return {"campaign": name, "entry": str(entry), "attempt": attempt.attempt}
+        return None
+
+    def _dials(self, name: str, work: Work, count: int) -> Iterator[dict[str, Any]]:
+        for _ in range(count):
+            found = self._next(name, work)
+            if found is None:
+                return
+            yield {"event": "campaign_dialed", **found}
+
+    def _offers(self, name: str, work: Work, count: int, free: list[str]) -> Iterator[dict[str, Any]]:
+        """Each to the agent of the team who has been free for longest."""
+        team = set(self._teams[work.campaign.queue][0])
+        for agent in [agent for agent in free if agent in team][:count]:
+            found = self._next(name, work)
+            if found is None:
+                return
+            free.remove(agent)
+            yield {"event": "lead_offered", "agent": agent, **found}
 
     def _do(self, events: list[dict[str, Any]]) -> None:
         """What the engine refuses to dial is tried again later; a cancelling that came too late is none."""
@@ -410,7 +453,7 @@ class Dialer:
             refused = [one.entry.event for one in outcomes if one.entry.error is not None]
         finally:
             for event in refused:
-                if event["event"] == "campaign_dialed":
+                if event["event"] in ("campaign_dialed", "lead_offered"):
                     work, entry = self.works[event["campaign"]], int(event["entry"])
                     self._tell(work, Attempt(event["campaign"], entry, event["attempt"], 0.0), "cancelled", self.now)
                     work.shelf.put(entry, work.zones[entry], self.now + RETRY_S)
@@ -455,6 +498,32 @@ class Dialer:
             self._write()
         return self.book.results(name)
 
+    # ---- what agents ask for
+
+    def check(self, campaign: str, entry: str) -> float:
+        """Whether an entry may be dialed for an agent at this moment; seconds until it is its turn. EventError says why
+        not."""
+        with self._turn:
+            work, now = self.works[campaign], self._engine.state.t
+            number, zone = self.book.zone_of(campaign, int(entry)) if entry.isdigit() else ("", "")
+            here = Where(key="number")
+            if not number or self.book.blocked([number]):
+                raise EventError("that number is not to be called", here, "It is in the do-not-call list")
+            if not hours.is_open([hours.parse(one) for one in work.campaign.hours], now, zoneinfo.ZoneInfo(zone)):
+                what = f"that number can't be called at this hour, by the time of {zone}"
+                raise EventError(what, here, "Wait until the hours of the campaign")
+            if work.campaign.mode == "manual":
+                self._write()
+                made = self.book.attempts_since(campaign, int(entry), now - DAY_S)
+                if made >= work.campaign.attempts:
+                    what = f"that number was called {made} times within 24 hours"
+                    raise EventError(what, here, "Call it another day")
+            wait = max(0.0, work.turn - now)
+            if wait > TURN_MAX_S:
+                raise LimitError("too many calls a second", round(work.campaign.calls_per_second), "Try again")
+            work.turn = max(work.turn, now) + 1.0 / work.campaign.calls_per_second
+            return wait
+
     def renew(self, campaign: str) -> None:
         """The list of a campaign has changed."""
         self._renew.add(campaign)
@@ -474,6 +543,10 @@ class Dialer:
             log.warning("the book of campaigns is behind: %s", error)
 
 
+def _kind(campaign: Campaign) -> Kind:
+    return campaign.queue, campaign.mode == "preview"
+
+
 def _id(attempt: Attempt) -> str:
     """What a pacer knows an attempt by."""
     return f"{attempt.entry}.{attempt.attempt}"
@@ -486,19 +559,3 @@ def _answered(attempt: Attempt) -> AnsweredCall:
     left = decided if attempt.outcome == "hung_up" else None
     machine = attempt.outcome == "machine"
     return AnsweredCall(attempt.answered or 0.0, None, None, agent, left, machine)
-
-
-def _keys(board: Switchboard) -> Iterator[tuple[str, int]]:
-    return ((campaign, int(entry)) for campaign, entry in board.attempts if entry.isdigit())
-
-
-def _team(center: Center, queue: str, campaigns: Collection[str]) -> tuple[list[str], list[str]]:
-    """The agents of a queue, and the other queues for voice that they serve."""
-    queues = {one.name: one for one in center.queues}
-    team = [agent for agent in center.agents if queue in queues and serves(agent, queues[queue])]
-    others = [
-        name
-        for name, one in queues.items()
-        if name not in campaigns and one.channel == "voice" and any(serves(agent, one) for agent in team)
-    ]
-    return [agent.name for agent in team], others
