@@ -76,7 +76,7 @@ class Outbound:
         zone = found.time_zone or self._tenant.engine.center.time_zone
         if self._tenant.keys is not None:  # what else is known of a person is not kept
             rows = [Row(row.line, row.number, row.time_zone) for row in rows]
-        result = import_rows(dialer.book, campaign, rows, found.zones, zone, self._kept_as)
+        result = import_rows(dialer.book, campaign, rows, found.zones, zone, self._kept_as, self._marks)
         dialer.renew(campaign)
         return result
 
@@ -112,7 +112,7 @@ class Outbound:
 
     def block_rows(self, rows: Sequence[Row]) -> tuple[int, list[Problem]]:
         """Numbers that are not to be called any more; as ``import_rows``."""
-        return block_rows(self.dialer.book, rows, self._kept_as)
+        return block_rows(self.dialer.book, rows, self._kept_as, self._marks)
 
     def _kept_as(self, numbers: Sequence[str]) -> Sequence[str]:
         """Where personal data is kept apart, subjects stand for numbers."""
@@ -120,6 +120,11 @@ class Outbound:
         if keys is None:
             return numbers
         return [subject.result() for subject in [keys.subject(number) for number in numbers]]
+
+    def _marks(self, numbers: Sequence[str]) -> Sequence[str]:
+        """What stays of them in the list of those who must not be called."""
+        keys = self._tenant.keys
+        return numbers if keys is None else [keys.mark(number) for number in numbers]
 
     def shown(self, number: str) -> str:
         """The number for which something stands in the book; empty if the person was erased."""

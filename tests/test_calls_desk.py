@@ -7,7 +7,7 @@ import pytest
 from cordboard.errors import DuplicateError, EventError, StaleEventError, UnknownNameError
 from cordboard.media.backend import Cause
 from cordboard.media.simulated import FarEnd
-from tests.floor import CALLS, Floor
+from tests.floor import CALLS, CENTER, Floor
 
 
 def talking(calls: str = CALLS, **phones: FarEnd) -> tuple[Floor, str, str]:
@@ -245,6 +245,17 @@ def test_a_parked_caller_is_picked_up_by_another_agent():
     assert floor.hears(caller) == {floor.phone("wang")}
     with pytest.raises(StaleEventError, match="nobody is parked"):
         floor.apply("call_picked_up", slot="p1", agent="wang")
+
+
+def test_a_parked_caller_is_not_picked_up_by_an_agent_who_is_not_in_the_queue():
+    floor = Floor(CENTER + "[agents.zhao]\nqueues = { other = 1 }\n[queues.other]\n", CALLS + '[phones.zhao]\nto = "sip:zhao"\n')
+    floor.ready("li", "zhao")
+    caller = floor.call()
+    floor.run(6.0)
+    floor.apply("call_parked", contact=caller, slot="p1")
+    with pytest.raises(EventError, match="may not get contacts"):
+        floor.apply("call_picked_up", slot="p1", agent="zhao")
+    assert floor.hears(caller) == {"hold"}
 
 
 def test_a_slot_holds_one():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cordboard.calls.translate import event_of
+from cordboard.campaigns.book import Book
+from cordboard.campaigns.listing import Row, block_rows, import_rows
 from cordboard.journal import CALL_EVENTS, EVENTS
 from cordboard.live.privacy import PERSON, Cipher, KeyStore, about_subject, is_private, opened_event
 from cordboard.media.backend import TEXT_MAX, Dial, Incoming, Report
@@ -184,3 +187,28 @@ def test_who_called_under_a_name_of_a_leg_that_is_used_again_is_another(keys: Ke
     ]
     assert about_subject(events, "s-1") == [*events[:3], events[5]]
     assert about_subject(events, "s-2") == events[3:]
+
+
+def test_a_number_that_must_not_be_called_stays_so_when_its_owner_is_forgotten_and_is_readable_nowhere(tmp_path: Path, keys: KeyStore) -> None:
+    def subjects(numbers: Sequence[str]) -> list[str]:
+        return [keys.subject(number).result() for number in numbers]
+
+    def marks(numbers: Sequence[str]) -> list[str]:
+        return [keys.mark(number) for number in numbers]
+
+    with closing(Book(tmp_path / "outbound.db")) as book:
+        # Given somebody on a list who does not want to be called, and then wants to be forgotten
+        wanted, number = [Row(2, CALLER), Row(3, FRIEND)], [Row(2, CALLER)]
+        assert import_rows(book, "spring", number, {}, "UTC", subjects, marks) == (1, [])
+        assert block_rows(book, number, subjects, marks) == (1, [])
+        assert block_rows(book, number, subjects, marks) == (0, [])
+        assert not book.may_dial("spring", 1)
+        subject = keys.known(CALLER)
+        assert subject is not None and keys.erase(subject).result()
+        # When the number comes again, in another list
+        added, [problem] = import_rows(book, "autumn", wanted, {}, "UTC", subjects, marks)
+        # Then it is refused, nobody makes a subject of it, and no file has it
+        assert (added, problem.line, problem.reason) == (1, 2, "do_not_call")
+        assert keys.known(CALLER) is None and book.number("autumn", "1") == keys.known(FRIEND)
+        assert block_rows(book, number, subjects, marks) == (0, [])
+    assert not any(CALLER.encode() in file.read_bytes() for file in tmp_path.iterdir())

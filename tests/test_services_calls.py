@@ -266,6 +266,12 @@ def test_an_agent_acts_on_its_own_contact_alone_and_a_lead_on_those_of_the_team(
             assert await tried(channel, li, "Hold", contact="tenants/globex/contacts/c1") == "TENANT_OUT_OF_SCOPE"
             assert await tried(channel, li, "Hold", contact=contact("c1")) == "OK"
             assert await tried(channel, lead, "Resume", contact=contact("c1")) == "OK"
+            # And whoever has a call picked up for others needs its queue in scope
+            assert await tried(channel, li, "Park", contact=contact("c1"), slot="p") == "OK"
+            slot = {"slot": "p", "agent": "tenants/acme/agents/li"}
+            assert await tried(channel, lead, "PickUp", **slot) == "QUEUE_OUT_OF_SCOPE"
+            wide = of("zhang", Role.TEAM_LEAD, teams=frozenset({"north"}), queues=frozenset({"billing"}))
+            assert await tried(channel, wide, "PickUp", **slot) != "QUEUE_OUT_OF_SCOPE"
 
     run(scene())
 

@@ -69,6 +69,14 @@ class CallServicer(LeadServicer):
         tenant, agent = names.split(request.agent, "agents", "agent")
         held, who = self._tenants.of(tenant)
         who.require_agent(agent)
+
+        def look(board: Switchboard | None) -> str | None:
+            calls = board.state.calls.values() if board is not None else ()
+            return next((call.queue for call in calls if call.slot == request.slot), None)
+
+        queue = await held.settle(held.engine.read_calls(look))
+        if queue is not None and not who.is_agent(agent):  # an agent must be in the queue itself, see Desk
+            who.require_queue(queue)
         event = {"event": "call_picked_up", "slot": request.slot, "agent": agent}
         return pb.PickUpResponse(applied=applied(await held.submit(event, request.request_id, who.name)))
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cordboard.calls.state import Call, Leg, Mode, Phase, Role, Stage
+from cordboard.center import serves
 from cordboard.errors import DuplicateError, EventError, StaleEventError, UnknownNameError, Where
 from cordboard.journal import nearest
 
@@ -69,6 +70,12 @@ class Desk:
         """Whether the routing would give a contact like this to an agent who is free, or on the call already."""
         rows = self._board.acd.eligibility(call.contact)
         return any(row["agent"] == agent and row["filter"] in (None, "engaged") for row in rows)
+
+    def _serves(self, agent: str, queue: str) -> bool:
+        """Whether an agent is in a queue."""
+        center = self._board.acd.center
+        found = next(one for one in center.agents if one.name == agent)
+        return any(one.name == queue and serves(found, one) for one in center.queues)
 
     def _phone(self, person: str, key: str) -> None:
         phones = self._board.calls.phones
@@ -256,6 +263,9 @@ class Desk:
             what = f'nobody is parked in "{event["slot"]}"'
             raise StaleEventError(what, Where(key="slot"), "The caller has hung up, or was picked up")
         self.free(event["agent"], "agent")
+        if not self._serves(event["agent"], call.queue):
+            what = f'agent "{event["agent"]}" may not get contacts of queue "{call.queue}"'
+            raise EventError(what, Where(key="agent"), "Let an agent of that queue pick it up")
         call.slot = ""
         board.queue(call, call.queue, preferred_agent=event["agent"])
 

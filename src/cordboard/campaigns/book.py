@@ -117,12 +117,17 @@ class Book:
                 last += new[-1]
         return new
 
-    def block(self, numbers: Iterable[str]) -> int:
-        """Numbers that no campaign calls from now on; how many of them are new."""
+    def block(self, numbers: Iterable[str], marks: Iterable[str] = ()) -> int:
+        """Numbers (or their subjects) that no campaign calls from now on, and what stands for them when their subjects
+        are erased; how many of them are new."""
+        put = "INSERT OR IGNORE INTO blocked VALUES (?)"
+        given, marked = ([(one,) for one in each] for each in (numbers, marks))
         with self._transaction() as db:
             before = db.total_changes
-            db.executemany("INSERT OR IGNORE INTO blocked VALUES (?)", [(number,) for number in numbers])
-            return db.total_changes - before
+            db.executemany(put, marked or given)
+            new = db.total_changes - before
+            db.executemany(put, given)
+            return new
 
     def blocked(self, numbers: Sequence[str]) -> set[str]:
         """Those of some numbers that are not to be called."""

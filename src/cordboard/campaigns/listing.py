@@ -59,6 +59,9 @@ def plain(number: str) -> str:
     return text if _NUMBER.fullmatch(text) else ""
 
 
+KeptAs = Callable[[Sequence[str]], Sequence[str]]  # of numbers, one for each
+
+
 def zone_of(number: str, zones: Mapping[str, str], default: str) -> str:
     """The time zone of a number: of its longest prefix that has one.
 
@@ -104,10 +107,11 @@ def import_rows(
     rows: Iterable[Row],
     zones: Mapping[str, str],
     default_zone: str,
-    kept_as: Callable[[Sequence[str]], Sequence[str]] = lambda numbers: numbers,
+    kept_as: KeptAs = lambda numbers: numbers,
+    marks: KeptAs = lambda numbers: numbers,
 ) -> tuple[int, list[Problem]]:
-    """Put rows into a list. ``kept_as``: what stands for numbers in the book. Returns how many are new, and what is
-    wrong with the others."""
+    """Put rows into a list. ``kept_as``: what stands for numbers in the book; ``marks``: what stands for those that
+    must not be called, whoever is forgotten. Returns how many are new, and what is wrong with the others."""
     problems: list[Problem] = []
     fit: list[tuple[Row, str, str]] = []
     for row in rows:
@@ -120,22 +124,29 @@ def import_rows(
             problems.append(Problem(row.line, "too_long"))
         else:
             fit.append((row, number, zone or zone_of(number, zones, default_zone)))
+    marked = marks([number for _, number, _ in fit])
+    blocked = book.blocked(marked)
+    rows_marked = list(zip(fit, marked, strict=True))
+    problems += [Problem(row.line, "do_not_call") for (row, _, _), one in rows_marked if one in blocked]
+    fit = [each for each, one in rows_marked if one not in blocked]
     kept = kept_as([number for _, number, _ in fit])
-    blocked = book.blocked(kept)
-    problems += [Problem(row.line, "do_not_call") for (row, _, _), one in zip(fit, kept, strict=True) if one in blocked]
-    wanted = [(row, one, zone) for (row, _, zone), one in zip(fit, kept, strict=True) if one not in blocked]
+    wanted = [(row, one, zone) for (row, _, zone), one in zip(fit, kept, strict=True)]
     added = book.add(campaign, [(one, zone, row.about) for row, one, zone in wanted])
     problems += [Problem(row.line, "duplicate") for (row, _, _), new in zip(wanted, added, strict=True) if not new]
     return sum(added), sorted(problems, key=lambda one: one.line)
 
 
 def block_rows(
-    book: Book, rows: Iterable[Row], kept_as: Callable[[Sequence[str]], Sequence[str]] = lambda numbers: numbers
+    book: Book,
+    rows: Iterable[Row],
+    kept_as: KeptAs = lambda numbers: numbers,
+    marks: KeptAs = lambda numbers: numbers,
 ) -> tuple[int, list[Problem]]:
     """Numbers that are not to be called; as ``import_rows``."""
     given = [(row, plain(row.number)) for row in rows]
     problems = [Problem(row.line, "bad_number") for row, number in given if not number]
-    return book.block(kept_as([number for _, number in given if number])), problems
+    numbers = [number for _, number in given if number]
+    return book.block(kept_as(numbers), marks(numbers)), problems
 
 
 def _is_zone(name: str) -> bool:
