@@ -38,6 +38,7 @@ PACKAGES = {
     "cordboard.campaigns": "src/cordboard/campaigns",
     "cordboard.media": "src/cordboard/media",
     "cordboard.recordings": "src/cordboard/recordings",
+    "cordboard.speech": "src/cordboard/speech",
     "cordboard.records": "src/cordboard/records",
     "cordboard.records.migrations": "src/cordboard/records/migrations",
     "cordboard.records.migrations.versions": "src/cordboard/records/migrations/versions",

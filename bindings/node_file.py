@@ -28,11 +28,13 @@ from cordboard.bindings.settings import (
 )
 from cordboard.center import CENTER_BYTES_MAX
 from cordboard.errors import InputError, NodeFileError, Where
+from cordboard.speech.recognizer import Setting
 from cordboard.toml_lines import Path as Keys
 from cordboard.toml_reader import Check, Reader, Wrong, flag, name_of, nearest, number, one_of, shown, whole
 
 CODECS = {"PCMA": "PCMA/8000/1", "PCMU": "PCMU/8000/1", "G722": "G722/16000/1", "opus": "opus/48000/2"}
 USERS_MAX = 100_000
+RECOGNIZERS_MAX = 16
 SECRET_MAX = 256
 
 
@@ -70,6 +72,19 @@ def _file(reader: Reader, path: Keys, value: Any) -> Path:
     if not found.is_file():
         raise Wrong(path, f"there is no file {found}", "Names are relative to the folder of this file")
     return found
+
+
+def _model(reader: Reader, path: Keys, value: Any) -> Path:
+    found = Path(reader.file).parent / name_of(reader, path, value)
+    if not found.exists():
+        raise Wrong(path, f"there is no model {found}", "Names are relative to the folder of this file")
+    return found
+
+
+def _options(_: Reader, path: Keys, value: Any) -> dict[str, str | int | float | bool]:
+    if not isinstance(value, dict) or not all(isinstance(each, str | int | float) for each in value.values()):
+        raise Wrong(path, f"{shown(value)} is not a table of options", "Write { rate = 8000 }")
+    return value
 
 
 def _host(reader: Reader, path: Keys, value: Any) -> str:
@@ -168,6 +183,13 @@ _PHONES: dict[str, Check] = {
     "failures": whole(1, 10_000),
     "failures_within": number(1, 3600, is_seconds=True),
 }
+_SPEECH: dict[str, Check] = {
+    "kind": name_of,
+    "languages": _texts,
+    "model": _model,
+    "sessions": whole(1, 1000),
+    "options": _options,
+}
 _TOP: dict[str, dict[str, Check]] = {"sip": _SIP, "tls": _TLS, "audio": _AUDIO, "agents": _PHONES}
 
 
@@ -184,7 +206,7 @@ class _NodeReader(Reader):
     kind = NodeFileError
 
     def settings(self, data: dict[str, Any], prompts: Path, recordings: Path, legs_max: int) -> SipSettings:
-        known = [*_TOP, "trunks"]
+        known = [*_TOP, "trunks", "speech"]
         for key in data:
             if key not in known:
                 self.wrong.append(Wrong((key,), f'unknown key "{key}"', nearest(key, known)))
@@ -193,6 +215,7 @@ class _NodeReader(Reader):
         trunks = self.section(data, "trunks", _TRUNK)
         if len(trunks) > TRUNKS_MAX:
             self.wrong.append(Wrong(("trunks",), f"more than {TRUNKS_MAX} trunks", "Use several nodes"))
+        recognizers = self.recognizers(self.section(data, "speech", _SPEECH))
         if not {"udp", "tcp", "tls"} & data.get("sip", {}).keys():
             self.wrong.append(Wrong(("sip",), "SIP has no port at all", "Give udp, tcp or tls"))
         made = tuple(self.trunk(name, table) for name, table in trunks.items())
@@ -223,6 +246,7 @@ class _NodeReader(Reader):
                 trunks=made,
                 registrar=registrar,
                 legs_max=legs_max,
+                recognizers=recognizers,
                 **{key: value for key, value in given.items() if value is not None},
             )
         except InputError as error:
@@ -234,6 +258,20 @@ class _NodeReader(Reader):
             self.wrong.append(Wrong(places.get(key, ("trunks", key)), error.what, error.hint))
             self.raise_wrong()
             raise
+
+    def recognizers(self, tables: Mapping[str, Mapping[str, Any]]) -> tuple[Setting, ...]:
+        """The recognizers of speech; what is missing is noted."""
+        if len(tables) > RECOGNIZERS_MAX:
+            self.wrong.append(Wrong(("speech",), f"more than {RECOGNIZERS_MAX} recognizers", "Use several nodes"))
+        found = []
+        for name, got in tables.items():
+            for key in ("kind", "languages"):
+                if key not in got and not any(one.path[:2] == ("speech", name) for one in self.wrong):
+                    self.wrong.append(Wrong(("speech", name), f'"{key}" is missing', "See docs/reference/speech.md"))
+            options = dict(got.get("options", {})) | ({"model": str(got["model"].resolve())} if "model" in got else {})
+            sessions = {"sessions": got["sessions"]} if "sessions" in got else {}
+            found.append(Setting(name, got.get("kind", ""), got.get("languages", ()), options=options, **sessions))
+        return tuple(found)
 
     def trunk(self, name: str, got: Mapping[str, Any]) -> Trunk:
         """One trunk; what is missing is noted."""

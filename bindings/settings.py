@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cordboard.bindings.addresses import is_loopback, networks, sip_uri
 from cordboard.errors import InputError, Where
+from cordboard.speech.recognizer import Setting
 
 TRUNKS_MAX = 200  # each has an account of PJSUA, which has 256
 DESTINATIONS_MAX = 32
@@ -132,7 +133,7 @@ class SipSettings:
     leg whose end the other side has not confirmed counts too. ``events_max``: between two calls of ``reports``.
     ``silence_s``: a leg whose audio came and then stops for so long is over; 0: never. ``seed``: of the choice of
     destinations. ``recipients``: of age, for whom recordings are sealed; without any nothing is recorded.
-    ``log_level``: of PJSIP, 0 to 5, to standard error."""
+    ``recognizers``: of speech; each is a process of its own. ``log_level``: of PJSIP, 0 to 5, to standard error."""
 
     prompts: Path
     recordings: Path
@@ -159,6 +160,7 @@ class SipSettings:
     silence_s: float = 60.0
     seed: int = 0
     recipients: tuple[str, ...] = ()
+    recognizers: tuple[Setting, ...] = ()
     log_level: int = 0
 
     def __post_init__(self) -> None:

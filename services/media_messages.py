@@ -70,7 +70,7 @@ def _value(part: Any, name: str, key: str) -> Any:
     value = getattr(part, name)
     if name == "headers":
         return tuple((header.name, header.value) for header in value)
-    if name in ("prompts", "legs"):
+    if name in ("prompts", "legs", "words"):
         return tuple(value)
     if name == "quality":
         fields = dataclasses.fields(Quality)

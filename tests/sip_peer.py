@@ -72,6 +72,7 @@ class Call:
     keys: str = ""
     last_event: int = -1
     pressing: list[str] = field(default_factory=list)
+    speech: np.ndarray = field(default_factory=lambda: np.zeros(0))  # what is to be sent in place of the tone
     status: list[int] = field(default_factory=list)  # final answers that it got
     requests: list[str] = field(default_factory=list)  # that it got
 
@@ -137,6 +138,11 @@ class Telephone:
     def press(self, call: Call, key: str) -> None:
         with self.lock:
             call.pressing.append(key)
+
+    def speak(self, call: Call, samples: np.ndarray) -> None:
+        """Send this audio, 8,000 samples a second, from now on."""
+        with self.lock:
+            call.speech = samples
 
     def hears(self, call: Call, hertz: float) -> bool:
         """Whether the last fifth of a second that came has this tone."""
@@ -272,7 +278,10 @@ class Telephone:
 
     @staticmethod
     def _samples(call: Call) -> np.ndarray:
-        """The tone of the call, or what its far end says."""
+        """What is to be spoken, or the tone of the call, or what its far end says."""
+        if call.speech.size:
+            frame, call.speech = call.speech[:FRAME], call.speech[FRAME:]
+            return np.pad(frame, (0, FRAME - frame.size))
         if not getattr(call.far, "silent", False):
             return tone(call.hertz, FRAME, call.sent * FRAME)
         since = call.sent * FRAME / RATE

@@ -45,6 +45,7 @@ CALLERS = (
     FarEnd(hangs_up=12.0, presses=((1.0, "1"),)),
     FarEnd(hangs_up=70.0),
     FarEnd(vanishes=10.0),
+    FarEnd(hangs_up=90.0, speaks=((2.0, "nothing"), (3.5, "billing"), (8.0, "billing"))),
 )
 
 
@@ -108,7 +109,14 @@ class Crowd(Floor):
             self.attempt("call_looked_up", **fields, values={"account": "137"})
 
     def hear(self, n: int) -> None:
-        self.attempt("call_heard", call=self.any_leg(n), text="billing")
+        """A word or another, from a recognizer or another program; somebody speaks, and never ends."""
+        leg, text = self.any_leg(n), ("billing", "the weather")[n // 7 % 2]
+        if n % 4 == 0:
+            self.attempt("call_heard", call=leg, text=text)
+        elif n % 4 == 1:
+            self.attempt("leg_recognized", node=NODE, leg=leg, token=self.media.listened_for(leg), text="", confidence=0.0, final=False)
+        else:
+            self.media.speak(leg, text)
 
     def somebody_hangs_up(self, n: int) -> None:
         self.media.hang_up(self.any_leg(n))
@@ -231,6 +239,7 @@ class Crowd(Floor):
                 tape = state.calls[leg.call] if leg.call else None
                 assert tape is None or not (tape.recording and tape.consent), "recorded before it was told"
                 assert leg.phase != Phase.UP or heard == wanted, leg
+                assert leg.phase != Phase.UP or self.media.listened_for(name) == leg.listens[0], leg
             assert call.stage != Stage.TALKING or len(call.legs) > 1
         for leg in state.legs.values():
             assert leg.call or not self.media.hears(leg.name)

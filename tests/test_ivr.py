@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import os
 import random
 import tomllib
 import wave
@@ -22,7 +21,7 @@ from cordboard.calls.speaking import RATE, resampled, speak, trimmed
 from cordboard.center import parse_center
 from cordboard.cli import main
 from cordboard.errors import CallsError, InputError
-from tests.debian import unpacked
+from tests.espeak import espeak_in
 from tests.flow_text import EVERY_KIND
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
@@ -226,15 +225,7 @@ def test_sound_keeps_its_pitch_at_another_rate_and_loses_its_silence():
 
 @pytest.fixture
 def espeak(tmp_path) -> str:
-    folder = unpacked("espeak-ng")
-    libraries = folder / "usr" / "lib" / f"{os.uname().machine}-linux-gnu"
-    program = tmp_path / "espeak-ng"
-    program.write_text(
-        f'#!/bin/sh\nexport LD_LIBRARY_PATH="{libraries}:{libraries}/pulseaudio:{folder}/lib/{libraries.name}"\n'
-        f'export ESPEAK_DATA_PATH="{libraries}/espeak-ng-data"\nexec "{folder}/usr/bin/espeak-ng" "$@"\n'
-    )
-    program.chmod(0o755)
-    return str(program)
+    return espeak_in(tmp_path)
 
 
 @pytest.mark.sources  # Debian's packages are unpacked in the sources

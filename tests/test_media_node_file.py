@@ -11,6 +11,7 @@ from cordboard.bindings.node_file import load_node
 from cordboard.bindings.settings import Destination, Login, Srtp, Transport
 from cordboard.cli import main
 from cordboard.errors import InputError, NodeFileError
+from cordboard.speech import Setting
 
 WHOLE = """
 [sip]
@@ -180,5 +181,30 @@ def test_a_folder_that_is_missing_is_no_mistake_of_the_file(folder):
 def test_the_example_of_the_reference_can_be_used(folder):
     page = (Path(__file__).resolve().parents[1] / "docs/reference/node-file.md").read_text("utf-8")
     (folder / "carriers.pem").write_text("x")
+    (folder / "models" / "vosk-zh").mkdir(parents=True)
     got = load(folder, page.split("```toml\n")[1].split("```")[0])
     assert got.registrar is not None and [len(trunk.destinations) for trunk in got.trunks] == [2]
+    model = {"model": str(folder / "models" / "vosk-zh")}
+    assert got.recognizers == (Setting("words", "vosk", ("zh",), options=model),)
+
+
+def test_every_option_of_a_recognizer_gets_there(folder):
+    table = '[speech.a]\nkind = "x"\nlanguages = ["zh", "en"]\nsessions = 5\noptions = { rate = 8000, name = "n" }\n'
+    got = load(folder, f"[sip]\nudp = 0\n{table}")
+    assert got.recognizers == (Setting("a", "x", ("zh", "en"), 5, {"rate": 8000, "name": "n"}),)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('kind = "vosk"', '"languages" is missing'),
+        ('languages = ["zh"]', '"kind" is missing'),
+        ('kind = "vosk"\nlanguages = ["zh"]\nmodel = "none"', "there is no model"),
+        ('kind = "vosk"\nlanguages = ["zh"]\noptions = { a = [1] }', "not a table of options"),
+        ('kind = "vosk"\nlanguages = ["zh"]\nsessions = 0', "not a whole number"),
+        ('kind = "vosk"\nlanguages = ["zh"]\nlanguage = "zh"', 'Did you mean "languages"'),
+    ],
+)
+def test_what_is_wrong_with_a_recognizer_is_told(folder, table, message):
+    with pytest.raises(NodeFileError, match=message):
+        load(folder, f"[sip]\nudp = 0\n[speech.a]\n{table}\n")

@@ -13,6 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from cordboard.bindings.outcomes import CODES, RETRY_AFTER_S, quality, refusal
 from cordboard.bindings.pjsip import events as pj
 from cordboard.bindings.pjsip.ears import Ears
 from cordboard.bindings.pjsip.legs import Leg, Playing, Recording
+from cordboard.bindings.pjsip.recognizing import Recognizing
 from cordboard.bindings.pjsip.ways import Ways, start
 from cordboard.bindings.settings import SipSettings
 from cordboard.media.backend import (
@@ -42,6 +44,7 @@ from cordboard.media.backend import (
     PauseRecording,
     Play,
     Played,
+    Recognize,
     Record,
     Recorded,
     Refused,
@@ -50,6 +53,7 @@ from cordboard.media.backend import (
     Ringing,
     Stop,
     StopListening,
+    StopRecognizing,
     StopRecording,
 )
 from cordboard.recordings.container import Sealer
@@ -74,23 +78,24 @@ class PjsipMedia:
     """The production media layer; one in a process. See :class:`cordboard.media.backend.MediaBackend`.
 
     ``start``: gets PJSIP under way, ours or another. OSError if it can't start, RuntimeError if this process has one
-    already.
+    already, InputError if a recognizer of speech can\'t be loaded.
     """
 
     def __init__(self, settings: SipSettings, start: Callable[[SipSettings], Sip] = start) -> None:
         self._settings = settings
         self._sealer = Sealer(settings.recipients) if settings.recipients else None
-        self._sip = start(settings)
-        try:
+        with ExitStack() as undo:
+            words = Recognizing(settings.recognizers, self.wake)  # before anybody can call
+            undo.callback(words.close)
+            self._sip = start(settings)
+            undo.callback(self._sip.stop)
             self._ways = Ways(settings, self._sip)
-        except OSError:
-            self._sip.stop()
-            raise
+            self._stop_all = undo.pop_all().close
         self.port = self._sip.port(0)
         self.tcp_port, self.tls_port = self._sip.port(1), self._sip.port(2)
         self._turned_away = 0
         self._prefix = secrets.token_hex(4)
-        self._ears = Ears(self._sip)
+        self._ears = Ears(self._sip, words)
         self._legs: dict[str, Leg] = {}
         self._by_number: dict[int, Leg] = {}
         self._used: dict[str, None] = {}
@@ -154,7 +159,7 @@ class PjsipMedia:
         for leg in list(self._legs.values()):
             self._end(leg, leg.why or Cause.FAILED, 0)
         self._closed = True
-        self._sip.stop()
+        self._stop_all()
         self._take([event for event in self._sip.take() if event[0] == pj.RECORDED])
 
     # ---- commands
@@ -181,12 +186,12 @@ class PjsipMedia:
         if isinstance(command, Stop):
             self._stop(leg)
             return ""
-        if isinstance(command, StopListening):
-            self._ears.stop(leg.name)
+        if isinstance(command, StopListening | StopRecognizing):
+            self._ears.stop(command)
             return ""
         if leg.port < 0:
             return NOT_OPEN
-        if isinstance(command, Listen):
+        if isinstance(command, Listen | Recognize):
             return self._ears.listen(command, leg.port)
         if not _KEYS.fullmatch(command.keys):
             return "these are no keys"
@@ -494,7 +499,7 @@ class PjsipMedia:
     def _end(self, leg: Leg, cause: Cause, code: int) -> None:
         """The one place where a leg ends."""
         self._stop(leg)
-        self._ears.stop(leg.name)
+        self._ears.ended(leg.name)
         self._release(leg)
         del self._legs[leg.name], self._by_number[leg.number]
         for name in leg.sources:

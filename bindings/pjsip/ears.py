@@ -1,4 +1,5 @@
-"""Legs that are listened to: taps of the bridge, and what is made of what they hear (cordboard.media.answering)."""
+"""Legs that are listened to: taps of the bridge, and what is made of what they hear (cordboard.media.answering); and
+what is said on them (cordboard.bindings.pjsip.recognizing)."""
 
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from cordboard.bindings.pjsip import events as pj
+from cordboard.bindings.pjsip.recognizing import Recognizing
 from cordboard.media.answering import Ear
-from cordboard.media.backend import Listen, Report
+from cordboard.media.backend import Listen, Recognize, Report, StopListening, StopRecognizing
 
 if TYPE_CHECKING:
     from cordboard.bindings.pjsip.sip import Sip
@@ -31,18 +33,20 @@ class _Tap:
 class Ears:
     """By leg. ``due``: when :meth:`tick` has something to do, infinity if never."""
 
-    def __init__(self, sip: Sip) -> None:
-        self._sip = sip
+    def __init__(self, sip: Sip, words: Recognizing) -> None:
+        self._sip, self._words = sip, words
         self._by_leg: dict[str, _Tap] = {}
         self._by_number: dict[int, _Tap] = {}
         self._due: list[tuple[float, int]] = []
 
     @property
     def due(self) -> float:
-        return self._due[0][0] if self._due else inf
+        return min(self._due[0][0] if self._due else inf, self._words.due)
 
-    def listen(self, command: Listen, port: int) -> str:
+    def listen(self, command: Listen | Recognize, port: int) -> str:
         """Listen to a leg, whose port this is; why not, if it can't be done."""
+        if isinstance(command, Recognize):
+            return self._words.start(self._sip, command, port, time.monotonic())
         if command.leg in self._by_leg:
             return ""
         why, own, number = self._sip.listen()
@@ -56,11 +60,23 @@ class Ears:
 
     def connect(self, leg: str, port: int) -> None:
         """The leg has this port of the bridge."""
+        self._words.connect(self._sip, leg, port)
         if leg in self._by_leg:
             self._sip.connect(port, self._by_leg[leg].port)
 
-    def stop(self, leg: str) -> None:
+    def stop(self, command: StopListening | StopRecognizing) -> None:
         """Listen no more."""
+        if isinstance(command, StopRecognizing):
+            self._words.stop(self._sip, command.leg)
+        else:
+            self._stop(command.leg)
+
+    def ended(self, leg: str) -> None:
+        """The leg is over."""
+        self._words.stop(self._sip, leg)
+        self._stop(leg)
+
+    def _stop(self, leg: str) -> None:
         tap = self._by_leg.pop(leg, None)
         if tap is not None:
             del self._by_number[tap.number]
@@ -81,8 +97,8 @@ class Ears:
         return found
 
     def tick(self, now: float) -> list[Report]:
-        """What silence has told by now."""
-        found: list[Report] = []
+        """What silence has told by now, and what was said."""
+        found = self._words.tick(self._sip, now)
         while self._due and self._due[0][0] <= now:
             tap = self._by_number.get(heapq.heappop(self._due)[1])
             if tap is not None:

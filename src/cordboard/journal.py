@@ -90,6 +90,11 @@ def _number(key: str, value: Any) -> None:
         raise _Wrong(key, f"{_shown(value)} is not a number from {-PRIORITY_MAX} to {PRIORITY_MAX}")
 
 
+def _share(key: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:  # or NaN
+        raise _Wrong(key, f"{_shown(value)} is not a number from 0 to 1")
+
+
 def _values(key: str, value: Any) -> None:
     if not isinstance(value, dict):
         raise _Wrong(key, f"{_shown(value)} is not an object of agents and numbers", 'Write {"li": 0.5}')
@@ -258,6 +263,7 @@ CALL_EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
         {},
     ),
     "leg_heard": (_LEG | {"sound": _one_of(("fax", "sit", "beep"))}, {}),
+    "leg_recognized": (_LEG | {"token": _line, "text": _line, "confidence": _share, "final": _flag}, {}),
     "leg_refused": ({"node": _name, "command": _name, "name": _name, "why": _line}, {}),
     "call_looked_up": ({"call": _name, "token": _name, "answer": _line}, {"values": _texts}),
     "call_heard": ({"call": _name, "text": _line}, {}),

@@ -85,6 +85,8 @@ class Step:
     otherwise: str = ""
     keys: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
+    sure: float = 0.4
+    barge_in: bool = True
     answers: Mapping[str, str] = field(default_factory=dict)
     open: str = ""
     closed: str = ""

@@ -18,7 +18,9 @@ from cordboard.toml_reader import Check, Reader, Wrong, flag, mapping, name_of, 
 STEPS_MAX = 1_000
 PROMPTS_MAX = 100
 TESTS_MAX = 1_000
+WORDS_MAX = 1_000
 KEYS = "0123456789*#"
+SAYS = "say "  # in the keys of a test: words
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SPAN = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
 _WEEK = re.compile(r"(?:([a-z]{3})(?:-([a-z]{3}))? +)?(\S+)")
@@ -96,7 +98,9 @@ def _keys(reader: Reader, path: Path, value: Any) -> dict[str, str]:
 
 def _words(reader: Reader, path: Path, value: Any) -> dict[str, str]:
     found: dict[str, str] = mapping(_key)(reader, path, value)
-    return {word.casefold(): key for word, key in found.items()}
+    if len(found) > WORDS_MAX:
+        raise Wrong(path, f"{len(found)} words", f"The limit is {WORDS_MAX}")
+    return found
 
 
 def _span(path: Path, text: Any) -> Span:
@@ -150,8 +154,12 @@ def _table(make: Callable[..., Any], checks: dict[str, Check], required: str = "
 
 
 def _presses(_: Reader, path: Path, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(keys, str) and set(keys) <= set(KEYS) for keys in value):
-        raise Wrong(path, f"{shown(value)} is not a list of keys", 'Write ["1", "1234#"]; "" is nothing pressed')
+    fit = isinstance(value, list) and all(
+        isinstance(keys, str) and (keys.startswith(SAYS) or set(keys) <= set(KEYS)) for keys in value
+    )
+    if not fit:
+        hint = 'Write ["1", "1234#", "say billing"]; "" is nothing pressed'
+        raise Wrong(path, f"{shown(value)} is not a list of keys", hint)
     return tuple(value)
 
 
@@ -170,7 +178,7 @@ _ASKING: dict[str, Check] = {"timeout": _time, "retries": _tries, "invalid": pro
 # kind -> whether its value is prompts (or else a name), and the other keys it may have
 KINDS: dict[str, tuple[bool, dict[str, Check]]] = {
     "play": (True, {"next": name_of}),
-    "menu": (True, _ASKING | {"keys": _keys, "words": _words}),
+    "menu": (True, _ASKING | {"keys": _keys, "words": _words, "sure": number(0, 1), "barge_in": flag}),
     "collect": (
         True,
         _ASKING

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cordboard.calls import flow_waiting
 from cordboard.calls.flow import Flow, Step
 from cordboard.calls.flow_back import Backs
+from cordboard.calls.flow_hearing import SPEAKING_S, match
 from cordboard.calls.flow_speech import said
 from cordboard.calls.flow_state import FlowState
 from cordboard.calls.state import Call, Leg, Phase, Role, Stage
@@ -262,13 +263,27 @@ class Guide:
         self._go(call, step.next)
 
     def _heard(self, event: Event) -> None:
-        """A recognizer says what the caller said: a word that stands for a key."""
+        """Another program says what the caller said."""
         call, state, step = self._at(event, "menu")
-        key = step.words.get(event["text"].casefold())
-        if key is None:
-            self._again(call, state, step, spoken=True)
-        else:
+        self._said_to(call, state, step, event["text"])
+
+    def recognized(self, call: Call, event: Event) -> None:
+        """A recognizer says that the caller begins to speak, or what was said."""
+        call, state, step = self._at({"call": call.name}, "menu")
+        if event["final"]:
+            self._said_to(call, state, step, event["text"] if event["confidence"] >= step.sure else "")
+        else:  # the prompt is stopped, and what is said is waited for
+            state.says = ()
+            self.after(call, SPEAKING_S)
+            self._board.settle(call)
+
+    def _said_to(self, call: Call, state: FlowState, step: Step, text: str) -> None:
+        """What was said to a menu: a word that stands for a key, or none."""
+        key = match(step.words, text)
+        if key:
             self._go(call, step.keys[key])
+        else:
+            self._again(call, state, step, spoken=True)
 
     def _at(self, event: Event, kind: str) -> tuple[Call, FlowState, Step]:
         """The call that an event speaks of, if it is at a step of this kind."""

@@ -14,6 +14,7 @@ from typing import Any
 from cordboard.acd import Acd
 from cordboard.calls.config import Calls, Number, Trunk, calls_record
 from cordboard.calls.flow import Flow, zone_of
+from cordboard.calls.flow_reader import SAYS
 from cordboard.calls.state import Call, Stage
 from cordboard.calls.switchboard import Switchboard
 from cordboard.center import Center, Queue
@@ -108,6 +109,9 @@ class _Caller:
             self._apply("call_looked_up", call=_CALL, token=str(state.said), answer=answer)
             return True
         keys = self._keys.pop(0) if self._keys and (step is None or step.kind != "lookup") else ""
+        if keys.startswith(SAYS):
+            self._apply("call_heard", call=_CALL, text=keys.removeprefix(SAYS))
+            return True
         for key in keys:
             self._apply("leg_key", node=_NODE, leg=_CALL, key=key)
         if not keys:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cordboard.calls.config import record_calls
 from cordboard.calls.flow_waiting import announces_waits
-from cordboard.calls.state import UNKNOWN, Call, Leg, Node, Phase, Role, Stage
+from cordboard.calls.state import UNHEARD, UNKNOWN, Call, Leg, Node, Phase, Role, Stage
 from cordboard.errors import (
     DuplicateError,
     EventError,
@@ -46,6 +46,7 @@ class Reports:
             "leg_recorded": self._leg_recorded,
             "leg_judged": self._leg_judged,
             "leg_heard": self._leg_heard,
+            "leg_recognized": self._leg_recognized,
             "leg_refused": self._leg_refused,
         }
 
@@ -136,7 +137,7 @@ class Reports:
             if leg.node == node and leg.name in held and leg.phase == Phase.UP:
                 board.say(node, "leg_disconnect", source="", sink=leg.name)
                 if leg.call:
-                    leg.heard, leg.play = [], UNKNOWN
+                    leg.heard, leg.play, leg.listens = [], UNKNOWN, UNHEARD
                 else:
                     board.say(node, "leg_stop", leg=leg.name)
         for call in [call for call in board.state.calls.values() if call.node == node]:
@@ -310,6 +311,13 @@ class Reports:
 
     def _leg_heard(self, event: Event) -> None:
         self._leg(event)
+
+    def _leg_recognized(self, event: Event) -> None:
+        leg = self._leg(event)
+        call = self._board.state.calls.get(leg.call)
+        if call is None or not leg.listens[0] or event["token"] != leg.listens[0]:
+            raise StaleEventError("nobody listens to this any more", Where(key="token"), "It came too late")
+        self._board.guide.recognized(call, event)
 
     def _leg_recorded(self, event: Event) -> None:
         self._node(event)

@@ -16,8 +16,11 @@ from cordboard.errors import SnapshotError
 VERSION = 1
 Play = tuple[tuple[str, ...], bool, str]  # prompts, whether again and again, token
 SILENT: Play = ((), False, "")
+Listening = tuple[str, str, tuple[str, ...]]  # token, language, words
+DEAF: Listening = ("", "", ())
 CONSENT = "consent"  # the token of what must be heard before a call is recorded
 UNKNOWN: Play = ((), True, "")  # differs from all that may be wanted
+UNHEARD: Listening = ("", "?", ())  # likewise
 T = TypeVar("T")
 
 
@@ -69,7 +72,8 @@ class Mode(StrEnum):
 @dataclass(slots=True)
 class Leg:
     """``call``: where it is, empty at rest and while closing. ``person``: whose phone it is, empty for others.
-    ``heard``: names of the legs that it was told to hear, in order; ``play``: what it was told to play."""
+    ``heard``: names of the legs that it was told to hear, in order; ``play``: what it was told to play;
+    ``listens``: for what it was told to be listened to."""
 
     name: str
     node: str
@@ -84,6 +88,7 @@ class Leg:
     dial: dict[str, Any] = field(default_factory=dict)  # how it was dialed
     heard: list[str] = field(default_factory=list)
     play: Play = SILENT
+    listens: Listening = DEAF
 
 
 @dataclass(slots=True)
@@ -181,6 +186,8 @@ class State:
             for leg in state.legs.values():
                 prompts, again, token = leg.play
                 leg.play = (tuple(prompts), bool(again), str(token))
+                token, language, words = leg.listens
+                leg.listens = (str(token), str(language), tuple(words))
             for call in state.calls.values():
                 call.goodbye, call.consent = tuple(call.goodbye), tuple(call.consent)
                 call.consented = tuple(call.consented)

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cordboard.acd import Acd
+from cordboard.calls import flow_hearing
 from cordboard.calls.config import Calls, QueueCalls
 from cordboard.calls.desk import Desk
 from cordboard.calls.dialing import Dialing
@@ -465,6 +466,7 @@ class Switchboard:
                 self.say(call.node, "leg_disconnect", source=name, sink=leg.name)
         for leg in legs:
             self._play(leg, plays(call, leg, greeting, self.sounds(call).music, self.calls.hold))
+        flow_hearing.settle(self, call)
         for leg in legs:
             for name in [name for name in wanted[leg.name] if name not in leg.heard]:
                 self.say(call.node, "leg_connect", source=name, sink=leg.name)

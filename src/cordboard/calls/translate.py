@@ -21,10 +21,12 @@ from cordboard.media.backend import (
     Listen,
     PauseRecording,
     Play,
+    Recognize,
     Record,
     Report,
     Stop,
     StopListening,
+    StopRecognizing,
     StopRecording,
 )
 
@@ -35,6 +37,7 @@ _PLAIN: dict[str, type[Any]] = {
     "leg_listen": Listen,
     "leg_stop_listening": StopListening,
     "leg_stop": Stop,
+    "leg_stop_recognizing": StopRecognizing,
     "leg_pause_recording": PauseRecording,
     "leg_stop_recording": StopRecording,
 }
@@ -56,7 +59,7 @@ def _fit(text: str) -> str:
 
 
 # fields that events have even where they say nothing
-_KEPT = ("token", "whole", "file", "seconds", "why", "to", "after_s")
+_KEPT = ("token", "whole", "file", "seconds", "why", "to", "after_s", "text", "confidence", "final")
 
 
 Numbers = Callable[[str, str], str]  # of a campaign and an entry; empty if there is none any more
@@ -87,6 +90,8 @@ def _command(effect: dict[str, Any], calls: Calls, numbers: Numbers) -> Command:
         return HangUp(fields["leg"], Cause(fields["cause"]))
     if kind == "leg_play":
         return Play(fields["leg"], tuple(fields["prompts"]), fields["loop"], fields["token"])
+    if kind == "leg_recognize":
+        return Recognize(fields["leg"], fields["token"], fields["language"], tuple(fields["words"]))
     if kind == "leg_record":
         return Record(fields["recording"], tuple(fields["legs"]))
     command: Command = _PLAIN[kind](**fields)

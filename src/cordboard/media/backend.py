@@ -174,6 +174,25 @@ class HideKeys:
     on: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Recognize:
+    """Find out what is said on a leg whose audio is open, in place of what was to be found out before:
+    :class:`Recognized` until :class:`StopRecognizing` or the end of the leg. With the same ``token`` again it changes
+    nothing. ``language`` and ``words``: as ``cordboard.speech.recognizer.Asked`` says."""
+
+    leg: str
+    token: str
+    language: str
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StopRecognizing:
+    """It does not matter any more what is said."""
+
+    leg: str
+
+
 Command: TypeAlias = (
     Dial
     | Ring
@@ -189,6 +208,8 @@ Command: TypeAlias = (
     | StopRecording
     | Listen
     | StopListening
+    | Recognize
+    | StopRecognizing
 )
 
 
@@ -294,6 +315,18 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class Recognized:
+    """What was said. Not ``final``: somebody begins to speak, ``text`` is what it sounds like, maybe empty. ``token``:
+    of the command; ``confidence``: 0 to 1. See ``cordboard.speech.recognizer.Result``."""
+
+    leg: str
+    token: str
+    text: str
+    confidence: float
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A command that could not be done. ``command``: its kind, such as ``Play``; ``name``: of the leg or recording. A
     refused Dial is followed by Ended, unless what was wrong is that the name was used before."""
@@ -303,7 +336,9 @@ class Refused:
     why: str
 
 
-Report: TypeAlias = Incoming | Ringing | Answered | Ended | Key | Played | Recorded | Judged | Heard | Refused
+Report: TypeAlias = (
+    Incoming | Ringing | Answered | Ended | Key | Played | Recorded | Judged | Heard | Recognized | Refused
+)
 
 
 class MediaBackend(Protocol):

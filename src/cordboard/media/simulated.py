@@ -18,6 +18,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from cordboard.errors import InputError, Where
@@ -42,6 +43,8 @@ from cordboard.media.backend import (
     Play,
     Played,
     Quality,
+    Recognize,
+    Recognized,
     Record,
     Recorded,
     Refused,
@@ -51,9 +54,11 @@ from cordboard.media.backend import (
     SendKeys,
     Stop,
     StopListening,
+    StopRecognizing,
     StopRecording,
 )
 
+SPOKEN_S = 1.0  # so long everything takes to be said
 PROMPT_S = 2.0  # a prompt of which nobody said how long it is
 NAMES_MAX = 100_000  # so many names of legs and recordings are remembered
 VANISHED_S = 30.0  # without a sign of life a leg is over
@@ -69,7 +74,7 @@ CODES = {
     Cause.FORBIDDEN: 403,
     Cause.FAILED: 500,
 }
-_OfLeg = Ring | Answer | HangUp | Play | Stop | SendKeys | Listen | StopListening
+_OfLeg = Ring | Answer | HangUp | Play | Stop | SendKeys | Listen | StopListening | Recognize | StopRecognizing
 _T = TypeVar("_T")
 
 
@@ -80,7 +85,8 @@ class FarEnd:
     Of one who is dialed: ``rings`` and ``picks_up`` count from the dialing; ``refuses``: in place of picking up it ends
     the call, with this cause. Of one who calls: ``gives_up`` counts from the calling and holds until it is answered.
     Of both: ``hangs_up``, ``vanishes`` (it goes without a word), the keys of ``presses``, when it speaks (``says``:
-    from, to) and tones that it sends (``sends``: hertz, from, to) count from the answer;
+    from, to), words that it speaks (``speaks``: from, text; a recognizer hears them as they are, after SPOKEN_S) and
+    tones that it sends (``sends``: hertz, from, to) count from the answer;
     ``silent``: a far end of real audio sends nothing else.
     """
 
@@ -92,6 +98,7 @@ class FarEnd:
     vanishes: float | None = None
     presses: tuple[tuple[float, str], ...] = ()
     says: tuple[tuple[float, float], ...] = ()
+    speaks: tuple[tuple[float, str], ...] = ()
     sends: tuple[tuple[float, float, float], ...] = ()
     silent: bool = False
 
@@ -113,6 +120,7 @@ class _Leg:
     tapes: set[str] = field(default_factory=set)
     answered_at: float = 0.0
     ear: Ear | None = None
+    recognizing: Recognize | None = None
 
 
 @dataclass(slots=True)
@@ -229,6 +237,13 @@ class SimulatedMedia:
         if leg in self._legs and self._legs[leg].open:
             self._reports.append(Key(leg, key))
 
+    def speak(self, leg: str, text: str) -> None:
+        """The far end says something now, and it is recognized at once if it is listened to."""
+        one = self._legs.get(leg)
+        if one is not None and one.recognizing is not None:
+            self._recognized(one, one.recognizing, "", 0.0, False)
+            self._recognized(one, one.recognizing, text, 1.0, True)
+
     def hears(self, leg: str) -> frozenset[str]:
         """What the far end of a leg hears now: names of legs, and of the prompts that are played to it."""
         one = self._legs.get(leg)
@@ -236,6 +251,11 @@ class SimulatedMedia:
             return frozenset()
         heard = {source for source in one.sources if self._legs[source].open}
         return frozenset(heard.union(one.playing.prompts if one.playing else ()))
+
+    def listened_for(self, leg: str) -> str:
+        """The token of what is to be found out of what is said on a leg; empty if it is nothing."""
+        command = self._legs[leg].recognizing if leg in self._legs else None
+        return "" if command is None else command.token
 
     def keys_heard(self, leg: str) -> str:
         """The keys that were sent to the far end of a leg."""
@@ -276,6 +296,8 @@ class SimulatedMedia:
             return self._listen(leg, command)
         elif isinstance(command, StopListening):
             leg.ear = None
+        elif isinstance(command, Recognize | StopRecognizing):
+            return self._recognize(leg, command)
         elif isinstance(command, SendKeys):
             if not leg.open:
                 return "its audio is not open"
@@ -363,6 +385,26 @@ class SimulatedMedia:
         first = judge.due()
         self._after(first, lambda: self._hear(leg, ear, lambda: None, first))
         return ""
+
+    def _recognize(self, leg: _Leg, command: Recognize | StopRecognizing) -> str:
+        if isinstance(command, StopRecognizing):
+            leg.recognizing = None
+            return ""
+        if not leg.open:
+            return "its audio is not open"
+        if leg.recognizing is not None and leg.recognizing.token == command.token:
+            return ""
+        leg.recognizing = command
+        for since, text in leg.far.speaks:
+            begins = leg.answered_at + since - self.now
+            if begins >= 0.0:
+                self._after(begins, partial(self._recognized, leg, command, "", 0.0, False))
+                self._after(begins + SPOKEN_S, partial(self._recognized, leg, command, text, 1.0, True))
+        return ""
+
+    def _recognized(self, leg: _Leg, command: Recognize, text: str, confidence: float, final: bool) -> None:
+        if leg.recognizing is command and leg.name in self._legs and not leg.vanished:
+            self._reports.append(Recognized(leg.name, command.token, text, confidence, final))
 
     def _hear(self, leg: _Leg, ear: Ear, happen: Callable[[], None], t: float) -> None:
         """Something is heard, or nothing was until ``t`` seconds of listening."""
