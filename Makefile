@@ -3,7 +3,7 @@
 #   make demo-sip   the demo over real SIP and RTP (so is make demo, once make media was done)
 #   make media      the production build of the media layer (PJSIP, four minutes), for real calls
 #   make test-media its tests, with sipp at the other end
-#   make interop    the same flows with baresip, Kamailio and Asterisk, which Debian brings
+#   make interop    the same flows with baresip, Kamailio, Asterisk and a web phone
 #   make lint       ruff and mypy, part of `make test`
 #   make bench      every benchmark once, quickly
 #   make sanitize   our C and Cython built with ASan and UBSan, tests and hostile peers run over them
@@ -47,6 +47,7 @@ interop: media $(VENV)/.tools
 	.ci/sipp
 	.ci/interop
 	.ci/asterisk
+	$(BIN)/python -m pip install -q aiortc==1.16.0 websockets==17.4 || echo "aiortc has no build for this Python: the web phone's flows skip"
 	$(PYTEST) -n 0 --timeout 120 tests/interop/*flows.py
 
 build: $(VENV)/.built

@@ -225,7 +225,7 @@ def main() -> None:
 
 def test_track_cpu_of_a_call_through_a_queue(benchmark):
     found = benchmark.pedantic(lambda: compare(Load(20.0, 40, 0.5, 40), 1), rounds=1)
-    assert [each["bridged"] for rounds in found.values() for each in rounds] == [40] * len(found)
+    assert [each["bridged"] for each in found[Ours.name]] == [40]
     benchmark.extra_info.update({name: rounds[0]["ms"] for name, rounds in found.items()})
 
 
