@@ -17,6 +17,7 @@ from cordboard.calls.switchboard import Switchboard
 from cordboard.center import parse_center
 from cordboard.errors import StaleEventError
 from cordboard.explain import explain
+from cordboard.kpi import QueueTallies, figures
 from cordboard.media.backend import Cause
 from cordboard.media.simulated import FarEnd
 from cordboard.waits import WaitEstimate
@@ -278,6 +279,13 @@ def test_the_survey_comes_when_the_agent_has_hung_up_and_tells_whom_it_is_of():
     assert (rated["score"], rated["scale"], rated["contact"], rated["agent"], rated["queue"]) == (4, 5, "c1", "li", "billing")
     floor.run(5.0)
     assert notes(floor, "flow_ended")[-1]["why"] == "completed" and not floor.board.state.calls
+    # And it is in the key figures of the queue, with who was asked
+    assert len(notes(floor, "rating_asked")) == 1
+    tallies = QueueTallies({queue.name: 20.0 for queue in floor.center.queues})
+    tallies.observe(None, floor.effects)
+    tally = tallies.by_queue["billing"]
+    assert (tally.asked, tally.rated, tally.satisfied) == (1, 1, 1)
+    assert figures(tally, ("CSAT", "RATING_MEAN", "RATING_RESPONSE")) == {"CSAT": 1.0, "RATING_MEAN": 0.8, "RATING_RESPONSE": 1.0}
 
 
 # ---- while they wait

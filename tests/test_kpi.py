@@ -91,3 +91,19 @@ def test_every_figure_has_labels_in_both_languages_and_a_formula() -> None:
     for id, kpi in KPIS.items():
         assert kpi.id == id and kpi.en and kpi.formula
         assert any("\u4e00" <= char <= "\u9fff" for char in kpi.zh)
+
+
+def test_satisfied_are_the_upper_two_fifths_of_any_scale_and_marks_without_a_conversation_are_of_no_queue() -> None:
+    tallies = QueueTallies({"a": 20})
+    marks = [(score, 5) for score in range(1, 6)] + [(score, 9) for score in range(1, 10)] + [(1, 2), (2, 2), (2, 3), (3, 3)]
+    asked = [{"t": 1, "effect": "rating_asked", "call": "c", "rating": "r", "queue": "a"} for _ in range(36)]
+    rated = [
+        {"t": 2, "effect": "call_rated", "call": "c", "rating": "r", "queue": "a", "score": score, "scale": scale}
+        for score, scale in marks
+    ]
+    nobody = {"t": 3, "effect": "call_rated", "call": "d", "rating": "r", "score": 1, "scale": 5}
+    tallies.observe(None, [*asked, *rated, nobody])
+    tally = tallies.by_queue["a"]
+    # 4, 5 of 5; 8, 9 of 9; 2 of 2; 3 of 3
+    assert (tally.asked, tally.rated, tally.satisfied) == (36, 18, 6)
+    assert figures(tally, ("CSAT", "RATING_RESPONSE")) == {"CSAT": 6 / 18, "RATING_RESPONSE": 0.5}

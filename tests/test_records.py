@@ -194,6 +194,23 @@ def test_a_journal_that_does_not_go_on_where_the_records_stand_is_refused(tmp_pa
         records.apply_steps([step])
 
 
+def test_marks_of_callers_are_kept_with_whom_they_are_of_and_come_back_the_same(tmp_path):
+    mark = {"t": 5.0, "effect": "call_rated", "call": "c1", "rating": "score", "score": 4, "scale": 5}
+    talked = {"contact": "c1", "queue": "billing", "agent": "li"}
+    steps = [
+        Step(1, 5.0, [mark | talked], {"t": 5.0, "event": "clock"}, [mark | {"call": "c2", "score": 1}]),
+        Step(2, 6.0, [], {"t": 6.0, "event": "clock"}, [mark | talked | {"t": 6.0}]),
+    ]
+    with Records(tmp_path / "db") as records, Records(tmp_path / "again") as again:
+        records.apply_steps(steps)
+        rows = list(records.rows("ratings"))
+        again.apply_steps(steps[:1])
+        again.apply_steps(steps[1:])
+        assert list(again.rows("ratings")) == rows
+    shown = [(row["call"], row["contact"], row["agent"], row["score"], row["scale"], row["rated_at"]) for row in rows]
+    assert shown == [("c1", "c1", "li", 4, 5, 5.0), ("c2", None, None, 1, 5, 5.0), ("c1", "c1", "li", 4, 5, 6.0)]
+
+
 def test_the_life_of_one_contact_stands_in_the_rows(tmp_path):
     center = parse_center("""
 [queues.vip]

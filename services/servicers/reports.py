@@ -68,4 +68,7 @@ def _report(tenant: str, queue: str, tally: Tally, wanted: list[str]) -> pb.Queu
         rejected_count=tally.rejected,
         longest_wait=duration(tally.longest_s),
         figures=found,
+        asked_count=tally.asked,
+        rated_count=tally.rated,
+        satisfied_count=tally.satisfied,
     )

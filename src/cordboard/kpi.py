@@ -38,6 +38,16 @@ class Tally:
     wait_abandoned_s: float = 0.0
     wait_other_s: float = 0.0
     longest_s: float = 0.0
+    asked: int = 0  # for a mark, after the conversation
+    rated: int = 0  # gave one
+    satisfied: int = 0  # of these, marks in the upper two fifths of the scale: 4 and 5 of 5
+    rating_sum: float = 0.0  # of marks, each as a share of its scale
+
+    def rate(self, score: float, scale: float) -> None:
+        """Count a mark that somebody gave: 1 to ``scale``, the best."""
+        self.rated += 1
+        self.satisfied += 5 * score >= 4 * scale
+        self.rating_sum += score / scale
 
     def answer(self, wait_s: float) -> None:
         """Count one answered contact."""
@@ -135,6 +145,12 @@ KPIS: Mapping[str, Kpi] = {
         _kpi("TIME_TO_ABANDON", "Mean time to abandon, s", "平均放弃时长（秒）",
              "sum of waits of abandoned / abandoned",
              lambda t: t.wait_abandoned_s, lambda t: t.abandoned),
+        _kpi("CSAT", "Customer satisfaction", "满意率", "satisfied / rated",
+             lambda t: t.satisfied, lambda t: t.rated),
+        _kpi("RATING_MEAN", "Mean mark, as a share of the scale", "平均评分（占满分）", "sum of marks / rated",
+             lambda t: t.rating_sum, lambda t: t.rated),
+        _kpi("RATING_RESPONSE", "Response rate of surveys", "评价率", "rated / asked",
+             lambda t: t.rated, lambda t: t.asked),
     )
 }
 # fmt: on
@@ -188,7 +204,13 @@ class QueueTallies:
         event = told(effect)
         if event is not None:
             self._event(event)
-        if kind == "contact_rejected":
+        if kind in ("rating_asked", "call_rated"):
+            tally = self.by_queue[effect["queue"]] if effect.get("queue") else Tally()  # after no conversation
+            if kind == "rating_asked":
+                tally.asked += 1
+            else:
+                tally.rate(effect["score"], effect["scale"])
+        elif kind == "contact_rejected":
             queue, _ = self._waiting.pop(effect["contact"])
             self.by_queue[queue].offered -= 1
             self.by_queue[queue].rejected += 1

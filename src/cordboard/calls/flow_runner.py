@@ -156,6 +156,8 @@ class Guide:
     def _ask(self, call: Call, state: FlowState, step: Step) -> str | None:
         if step.secret:
             self._board.note("keys_hidden", node=call.node, leg=call.legs[0], on=True)
+        if step.kind == "rate":
+            self._board.note("rating_asked", call=call.name, rating=step.into, **state.talked)
         self.say(call, step.prompts)
         return None if state.says else self._silence(call, state, step)
 

@@ -25,7 +25,7 @@ except ImportError as error:  # pragma: no cover  (an installation without the e
 
 BATCH = 2000  # steps a transaction
 MIGRATIONS = Path(__file__).parent / "migrations"
-LATEST = "0002"  # the last of them
+LATEST = "0003"  # the last of them
 
 
 def database_url(place: str) -> sa.URL:
@@ -292,6 +292,7 @@ CHANGING: Mapping[str, frozenset[str]] = {
     "offers": frozenset({"ended_at", "ended_revision", "outcome", "reason"}),
     "agent_states": frozenset({"ended_at", "ended_revision"}),
     "outcomes": frozenset(),
+    "ratings": frozenset(),
     "recordings": frozenset({"file", "seconds", "missing", "state", "ended_at", "ended_revision"}),
 }
 

@@ -25,6 +25,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {  # table -> its primary key
     "agent_states": ("revision", "ordinal"),
     "outcomes": ("contact_revision",),
     "recordings": ("recording",),
+    "ratings": ("revision", "ordinal"),
 }
 
 
@@ -209,6 +210,10 @@ class Projection:
             self._expire(effect["contact"], effect["to"], t)
         elif kind == "agent_away":
             self._present(effect["agent"], "away", effect["reason"], t)
+        elif kind == "call_rated":
+            said = {key: effect.get(key) for key in ("contact", "queue", "agent")}
+            marks = {key: effect[key] for key in ("call", "rating", "score", "scale")}
+            self._add("ratings", revision=self.revision, ordinal=self._next(), rated_at=t, **said, **marks)
         elif kind == "wrap_up_ended":
             self._end_wrap_up(effect["agent"], t)
         elif kind == "wrap_up_started":

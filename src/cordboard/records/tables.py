@@ -131,6 +131,23 @@ recordings = Table(
     Index("recordings_by_end", "keep_until"),
     Index("recordings_open", "ended_revision"),
 )
+ratings = Table(
+    "ratings",
+    METADATA,
+    _id("revision"),
+    _id("ordinal", Integer),
+    Column("call", Text, nullable=False),
+    Column("rating", Text, nullable=False),
+    Column("contact", Text),
+    Column("queue", Text),
+    Column("agent", Text),
+    Column("score", Integer, nullable=False),
+    Column("scale", Integer, nullable=False),
+    Column("rated_at", Double, nullable=False),
+    Index("ratings_by_queue", "queue", "rated_at"),
+    Index("ratings_by_agent", "agent", "rated_at"),
+    Index("ratings_by_contact", "contact"),
+)
 recording_care = Table(
     "recording_care",
     KEPT,
@@ -156,4 +173,5 @@ TABLES: dict[str, Table] = {
     "agent_states": agent_states,
     "outcomes": outcomes,
     "recordings": recordings,
+    "ratings": ratings,
 }
