@@ -27,6 +27,7 @@ from cordboard.services.servicers.calls import CallServicer
 from cordboard.services.servicers.campaigns import CampaignServicer
 from cordboard.services.servicers.center import CenterServicer
 from cordboard.services.servicers.events import EventServicer
+from cordboard.services.servicers.flows import FlowServicer
 from cordboard.services.servicers.media import MediaServicer
 from cordboard.services.servicers.pacing import PacingServicer
 from cordboard.services.servicers.predictions import PredictionServicer
@@ -45,6 +46,7 @@ from cordboard.v1 import (
     campaign_service_pb2,
     center_service_pb2,
     event_service_pb2,
+    flow_service_pb2,
     media_service_pb2,
     pacing_service_pb2,
     prediction_service_pb2,
@@ -106,6 +108,7 @@ class Server:
             (service_of(call_service_pb2.DESCRIPTOR), CallServicer(tenants)),
             (service_of(campaign_service_pb2.DESCRIPTOR), CampaignServicer(tenants)),
             (service_of(event_service_pb2.DESCRIPTOR), EventServicer(tenants)),
+            (service_of(flow_service_pb2.DESCRIPTOR), FlowServicer(tenants)),
             (service_of(queue_service_pb2.DESCRIPTOR), QueueServicer(tenants)),
             (service_of(center_service_pb2.DESCRIPTOR), CenterServicer(tenants)),
             (service_of(report_service_pb2.DESCRIPTOR), ReportServicer(tenants)),

@@ -22,6 +22,7 @@ from cordboard.services.calling import caller_of
 from cordboard.services.campaigns import Campaigns
 from cordboard.services.feed import Feed
 from cordboard.services.lines import Lines
+from cordboard.services.lookups import Lookups
 from cordboard.services.nodes import Nodes
 from cordboard.services.outbound import Outbound
 from cordboard.services.recordings import Shelf
@@ -52,6 +53,7 @@ class Tenant:
         self.lines = Lines(self)
         self.outbound = Outbound(self, telephony or config.Calls())
         self.nodes = Nodes(self, telephony or config.Calls())
+        self.lookups = Lookups(self)
         self.board = Board(self)
         self.models = Models(engine.settings.tenant_folder(name) / "models")
         self.campaigns = Campaigns(engine.settings.tenant_folder(name) / "campaigns")
@@ -94,6 +96,7 @@ class Tenant:
         self.draining = True
         self.lines.shut(error)
         self.nodes.shut(error)
+        self.lookups.shut(error)
         self.bell.close()
         self.feed.close()
 
@@ -104,6 +107,7 @@ class Tenant:
         self.feed.close()
         await self.lines.stop()
         await self.nodes.stop()
+        await self.lookups.stop()
         await self.outbound.stop()
         await asyncio.to_thread(self.models.close)
         await asyncio.to_thread(self.campaigns.close)

@@ -21,6 +21,7 @@ from cordboard.v1 import (
     campaign_service_pb2_grpc,
     center_service_pb2_grpc,
     event_service_pb2_grpc,
+    flow_service_pb2_grpc,
     queue_service_pb2_grpc,
     report_service_pb2_grpc,
     routing_service_pb2_grpc,
@@ -135,6 +136,7 @@ class Stubs:
         self.calls = call_service_pb2_grpc.CallServiceStub(channel)
         self.campaigns = campaign_service_pb2_grpc.CampaignServiceStub(channel)
         self.events = event_service_pb2_grpc.EventServiceStub(channel)
+        self.flows = flow_service_pb2_grpc.FlowServiceStub(channel)
         self.queues = queue_service_pb2_grpc.QueueServiceStub(channel)
         self.center = center_service_pb2_grpc.CenterServiceStub(channel)
         self.reports = report_service_pb2_grpc.ReportServiceStub(channel)
@@ -150,6 +152,7 @@ class AsyncStubs:
         self.calls = call_service_pb2_grpc.CallServiceStub(channel)
         self.campaigns = campaign_service_pb2_grpc.CampaignServiceStub(channel)
         self.events = event_service_pb2_grpc.EventServiceStub(channel)
+        self.flows = flow_service_pb2_grpc.FlowServiceStub(channel)
         self.queues = queue_service_pb2_grpc.QueueServiceStub(channel)
         self.center = center_service_pb2_grpc.CenterServiceStub(channel)
         self.reports = report_service_pb2_grpc.ReportServiceStub(channel)

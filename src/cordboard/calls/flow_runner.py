@@ -316,13 +316,20 @@ class Guide:
 
     def _lookup(self, call: Call, state: FlowState, step: Step) -> str | None:
         state.said += 1
-        sent = {name: state.values.get(name, "") for name in step.send}
-        who = {"number": call.number, "caller": call.caller, "language": state.language}
-        self._board.note("lookup", call=call.name, lookup=step.value, token=str(state.said), **who, values=sent)
+        self._board.out.append(self.lookup(call, step, self._board.now))
         state.says = ()
         self.after(call, step.timeout)
         self._board.settle(call)
         return None
+
+    def lookup(self, call: Call, step: Step, t: float) -> dict[str, Any]:
+        """The effect that asks what the step of a call wants to know, from ``t`` on."""
+        state = call.flow
+        assert state is not None
+        who = {"number": call.number, "caller": call.caller, "language": state.language}
+        asked = {"call": call.name, "lookup": step.value, "token": str(state.said), **who}
+        sent = {name: state.values.get(name, "") for name in step.send}
+        return {"t": t, "effect": "lookup", **asked, "values": sent, "timeout": step.timeout}
 
     def _looked_up(self, event: Event) -> None:
         call, state, step = self._at(event, "lookup")

@@ -53,6 +53,7 @@ PERMISSIONS: dict[str, str] = {
     "recordings.read": "find recordings of one's scope",
     "recordings.play": "hear them",
     "calls.join": "whisper to those agents, barge in, take over",
+    "flows.answer": "answer the look-ups of flows, tell them what callers said",
     "media.attach": "attach as a media node: report what happens to calls, carry out what is decided",
     "numbers.read": "see numbers unmasked",
 }
@@ -119,6 +120,7 @@ ROLES: dict[Role, frozenset[str]] = {
         "pacing.write",
         "predictions.read",
         "predictions.write",
+        "flows.answer",
         "media.attach",
         "numbers.read",
     },
