@@ -60,6 +60,22 @@ class Shelf:
             raise InputError(what, Where(str(reading.path)), "Somebody has moved files")
         return reading
 
+    def purge(self, by: str, most: int, only_say: bool) -> tuple[list[str], int, int]:
+        """Delete those whose time is over: which ones, how many of them are held, how many are left for another time.
+        Those whose files are not in the folder are another machine's to delete."""
+        folder = self.folder
+        assert folder is not None
+
+        def work(index: Index) -> tuple[list[str], int, int]:
+            if not only_say:
+                index.sweep(folder)
+            due = index.due()
+            free = [one for one in due if one.held_at is None and path_of(one, folder).exists()]
+            gone = [one.recording for one in free[:most] if only_say or index.delete(one, folder, by)]
+            return gone, sum(one.held_at is not None for one in due), max(0, len(free) - most)
+
+        return self.ask(work)
+
     def close(self) -> None:
         """Let go of the database."""
         with self._lock:

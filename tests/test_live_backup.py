@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import sqlite3
@@ -21,7 +22,10 @@ from cordboard.cli import main
 from cordboard.errors import InputError
 from cordboard.live import Engine, Settings, backup
 from cordboard.live.backup_file import Opener, Seal, read_backup, write_backup
+from cordboard.recordings.index import Index, Wanted
+from cordboard.records import Records, steps_of_journal
 from tests.clocks import until
+from tests.test_recordings import journal as recorded_journal
 
 CENTER = parse_center("""
 [queues.billing]
@@ -139,6 +143,28 @@ def test_keys_of_personal_data_and_records_stay_out_and_audit_and_webhooks_are_i
     assert found == {"default/journal.db", "default/webhooks.db", "default/audit/audit-00000001.log"}
     assert (tmp_path / "restored" / "default" / "audit" / "audit-00000001.log").read_bytes() == b'{"n":1}\n{"n":2}\n'
     assert WebhookStore(tmp_path / "restored" / "default" / "webhooks.db").endpoints() == [("crm", 3, "", 0)]
+
+
+def test_holds_of_recordings_outlive_a_restore_and_the_records_are_booked_beside_them(tmp_path):
+    # given records of a journal, with a recording that is held and one that was deleted
+    floor = recorded_journal()
+    lines = b"".join(json.dumps(event).encode() + b"\n" for event in floor.journal)
+    settings = data_with(tmp_path / "data")
+    with Records(tmp_path / "data" / "default" / "records.db") as records:
+        records.apply_steps(steps_of_journal(floor.center, io.BytesIO(lines)))
+        index = Index(records)
+        index.hold("r1", "boss", "case 12")
+        (tmp_path / "r2.cbr").write_bytes(b"")
+        assert index.delete(index.get("r2"), tmp_path, "cron")
+    # when it is backed up and restored, and the records are booked again
+    backup.take(settings, tmp_path / "b", PLAIN)
+    backup.restore(tmp_path / "b", OPEN, tmp_path / "restored")
+    with Records(tmp_path / "restored" / "default" / "records.db") as records:
+        records.apply_steps(steps_of_journal(floor.center, io.BytesIO(lines)))
+        index = Index(records)
+        found = [(one.recording, one.held_why, one.deleted_by) for one in index.find(Wanted())]
+    # then they are held and deleted as before
+    assert found == [("r1", "case 12", None), ("r2", None, "cron"), ("r3", None, None)]
 
 
 def test_two_tenants_are_kept_apart_in_one_backup(tmp_path):

@@ -99,6 +99,53 @@ def test_what_was_changed_is_heard_up_to_there_and_what_was_deleted_not_at_all(t
     run(scene())
 
 
+def test_recordings_are_held_released_and_purged_by_whom_it_is_given_to_and_the_audit_log_has_it(tmp_path, shelf):
+    folder = tmp_path / "recordings"
+    recording(folder / "r3.cbr", AUDIO)
+
+    def overdue(index: Index) -> None:
+        with index._engine.begin() as db:
+            db.exec_driver_sql("UPDATE recordings SET keep_until = 1 WHERE recording IN ('r1', 'r3')")
+
+    shelf.ask(overdue)
+
+    async def scene():
+        async with two_tenants(tmp_path, shelves={"acme": shelf}) as (address, _, _), grpc.aio.insecure_channel(address) as channel:
+            async def ask(method, request, who=BOSS):
+                return await call(channel, METHODS[method], request, metadata=bearer(who))
+
+            async def code(method, request, who=BOSS):
+                return await code_of(channel, METHODS[method], request, metadata=bearer(who))
+
+            hold = pb.HoldRecordingRequest(name=name("r1"), reason="case 12")
+            for role in (Role.QA, Role.TEAM_LEAD, Role.AGENT):
+                assert await code("HoldRecording", hold, somebody(role)) is Code.PERMISSION_DENIED
+            purge = pb.PurgeRecordingsRequest(parent="tenants/acme")
+            assert await code("PurgeRecordings", purge, somebody(Role.MANAGER)) is Code.PERMISSION_DENIED
+            assert await code("HoldRecording", pb.HoldRecordingRequest(name=name("r1"))) is Code.INVALID_ARGUMENT
+            assert await code("HoldRecording", pb.HoldRecordingRequest(name=name("r9"), reason="x")) is Code.NOT_FOUND
+            assert (await ask("HoldRecording", hold, somebody(Role.MANAGER))).recording.held
+            # what is held stays, the other one goes, and a look before says so
+            would = await ask("PurgeRecordings", pb.PurgeRecordingsRequest(parent="tenants/acme", validate_only=True))
+            assert list(would.recordings) == [name("r3")] and (folder / "r3.cbr").exists()
+            done = await ask("PurgeRecordings", purge)
+            assert (list(done.recordings), done.held_count, done.left_count) == ([name("r3")], 1, 0)
+            assert (folder / "r1.cbr").exists() and not (folder / "r3.cbr").exists()
+            assert await code("HoldRecording", pb.HoldRecordingRequest(name=name("r3"), reason="late")) is Code.NOT_FOUND
+            # released, it goes too
+            assert not (await ask("ReleaseRecording", pb.ReleaseRecordingRequest(name=name("r1")))).recording.held
+            assert list((await ask("PurgeRecordings", purge)).recordings) == [name("r1")]
+            assert not (folder / "r1.cbr").exists()
+
+    run(scene())
+    log = [json.loads(line[65:]) for line in (tmp_path / "acme" / "audit" / "audit-00000001.log").read_text().splitlines()]
+    done = [one for one in log if one.get("outcome") in ("STARTED", "OK")]
+    told = [(one["action"].rpartition("/")[2], one["outcome"], one.get("details") or {}) for one in done]
+    assert ("HoldRecording", "STARTED", {}) in told and ("HoldRecording", "OK", {"reason": "case 12"}) in told
+    assert ("PurgeRecordings", "OK", {"deleted": "r3", "held": "1"}) in told
+    assert ("PurgeRecordings", "OK", {"would_delete": "r3", "held": "1"}) in told
+
+
 def test_a_server_without_records_says_so(tmp_path):
     async def scene():
         async with two_tenants(tmp_path) as (address, _, _), grpc.aio.insecure_channel(address) as channel:

@@ -19,6 +19,7 @@ from cordboard.v1 import call_service_pb2 as call_pb
 from cordboard.v1 import center_service_pb2 as center_pb
 from cordboard.v1 import journal_pb2 as journal_pb
 from cordboard.v1 import queue_service_pb2 as queue_pb
+from cordboard.v1 import recording_service_pb2 as recording_pb
 from cordboard.v1 import routing_service_pb2 as routing_pb
 
 T = TypeVar("T")
@@ -276,6 +277,22 @@ class AsyncClient:
         """The supervisor who monitors goes on in the agent's place."""
         request = self._make.conversation(call_pb.TakeOverRequest, contact, request_id, supervisor=supervisor)
         return await self._call(self.stubs.calls.TakeOver, request)
+
+    # ---- recordings
+
+    async def hold_recording(self, recording: str, reason: str) -> recording_pb.Recording:
+        """Keep a recording whatever its retention, until it is released."""
+        request = self._make.recording(recording_pb.HoldRecordingRequest, recording, reason=reason)
+        return (await self._call(self.stubs.recordings.HoldRecording, request)).recording
+
+    async def release_recording(self, recording: str) -> recording_pb.Recording:
+        """End its hold."""
+        request = self._make.recording(recording_pb.ReleaseRecordingRequest, recording)
+        return (await self._call(self.stubs.recordings.ReleaseRecording, request)).recording
+
+    async def purge_recordings(self, *, validate_only: bool = False) -> recording_pb.PurgeRecordingsResponse:
+        """Delete recordings that were kept long enough, 200 at most; ask again while some are left."""
+        return await self._call(self.stubs.recordings.PurgeRecordings, self._make.purge(validate_only))
 
     # ---- events
 

@@ -23,6 +23,7 @@ from cordboard.v1 import (
     event_service_pb2_grpc,
     flow_service_pb2_grpc,
     queue_service_pb2_grpc,
+    recording_service_pb2_grpc,
     report_service_pb2_grpc,
     routing_service_pb2_grpc,
 )
@@ -139,6 +140,7 @@ class Stubs:
         self.flows = flow_service_pb2_grpc.FlowServiceStub(channel)
         self.queues = queue_service_pb2_grpc.QueueServiceStub(channel)
         self.center = center_service_pb2_grpc.CenterServiceStub(channel)
+        self.recordings = recording_service_pb2_grpc.RecordingServiceStub(channel)
         self.reports = report_service_pb2_grpc.ReportServiceStub(channel)
         self.admin = admin_service_pb2_grpc.AdminServiceStub(channel)
 
@@ -155,5 +157,6 @@ class AsyncStubs:
         self.flows = flow_service_pb2_grpc.FlowServiceStub(channel)
         self.queues = queue_service_pb2_grpc.QueueServiceStub(channel)
         self.center = center_service_pb2_grpc.CenterServiceStub(channel)
+        self.recordings = recording_service_pb2_grpc.RecordingServiceStub(channel)
         self.reports = report_service_pb2_grpc.ReportServiceStub(channel)
         self.admin = admin_service_pb2_grpc.AdminServiceStub(channel)

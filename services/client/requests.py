@@ -17,6 +17,7 @@ from cordboard.v1 import center_service_pb2 as center_pb
 from cordboard.v1 import columns_pb2 as columns_pb
 from cordboard.v1 import event_service_pb2 as event_pb
 from cordboard.v1 import queue_service_pb2 as queue_pb
+from cordboard.v1 import recording_service_pb2 as recording_pb
 from cordboard.v1 import routing_service_pb2 as routing_pb
 
 State = Literal["ready", "away", "offline"]
@@ -119,6 +120,15 @@ class Requests:
 
     def lead(self, agent: str) -> call_pb.GetLeadRequest:
         return call_pb.GetLeadRequest(agent=self.name("agents", agent))
+
+    def recording(self, kind: type[C], recording: str, **fields: Any) -> C:
+        """A request of RecordingService about one recording."""
+        return kind(name=self.name("recordings", recording), request_id=new_request_id(), **fields)
+
+    def purge(self, validate_only: bool) -> recording_pb.PurgeRecordingsRequest:
+        return recording_pb.PurgeRecordingsRequest(
+            parent=self.tenant, request_id=new_request_id(), validate_only=validate_only
+        )
 
     def conversation(self, kind: type[C], contact: str, request_id: str, **fields: Any) -> C:
         """A request of CallService about a contact in conversation."""

@@ -309,7 +309,9 @@ class Refused(CordboardError):
         self.caller, self.error, self.wait = caller, error, wait
 
 
-GRAVE = ("subjects.", "recordings.play", "calls.monitor", "calls.join")  # what nobody may do unrecorded
+GRAVE = (  # what nobody may do unrecorded
+    "subjects.", "recordings.play", "recordings.hold", "recordings.purge", "calls.monitor", "calls.join",
+)  # fmt: skip
 
 
 def grave(needed: str) -> bool:

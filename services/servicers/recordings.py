@@ -12,6 +12,7 @@ from cordboard.live.access import ALL, Caller, masked
 from cordboard.recordings.container import wav_stream
 from cordboard.recordings.index import Found, Wanted
 from cordboard.services import names
+from cordboard.services.calling import NOTES
 from cordboard.services.paging import bounds
 from cordboard.services.recordings import Shelf
 from cordboard.services.tenants import Tenant, Tenants
@@ -19,6 +20,8 @@ from cordboard.services.translate import duration, timestamp
 from cordboard.v1 import recording_service_pb2 as pb
 
 PART = 64 * 1024
+REASON_MAX = 1000
+PURGE_MAX = 200  # in one call: their names stand in one record of the audit log
 
 
 class RecordingServicer:
@@ -67,6 +70,35 @@ class RecordingServicer:
                 yield pb.PlayRecordingResponse(content=part[start : start + PART])
         if reading.state == "damaged":
             raise EventError("the recording was changed from here on", Where(key="name"), "Take it from a backup")
+
+    async def HoldRecording(self, request: pb.HoldRecordingRequest, context: Any) -> pb.HoldRecordingResponse:
+        held, who, found = await self._found(request.name)
+        if not 0 < len(request.reason) <= REASON_MAX:
+            what = f"a reason of {len(request.reason)} characters"
+            raise InputError(what, Where(key="reason"), f"Say why, in 1 to {REASON_MAX} characters")
+        NOTES.set({"reason": request.reason})
+        kept = await asyncio.to_thread(
+            shelf(held).ask, lambda index: index.hold(found.recording, who.name, request.reason)
+        )
+        return pb.HoldRecordingResponse(recording=message(held, who, kept))
+
+    async def ReleaseRecording(
+        self, request: pb.ReleaseRecordingRequest, context: Any
+    ) -> pb.ReleaseRecordingResponse:
+        held, who, found = await self._found(request.name)
+        kept = await asyncio.to_thread(shelf(held).ask, lambda index: index.release(found.recording))
+        return pb.ReleaseRecordingResponse(recording=message(held, who, kept))
+
+    async def PurgeRecordings(self, request: pb.PurgeRecordingsRequest, context: Any) -> pb.PurgeRecordingsResponse:
+        held, who = self._tenants.of(names.tenant_of(request.parent))
+        who.require_all()
+        kept = shelf(held)
+        if kept.folder is None:
+            raise EventError("recordings can't be deleted here", hint="Start it with --recordings")
+        gone, stay, left = await asyncio.to_thread(kept.purge, who.name, PURGE_MAX, request.validate_only)
+        NOTES.set({"would_delete" if request.validate_only else "deleted": " ".join(gone), "held": str(stay)})
+        shown = [names.resource(held.name, "recordings", one) for one in gone]
+        return pb.PurgeRecordingsResponse(recordings=shown, held_count=stay, left_count=left)
 
     async def _found(self, name: str) -> tuple[Tenant, Caller, Found]:
         tenant, recording = names.split(name, "recordings", "name")

@@ -121,8 +121,9 @@ def _copies(settings: Settings, tenant: str, folder: Path) -> dict[str, Path]:
         copy_journal(settings, kept, tenant)
     else:
         # The records first: they must not be ahead of the journal.
-        if (beside / RECORDS).exists() and _base(settings, tenant):
-            backup_beside.vacuum(beside / RECORDS, here / RECORDS)
+        if (beside / RECORDS).exists():
+            copy = backup_beside.vacuum if _base(settings, tenant) else backup_beside.care
+            copy(beside / RECORDS, here / RECORDS)
         backup_beside.vacuum(beside / "journal.db", here / "journal.db")
         _copy_beginning(settings, kept, tenant)
     names = ["journal.db", *(name for name in ("snapshots.db", RECORDS) if (here / name).exists())]
