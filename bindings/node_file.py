@@ -190,7 +190,8 @@ _SPEECH: dict[str, Check] = {
     "sessions": whole(1, 1000),
     "options": _options,
 }
-_TOP: dict[str, dict[str, Check]] = {"sip": _SIP, "tls": _TLS, "audio": _AUDIO, "agents": _PHONES}
+_BOTS: dict[str, Check] = {"authority": _file}
+_TOP: dict[str, dict[str, Check]] = {"sip": _SIP, "tls": _TLS, "audio": _AUDIO, "agents": _PHONES, "bots": _BOTS}
 
 
 def _table(checks: dict[str, Check]) -> Check:
@@ -234,6 +235,7 @@ class _NodeReader(Reader):
             "rtp_port": audio.get("rtp_port"),
             "rtp_ports": audio.get("rtp_ports"),
             "silence_s": audio.get("silence"),
+            "bots_authority": got["bots"].get("authority"),
         }
         try:
             return SipSettings(

@@ -133,6 +133,7 @@ class SipSettings:
     leg whose end the other side has not confirmed counts too. ``events_max``: between two calls of ``reports``.
     ``silence_s``: a leg whose audio came and then stops for so long is over; 0: never. ``seed``: of the choice of
     destinations. ``recipients``: of age, for whom recordings are sealed; without any nothing is recorded.
+    ``bots_authority``: PEM of who vouches for voice bots; without it, whom the system trusts.
     ``recognizers``: of speech; each is a process of its own. ``log_level``: of PJSIP, 0 to 5, to standard error."""
 
     prompts: Path
@@ -161,6 +162,7 @@ class SipSettings:
     seed: int = 0
     recipients: tuple[str, ...] = ()
     recognizers: tuple[Setting, ...] = ()
+    bots_authority: Path | None = None
     log_level: int = 0
 
     def __post_init__(self) -> None:

@@ -29,12 +29,16 @@ def call_message(tenant: str, board: Switchboard, call: Call) -> pb.Call:
         recording_paused=call.paused,
         legs=[_leg(board.state.legs[name], call) for name in call.legs],
         placed_by=named("agents", call.placed_by),
+        transcript=[pb.CallLine(who=who, text=text) for who, text in call.transcript],
     )
 
 
 def show_caller(held: Tenant, call: pb.Call, who: Caller) -> pb.Call:
-    """The same call, with its caller as ``who`` may see it."""
-    call.caller = masked(held.keys.shown(call.caller) if held.keys is not None else call.caller, who)
+    """The same call, with its caller as ``who`` may see it, and its transcript opened."""
+    keys = held.keys
+    call.caller = masked(keys.shown(call.caller) if keys is not None else call.caller, who)
+    for line in call.transcript:
+        line.text = keys.opened(line.text) if keys is not None else line.text
     return call
 
 

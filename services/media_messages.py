@@ -49,6 +49,9 @@ def _fill(part: Any, record: Any) -> None:
         if one.name == "headers":
             for name, text in value:
                 part.headers.add(name=name, value=text)
+        elif one.name == "transcript":
+            for who, text in value:
+                part.transcript.add(who=who, text=text)
         elif isinstance(value, tuple):
             getattr(part, one.name).extend(value)
         elif isinstance(value, Quality):
@@ -70,6 +73,8 @@ def _value(part: Any, name: str, key: str) -> Any:
     value = getattr(part, name)
     if name == "headers":
         return tuple((header.name, header.value) for header in value)
+    if name == "transcript":
+        return tuple((line.who, line.text) for line in value)
     if name in ("prompts", "legs", "words"):
         return tuple(value)
     if name == "quality":

@@ -13,7 +13,7 @@ from cordboard.calls.state import Phase, Stage, hears
 from cordboard.calls.switchboard import Switchboard
 from cordboard.errors import EventError
 from cordboard.journal import EVENTS, told
-from cordboard.media.backend import Cause
+from cordboard.media.backend import Cause, HandedOver
 from cordboard.media.simulated import FarEnd
 from tests.floor import CALLS, CENTER, NODE, Floor
 from tests.flow_text import EVERY_KIND
@@ -22,15 +22,23 @@ CROWD_CENTER = (
     CENTER.replace("wrap_up = 5", 'wrap_up = 5\nmax_wait = 60\noverflow = "general"\nmax_waiting = 4')
     + "[agents.zhao]\nskills = { zh = 3 }\n[queues.mails]\nchannel = 'email'\n[queues.general]\nmax_wait = 40\nstrategy = 'ring_all'\n[queues.spring]\nmax_wait = 2\n"
 )
+CROWD_CENTER += "[agents.ada]\nqueues = ['general']\n"
 CROWD_CALLS = (
     CALLS.replace("full = ", 'record = 0.7\nrecord_only = "in"\nconsent = "told"\nkeep_days = 90\nfull = ')
     + '[phones.zhao]\nto = "sip:zhao"\nnailed_up = true\n[numbers.4002]\nqueue = "general"\n'
     + '[numbers.4003]\nflow = "main"\n'
+    + '[bots.ada]\nto = "wss://ada"\nthen = "billing"\nrest = 5\n'
     + '[campaigns.spring]\nqueue = "spring"\ntrunk = "main"\nmessage = ["sorry"]\n'
     + '[campaigns.summer]\nqueue = "billing"\ntrunk = "main"\nmode = "preview"\npreview = 8\n'
     + '[campaigns.desk]\nqueue = "general"\ntrunk = "main"\nmode = "manual"\n'
 )
 AGENTS = ("li", "wang", "zhao")
+BOTS = (
+    FarEnd(rings=None, picks_up=0.2),
+    FarEnd(rings=None, picks_up=0.2, hands_over=(2.0, "billing")),
+    FarEnd(rings=None, picks_up=0.2, vanishes=1.0),
+    FarEnd(picks_up=0.1, refuses=Cause.UNREACHABLE),
+)
 PHONES = (
     FarEnd(rings=0.1, picks_up=1.0),
     FarEnd(rings=0.1, picks_up=None),
@@ -92,6 +100,17 @@ class Crowd(Floor):
 
     def phone_is(self, n: int) -> None:
         self.phones[f"sip:{(*AGENTS, 'boss', '139')[n % 5]}"] = PHONES[n // 5 % len(PHONES)]
+
+    def bot_is(self, n: int) -> None:
+        self.phones["wss://ada"] = BOTS[n % len(BOTS)]
+
+    def hand_over(self, n: int) -> None:
+        """Whatever leg it is of: a bot's most often."""
+        legs = [leg.name for leg in self.board.state.legs.values() if leg.person == "ada"] * 4 + [self.any_leg(n)]
+        to = ({"to_queue": "billing"}, {"to_agent": AGENTS[n % 3]}, {}, {"to_queue": "nowhere"})[n // 3 % 4]
+        why = ("", "it is dead")[n // 12 % 2]
+        self.media.hand_over(legs[n % len(legs)], HandedOver(legs[n % len(legs)], "138", **to, why=why, transcript=(("bot", "hello"),)))
+        self.pump()
 
     def somebody_calls(self, n: int) -> None:
         self.call(CALLERS[n % len(CALLERS)], to=("4001", "4003", "4002", "4003", "4003", "4999")[n // 6 % 6])
@@ -223,7 +242,7 @@ class Crowd(Floor):
     steps: tuple[Callable[[Crowd, int], None], ...] = (
         agent_does, somebody_calls, somebody_hangs_up, click, transfer, consult, end_consult, hold, mute, park, pick_up,
         monitor, pause, phone_is, wait, campaign, report_again,
-        press, press, look_up, hear, lead, lead, lead,
+        press, press, look_up, hear, lead, lead, lead, bot_is, hand_over, hand_over,
     )  # fmt: skip
 
     def agree(self) -> None:

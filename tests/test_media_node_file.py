@@ -180,7 +180,8 @@ def test_a_folder_that_is_missing_is_no_mistake_of_the_file(folder):
 
 def test_the_example_of_the_reference_can_be_used(folder):
     page = (Path(__file__).resolve().parents[1] / "docs/reference/node-file.md").read_text("utf-8")
-    (folder / "carriers.pem").write_text("x")
+    for name in ("carriers.pem", "bots.pem"):
+        (folder / name).write_text("x")
     (folder / "models" / "vosk-zh").mkdir(parents=True)
     got = load(folder, page.split("```toml\n")[1].split("```")[0])
     assert got.registrar is not None and [len(trunk.destinations) for trunk in got.trunks] == [2]

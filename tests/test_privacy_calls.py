@@ -28,7 +28,7 @@ OURS = {
     "agent", "call", "contact", "leg", "node", "preferred_agent", "queue", "reason", "recording",
     "slot", "supervisor", "campaign", "entry", "to", "to_agent", "to_queue", "token", "trunk", "file", "command", "name", "why",
 }  # fmt: skip
-PAIRS = {"headers"}
+PAIRS = {"headers", "transcript"}
 # What was said or looked up decides what a flow does next: it stands as it is (docs/guides/security.md).
 DECIDES = {"answer", "text"}
 
@@ -77,12 +77,12 @@ def test_every_text_of_an_event_is_known_to_be_ours_or_somebodys() -> None:
     found = set()
     for kind, (required, optional) in (EVENTS | CALL_EVENTS).items():
         for key, check in (required | optional).items():
-            if check.__name__ in ("_line", "_name", "_pairs"):
+            if check.__name__ in ("_line", "_name", "_pairs", "_transcript"):
                 found.add((kind, key))
     # Then each is a person's, or was looked at and is not
     assert {(kind, PERSON[kind]) for kind in PERSON} <= found
     assert {key for kind, key in found if PERSON.get(kind) != key} == OURS | PAIRS | DECIDES
-    assert {kind for kind, key in found if key in PAIRS} == {"leg_incoming"}
+    assert {kind for kind, key in found if key in PAIRS} == {"leg_incoming", "leg_handed_over"}
 
 
 def test_a_caller_is_shown_to_the_agent_dialed_exported_and_erased_and_stands_nowhere_else(tmp_path: Path, keys: KeyStore) -> None:

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cordboard.bindings.addresses import user_of
+from cordboard.bindings.bot_lines import is_bot
 from cordboard.bindings.outcomes import CODES, RETRY_AFTER_S, quality, refusal
 from cordboard.bindings.pjsip import events as pj
+from cordboard.bindings.pjsip.bots import Bots, Opened, Over
 from cordboard.bindings.pjsip.ears import Ears
-from cordboard.bindings.pjsip.legs import Leg, Playing, Recording
+from cordboard.bindings.pjsip.legs import Leg, Playing, Recording, name_of
 from cordboard.bindings.pjsip.recognizing import Recognizing
 from cordboard.bindings.pjsip.ways import Ways, start
 from cordboard.bindings.settings import SipSettings
@@ -95,7 +97,7 @@ class PjsipMedia:
         self.tcp_port, self.tls_port = self._sip.port(1), self._sip.port(2)
         self._turned_away = 0
         self._prefix = secrets.token_hex(4)
-        self._ears = Ears(self._sip, words)
+        self._ears, self._bots = Ears(self._sip, words), Bots(settings, self._sip, self.wake)
         self._legs: dict[str, Leg] = {}
         self._by_number: dict[int, Leg] = {}
         self._used: dict[str, None] = {}
@@ -115,7 +117,7 @@ class PjsipMedia:
             why = "closed" if self._closed else self._do(command)
             if not why:
                 continue
-            self._reports.append(Refused(type(command).__name__, _name(command), why))
+            self._reports.append(Refused(type(command).__name__, name_of(command), why))
             if isinstance(command, Dial) and why != USED:
                 self._reports.append(Ended(command.leg, Cause.FAILED))
 
@@ -126,6 +128,7 @@ class PjsipMedia:
             now = time.monotonic()
             until = min(end, self._watch_at, self._ears.due, self._due[0][0] if self._due else end)
             self._take(self._sip.poll(0.0 if self._reports else max(0.0, until - now)))
+            self._take_news()
             self._tick(time.monotonic())
             if self._reports or time.monotonic() >= end:
                 break
@@ -159,6 +162,7 @@ class PjsipMedia:
         for leg in list(self._legs.values()):
             self._end(leg, leg.why or Cause.FAILED, 0)
         self._closed = True
+        self._bots.stop()
         self._stop_all()
         self._take([event for event in self._sip.take() if event[0] == pj.RECORDED])
 
@@ -195,6 +199,9 @@ class PjsipMedia:
             return self._ears.listen(command, leg.port)
         if not _KEYS.fullmatch(command.keys):
             return "these are no keys"
+        if leg.bot:
+            self._bots.keys((leg.name,), command.keys)
+            return ""
         return self._sip.keys(leg.call, leg.number, command.keys)
 
     def _dial(self, dial: Dial) -> str:
@@ -207,6 +214,8 @@ class PjsipMedia:
         if not all(_HEADER.fullmatch(name) for name, _ in dial.headers):
             return "this is no name of a header"
         now = time.monotonic()
+        if is_bot(dial.to) and not dial.trunk:
+            return self._dial_bot(dial)
         way = self._ways.find(dial, now)
         if isinstance(way, Cause):
             self._reports.append(Ended(dial.leg, way))
@@ -225,6 +234,15 @@ class PjsipMedia:
         self._add(leg)
         heapq.heappush(self._due, (now + dial.ring_s, leg.name, 0))
         return ""
+
+    def _dial_bot(self, dial: Dial) -> str:
+        if len(self._legs) >= self._settings.legs_max:
+            self._reports.append(Ended(dial.leg, Cause.CONGESTION))
+            return ""
+        why, number = self._bots.dial(dial)
+        if not why:
+            self._add(Leg(dial.leg, -1, number, incoming=False, bot=True))
+        return why
 
     def _place(self, leg: Leg, now: float) -> str:
         """Call where its way leads to; where that can't be done, the next destination. Why not, if none is left."""
@@ -269,7 +287,9 @@ class PjsipMedia:
         return self._sip.answer(leg.call, leg.number, code)
 
     def _hang_up(self, leg: Leg, cause: Cause) -> str:
-        if leg.why is None:
+        if leg.bot:
+            self._end(leg, Cause.NORMAL if leg.answered else cause, 0)
+        elif leg.why is None:
             leg.why = Cause.NORMAL if leg.answered else cause
             code, later = 0 if leg.answered or not leg.incoming else CODES[cause], RETRY_AFTER_S * (cause == Cause.LOST)
             if leg.heard and not leg.confirmed and not self._sip.cancel(leg.call, leg.number):
@@ -427,6 +447,20 @@ class PjsipMedia:
             else:
                 self._ways.happen(kind, call, number, code, text, time.monotonic())
 
+    def _take_news(self) -> None:
+        for name, news in self._bots.news():
+            leg = self._legs.get(name)
+            if leg is None:
+                continue
+            if isinstance(news, Opened):
+                leg.confirmed = leg.answered = True
+                self._reports.append(Answered(name))
+                self._audio(leg, self._bots.port(name))
+            elif isinstance(news, Over):
+                self._end(leg, news.cause, 0)
+            else:
+                self._reports.append(self._bots.handed_over(name, news))
+
     def _incoming(self, call: int, number: int, text: str) -> None:
         lines = text.split("\n") if text else ["", "", ""]
         trunk = self._ways.origin(lines[2], time.monotonic())
@@ -454,6 +488,7 @@ class PjsipMedia:
             self._end(leg, self._cause(leg, code, local), 0 if local else code)
         elif kind == pj.KEY:
             self._reports.append(Key(leg.name, chr(code).upper()))
+            self._bots.keys(leg.sinks, chr(code).upper())
         elif kind == pj.QUALITY:
             leg.stats = numbers
         elif kind == pj.AUDIO:
@@ -500,6 +535,7 @@ class PjsipMedia:
         """The one place where a leg ends."""
         self._stop(leg)
         self._ears.ended(leg.name)
+        self._bots.close(leg.name)
         self._release(leg)
         del self._legs[leg.name], self._by_number[leg.number]
         for name in leg.sources:
@@ -545,6 +581,8 @@ class PjsipMedia:
     def _look_after(self, leg: Leg, now: float) -> None:
         """End a leg that PJSIP has forgotten (seen twice, so that an event under way is not overtaken), and one whose
         audio has stopped."""
+        if leg.bot:  # its line looks after it
+            return
         if not self._sip.is_alive(leg.call, leg.number):
             if leg.missing:
                 self._end(leg, leg.why or (Cause.NORMAL if leg.answered else Cause.FAILED), 0)
@@ -558,10 +596,3 @@ class PjsipMedia:
                 self._hang_up(leg, Cause.UNREACHABLE)
                 leg.why = Cause.UNREACHABLE
                 self._take(self._sip.take())
-
-
-def _name(command: Command) -> str:
-    """Of the leg or recording that a command is for."""
-    if isinstance(command, Record | PauseRecording | StopRecording):
-        return command.recording
-    return command.source if isinstance(command, Connect | Disconnect) else command.leg

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from cordboard.bindings.pjsip import events as pj
 from cordboard.bindings.pjsip.ways import Way
-from cordboard.media.backend import Cause, Play
+from cordboard.media.backend import Cause, Command, Connect, Disconnect, PauseRecording, Play, Record, StopRecording
 
 
 @dataclass(slots=True)
@@ -34,6 +34,7 @@ class Leg:
     incoming: bool
     trunk: str = ""  # whose line it has
     way: Way | None = None  # where it was dialed
+    bot: bool = False  # a stream in the place of a call; its number is that of the stream
     headers: str = ""
     heard: bool = False  # whoever was dialed has said something
     port: int = -1  # of the bridge; -1: its audio is not open
@@ -50,3 +51,10 @@ class Leg:
     stats: pj.Numbers | None = None
     packets: int = 0  # received when the watchdog last looked
     packets_at: float = 0.0
+
+
+def name_of(command: Command) -> str:
+    """Of the leg or recording that a command is for."""
+    if isinstance(command, Record | PauseRecording | StopRecording):
+        return command.recording
+    return command.source if isinstance(command, Connect | Disconnect) else command.leg

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from cordboard.center import LEVEL_MAX, STEPS_MAX, TIER_MAX, UNFIT
 from cordboard.errors import JournalError, Where
-from cordboard.media.backend import HEADERS_MAX, TEXT_MAX, Cause
+from cordboard.media.backend import HEADERS_MAX, TEXT_MAX, TRANSCRIPT_MAX, Cause
 
 LINE_BYTES_MAX = 8 * 1024 * 1024  # the center of 50,000 agents fits in a line
 NAME_CHARACTERS_MAX = 255
@@ -167,6 +167,16 @@ def _pairs(key: str, value: Any) -> None:
             _line(f"{key}[{index}]", text)
 
 
+def _transcript(key: str, value: Any) -> None:
+    if not isinstance(value, list) or len(value) > TRANSCRIPT_MAX:
+        raise _Wrong(key, f"{_shown(value)} is not a list of lines", f"Give {TRANSCRIPT_MAX} at most")
+    for index, pair in enumerate(value):
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise _Wrong(f"{key}[{index}]", f"{_shown(pair)} is not a line", 'Write ["caller", "..."]')
+        for text in pair:
+            _line(f"{key}[{index}]", text)
+
+
 def _texts(key: str, value: Any) -> None:
     _object(key, value)
     if len(value) > TEXTS_MAX:
@@ -264,6 +274,10 @@ CALL_EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     ),
     "leg_heard": (_LEG | {"sound": _one_of(("fax", "sit", "beep"))}, {}),
     "leg_recognized": (_LEG | {"token": _line, "text": _line, "confidence": _share, "final": _flag}, {}),
+    "leg_handed_over": (
+        _LEG,
+        {"caller": _line, "to_queue": _line, "to_agent": _line, "why": _line, "transcript": _transcript},
+    ),
     "leg_refused": ({"node": _name, "command": _name, "name": _name, "why": _line}, {}),
     "call_looked_up": ({"call": _name, "token": _name, "answer": _line}, {"values": _texts}),
     "call_heard": ({"call": _name, "text": _line}, {}),
@@ -296,6 +310,8 @@ TOLD = (
     "offer_accepted",
     "offer_declined",
     "contact_ended",
+    "agent_ready",
+    "agent_offline",
     "agent_engaged",
     "agent_released",
 )

@@ -55,11 +55,19 @@ class QueueCalls:
 @dataclass(frozen=True, slots=True)
 class Phone:
     """A phone of an agent or a supervisor. ``to``: its address, or with a ``trunk`` its number. ``nailed_up``: one leg
-    stays up from the time that the agent is ready until it is offline."""
+    stays up from the time that the agent is ready until it is offline.
+
+    A ``bot`` answers itself: ``then`` is the queue of those whom it fails, ``cost`` what it is worth less than
+    others, ``rest`` how long it is offered nothing after it has failed; ``parameters`` are told to it."""
 
     to: str = ""
     trunk: str = ""
     nailed_up: bool = False
+    bot: bool = False
+    then: str = ""
+    cost: float = 0.0
+    rest: float = 10.0
+    parameters: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +131,7 @@ def calls_record(calls: Calls) -> dict[str, Any]:
     record = {
         "numbers": {name: asdict(number) for name, number in calls.numbers.items()},
         "queues": {name: asdict(queue) for name, queue in calls.queues.items()},
-        "phones": {name: {"nailed_up": phone.nailed_up} for name, phone in calls.phones.items()},
+        "phones": {name: _phone_record(phone) for name, phone in calls.phones.items()},
         "trunks": {name: asdict(trunk) for name, trunk in calls.trunks.items()},
         "ring": calls.ring,
         "max_calls": calls.max_calls,
@@ -135,6 +143,12 @@ def calls_record(calls: Calls) -> dict[str, Any]:
     return _listed(record)  # type: ignore[no-any-return]
 
 
+def _phone_record(phone: Phone) -> dict[str, Any]:
+    """All but where it is, and what is told to it."""
+    bot = {"bot": True, "then": phone.then, "cost": phone.cost, "rest": phone.rest}
+    return {"nailed_up": phone.nailed_up, **(bot if phone.bot else {})}
+
+
 def record_calls(record: Mapping[str, Any]) -> Calls:
     """The calls of such a record. Raises JournalError if it is none."""
     from cordboard.errors import JournalError
@@ -143,7 +157,7 @@ def record_calls(record: Mapping[str, Any]) -> Calls:
         return Calls(
             {str(name): Number(**_tupled(each)) for name, each in record["numbers"].items()},
             {str(name): QueueCalls(**_tupled(each)) for name, each in record["queues"].items()},
-            {str(name): Phone(nailed_up=bool(each["nailed_up"])) for name, each in record["phones"].items()},
+            {str(name): Phone(**each) for name, each in record["phones"].items()},
             {str(name): Trunk(**each) for name, each in record["trunks"].items()},
             float(record["ring"]),
             int(record["max_calls"]),

@@ -66,7 +66,7 @@ class Desk:
             what = f'agent "{agent}" can\'t take a contact now: {state}'
             raise StaleEventError(what, Where(key=key), "Choose another one, or a queue")
 
-    def _eligible(self, call: Call, agent: str) -> bool:
+    def eligible(self, call: Call, agent: str) -> bool:
         """Whether the routing would give a contact like this to an agent who is free, or on the call already."""
         rows = self._board.acd.eligibility(call.contact)
         return any(row["agent"] == agent and row["filter"] in (None, "engaged") for row in rows)
@@ -126,12 +126,12 @@ class Desk:
             raise UnknownNameError(f'there is no queue "{target}"', Where(key=key), nearest(target, board.timeouts))
         if key == "to_agent":
             self.free(target, key)
-            if not self._eligible(call, target):
+            if not self.eligible(call, target):
                 what = f'agent "{target}" may not get contacts of queue "{call.queue}"'
                 raise EventError(what, Where(key=key), "Transfer it to a queue of this agent")
         if board.state.legs[call.legs[0]].role != Role.CALLER:
             raise StaleEventError("the caller is gone", Where(key="contact"), "Nobody is left to be transferred")
-        self._let_go(call, agent)
+        self.let_go(call, agent)
         self._hold(call, False)
         if key == "to_number":
             call.stage = Stage.REACHING
@@ -143,12 +143,13 @@ class Desk:
             fields["preferred_agent"] = target
         board.queue(call, target if key == "to_queue" else call.queue, **fields)
 
-    def _let_go(self, call: Call, agent: Leg) -> None:
+    def let_go(self, call: Call, agent: Leg | None) -> None:
         """The agent's part in a call ends; who was brought in by the agent goes too, and its recording ends."""
         board = self._board
         board.end_contact(call)
         board.stop_recording(call)
-        board.release(agent)
+        if agent is not None:
+            board.release(agent)
         for leg in board.legs(call):
             if leg.role != Role.CALLER:
                 board.release(leg)
@@ -208,7 +209,7 @@ class Desk:
         """Somebody who is in the call takes the agent's place: as an agent whose contact it is then, if the routing
         would give it to that one, else without."""
         board = self._board
-        eligible = to.person in board.agents and self._eligible(call, to.person)
+        eligible = to.person in board.agents and self.eligible(call, to.person)
         caller = board.state.legs[call.legs[0]].role == Role.CALLER
         recorded = bool(call.recording)
         board.stop_recording(call)
@@ -252,7 +253,7 @@ class Desk:
             raise DuplicateError(what, Where(key="slot"), "Choose another slot")
         if board.state.legs[call.legs[0]].role != Role.CALLER:
             raise StaleEventError("the caller is gone", Where(key="contact"), "Nobody is left to be transferred")
-        self._let_go(call, agent)
+        self.let_go(call, agent)
         call.stage, call.slot = Stage.PARKED, event["slot"]
         self._hold(call, False)
 
@@ -318,6 +319,9 @@ class Desk:
         if not call.recording:
             if not event["on"]:
                 raise StaleEventError("it is not being recorded", Where(key="contact"), "There is nothing to pause")
+            if call.consent:
+                what = "what must be heard before it is recorded is not over"
+                raise EventError(what, Where(key="contact"), "Then it is recorded by itself")
             board.record(call, [call.legs[0], agent.name])
         elif call.paused == event["on"]:
             call.paused = not event["on"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from cordboard.calls.campaign import Campaign, check_campaigns
 from cordboard.calls.campaign import checks as campaign_checks
@@ -13,8 +14,9 @@ from cordboard.calls.flow import Flow, zone_of
 from cordboard.calls.flow_reader import flow_text, line_text, parse_flow, prompts
 from cordboard.center import WEIGHT_MAX, Center, serves
 from cordboard.errors import CallsError, CenterError
+from cordboard.media.backend import HEADERS_MAX
 from cordboard.toml_lines import Path
-from cordboard.toml_reader import Check, Reader, Wrong, flag, name_of, nearest, number, one_of, whole
+from cordboard.toml_reader import Check, Reader, Wrong, flag, name_of, nearest, number, one_of, shown, whole
 
 
 def read_calls(
@@ -53,9 +55,39 @@ _QUEUE: dict[str, Check] = {
     "keep_days": number(0, 36_500),
 }
 _PHONE: dict[str, Check] = {"to": _address, "trunk": name_of, "nailed_up": flag}
+
+
+def _bot_address(reader: Reader, path: Path, value: Any) -> str:
+    address = line_text(reader, path, name_of(reader, path, value))
+    try:
+        parts = urlsplit(address)
+        known = parts.scheme in BOT_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise Wrong(path, f"{shown(value)} is no address of a bot", "Write wss://HOST/PATH")
+    return address
+
+
+def _parameters(reader: Reader, path: Path, value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, dict) or len(value) > PARAMETERS_MAX:
+        raise Wrong(path, f"{shown(value)} is not a table of at most {PARAMETERS_MAX} texts", 'Write { lang = "zh" }')
+    checked = {key: name_of(reader, (*path, key), each) for key, each in value.items()}
+    return tuple((key, line_text(reader, (*path, key), each)) for key, each in checked.items())
+
+
+_BOT: dict[str, Check] = {
+    "to": _bot_address,
+    "then": name_of,
+    "cost": number(0, WEIGHT_MAX),
+    "rest": number(1, 3600, is_seconds=True),
+    "parameters": _parameters,
+}
 _TRUNK: dict[str, Check] = {"caller": line_text}
 _CAMPAIGN = campaign_checks(prompts, line_text)
-_TOP = ("calls", "numbers", "queues", "phones", "trunks", "campaigns")
+_TOP = ("calls", "numbers", "queues", "phones", "bots", "trunks", "campaigns")
+BOT_SCHEMES = ("ws", "wss")
+PARAMETERS_MAX = HEADERS_MAX - 3  # beside contact, queue and number
 
 
 class _CallsReader(Reader):
@@ -72,6 +104,7 @@ class _CallsReader(Reader):
             "numbers": self.section(data, "numbers", _NUMBER),
             "queues": self.section(data, "queues", _QUEUE),
             "phones": self.section(data, "phones", _PHONE),
+            "bots": self.section(data, "bots", _BOT),
             "trunks": self.section(data, "trunks", _TRUNK),
             "campaigns": self.section(data, "campaigns", _CAMPAIGN),
         }
@@ -80,10 +113,13 @@ class _CallsReader(Reader):
                 what = "a number leads to one queue or one flow"
                 self.wrong.append(Wrong(("numbers", name), what, 'Give it a "queue" or a "flow"'))
         self.complete(data, "phones", "to", "Give its address, such as sip:li@10.0.0.5")
+        self.complete(data, "bots", "to", "Give its address, such as wss://bots.example/ada")
+        self.complete(data, "bots", "then", "Name the queue of those whom it fails")
         self.complete(data, "campaigns", "queue", "Say whose agents take its answers")
         self.complete(data, "campaigns", "trunk", "Say what it dials over")
         self.references(sections, center)
-        check_campaigns(self, sections["campaigns"], sections["phones"], center)
+        self.bots(sections, center)
+        check_campaigns(self, sections["campaigns"], sections["phones"] | sections["bots"], center)
         self.raise_wrong()
         self.oddities(sections, center)
         flows = self.flows(sections, center, texts)
@@ -91,7 +127,8 @@ class _CallsReader(Reader):
         return Calls(
             {name: Number(**got) for name, got in sections["numbers"].items()},
             {name: QueueCalls(**got) for name, got in sections["queues"].items()},
-            {name: Phone(**got) for name, got in sections["phones"].items()},
+            {name: Phone(**got) for name, got in sections["phones"].items()}
+            | {name: Phone(bot=True, **got) for name, got in sections["bots"].items()},
             {name: Trunk(**got) for name, got in sections["trunks"].items()},
             campaigns={name: Campaign(**got) for name, got in sections["campaigns"].items()},
             flows=flows,
@@ -160,6 +197,22 @@ class _CallsReader(Reader):
                     what = f'"{queue.name}" is a queue for {queue.channel}, not for voice'
                     self.wrong.append(Wrong((section, name, "queue"), what, "Give a queue of the channel voice"))
 
+    def bots(self, sections: dict[str, dict[str, dict[str, Any]]], center: Center) -> None:
+        """A bot is an agent without another phone; those whom it fails wait for others."""
+        queues = {queue.name: queue for queue in center.queues if queue.channel == "voice"}
+        agents = {agent.name: agent for agent in center.agents}
+        for name, got in sections["bots"].items():
+            self.known(("bots", name), name, agents, "agent")
+            if name in sections["phones"]:
+                what = f'"{name}" has a phone, too'
+                self.wrong.append(Wrong(("bots", name), what, "An agent is a person or a bot"))
+            if "then" not in got:
+                continue
+            self.known(("bots", name, "then"), got["then"], queues, "queue for voice")
+            if name in agents and got["then"] in queues and serves(agents[name], queues[got["then"]]):
+                what = f'"{name}" serves "{got["then"]}" itself'
+                self.wrong.append(Wrong(("bots", name, "then"), what, "Name a queue of people"))
+
     def known(self, path: Path, name: str, names: Iterable[str], what: str) -> None:
         names = list(names)
         if name not in names:
@@ -168,7 +221,7 @@ class _CallsReader(Reader):
     def oddities(self, sections: dict[str, dict[str, dict[str, Any]]], center: Center) -> None:
         voice = [queue for queue in center.queues if queue.channel == "voice"]
         for agent in center.agents:
-            if agent.name not in sections["phones"] and any(serves(agent, queue) for queue in voice):
+            if agent.name not in sections["phones"] | sections["bots"] and any(serves(agent, queue) for queue in voice):
                 self.warn(("phones",), f'agent "{agent.name}" serves queues for voice and has no phone')
         for name, got in sections["queues"].items():
             if got.get("expired") and not next(queue.max_wait for queue in center.queues if queue.name == name):

@@ -53,7 +53,7 @@ class Reports:
     def _calls_changed(self, event: Event) -> None:
         """Other settings: they hold from the next step of each call on."""
         board = self._board
-        told = announces_waits(board.calls.flows)
+        told, bots = announces_waits(board.calls.flows), board.bots.named()
         try:
             board.calls = record_calls(event["calls"])
         except JournalError as error:
@@ -61,6 +61,7 @@ class Reports:
         board.leads.withdraw()
         if announces_waits(board.calls.flows) and not told:
             board.acd.learn_waits()  # from here on, whatever was learned before: a replay may know nothing of that
+        board.bots.on_duty(bots)
 
     # ---- nodes
 
@@ -96,6 +97,7 @@ class Reports:
         for phone in board.calls.phones:
             if phone in board.agents and board.acd.agent_state(phone)["presence"] == "ready":
                 board.nail_up(phone)
+        board.bots.on_duty()
 
     def _forget_node(self) -> None:
         """Make room for another one: the first that was lost and never came back. Machines that come and go have a new
@@ -163,6 +165,7 @@ class Reports:
         node.attached = False
         for leg in self._of(node.name):
             self._end(leg, Cause.LOST)
+        self._board.bots.on_duty()
 
     def _of(self, node: str) -> list[Leg]:
         """The legs of a node. What the routing decides when they end is carried out after the last of them."""
@@ -170,7 +173,8 @@ class Reports:
 
     # ---- legs
 
-    def _leg(self, event: Event) -> Leg:
+    def leg(self, event: Event) -> Leg:
+        """The leg that a report speaks of."""
         self._node(event)
         leg = self._board.state.legs.get(event["leg"])
         if leg is None or leg.node != event["node"]:
@@ -199,13 +203,13 @@ class Reports:
         board.say(node.name, "leg_answer", leg=leg.name)
 
     def _leg_ringing(self, event: Event) -> None:
-        leg = self._leg(event)
+        leg = self.leg(event)
         if leg.phase == Phase.DIALED:
             leg.phase = Phase.RINGING
             self._board.dialing.rings(leg)
 
     def _leg_answered(self, event: Event) -> None:
-        board, leg = self._board, self._leg(event)
+        board, leg = self._board, self.leg(event)
         call = board.state.calls.get(leg.call)
         if leg.phase == Phase.CLOSING and call is not None and call.stage == Stage.DIALING:
             board.dialing.answered_late(call)
@@ -246,7 +250,7 @@ class Reports:
         self._board.queue(call, call.queue, **priority)
 
     def _leg_ended(self, event: Event) -> None:
-        self._end(self._leg(event), Cause(event["cause"]))
+        self._end(self.leg(event), Cause(event["cause"]))
 
     def _end(self, leg: Leg, cause: Cause) -> None:
         """A leg is over: its one end here."""
@@ -262,7 +266,8 @@ class Reports:
         if call is None:
             return
         if call.stage == Stage.TALKING:
-            board.leave(call, leg)
+            if not board.bots.lost(call, leg, cause):
+                board.leave(call, leg)
         elif call.stage == Stage.CALLING_BACK:
             board.guide.backs.lost(call, leg, cause)
         elif call.stage == Stage.PHONING:
@@ -276,17 +281,18 @@ class Reports:
             offered = board.acd.agent_state(leg.person)["offered"] if leg.person in board.agents else ()
             if call.contact in offered:
                 board.tell("offer_declined", contact=call.contact, agent=leg.person)
+                board.bots.failed(leg.person)
         elif role == Role.PARTY and call.stage == Stage.REACHING and not board.guide.not_reached(call):
             board.say_goodbye(call, board.sounds(call).expired)
 
     def _leg_key(self, event: Event) -> None:
-        leg = self._leg(event)
+        leg = self.leg(event)
         call = self._board.state.calls.get(leg.call)
         if call is not None and leg.role == Role.CALLER:
             self._board.guide.key(call, event["key"])
 
     def _leg_played(self, event: Event) -> None:
-        leg = self._leg(event)
+        leg = self.leg(event)
         call = self._board.state.calls.get(leg.call)
         if call is None or not event["whole"] or event["token"] != leg.play[2]:
             return
@@ -305,15 +311,15 @@ class Reports:
             self._board.guide.said(call)
 
     def _leg_judged(self, event: Event) -> None:
-        call = self._board.state.calls.get(self._leg(event).call)
+        call = self._board.state.calls.get(self.leg(event).call)
         if call is not None:
             self._board.dialing.judged(call, event["what"])
 
     def _leg_heard(self, event: Event) -> None:
-        self._leg(event)
+        self.leg(event)
 
     def _leg_recognized(self, event: Event) -> None:
-        leg = self._leg(event)
+        leg = self.leg(event)
         call = self._board.state.calls.get(leg.call)
         if call is None or not leg.listens[0] or event["token"] != leg.listens[0]:
             raise StaleEventError("nobody listens to this any more", Where(key="token"), "It came too late")

@@ -119,6 +119,7 @@ class Call:
     attempt: int = 0
     outcome: str = ""  # once it is known
     placed_by: str = ""  # the agent who was there before the entry was dialed
+    transcript: list[list[str]] = field(default_factory=list)  # of a bot that it talked with: who, what
     flow: FlowState | None = None
 
 
@@ -157,6 +158,7 @@ class State:
     campaigns: list[str] = field(default_factory=list)  # those that dial
     voicemails: dict[str, dict[str, Any]] = field(default_factory=dict)  # recordings that are not complete yet
     leads: dict[str, Lead] = field(default_factory=dict)  # of each agent who looks at one
+    resting: dict[str, float] = field(default_factory=dict)  # bots that failed, and when they are back
 
     def record(self) -> dict[str, Any]:
         """As plain data."""
@@ -183,6 +185,7 @@ class State:
             state.campaigns = [str(name) for name in record.get("campaigns", ())]
             state.voicemails = {str(name): dict(mail) for name, mail in record.get("voicemails", {}).items()}
             state.leads = {each["agent"]: _made(Lead, each) for each in record.get("leads", ())}
+            state.resting = {str(name): float(due) for name, due in record.get("resting", {}).items()}
             for leg in state.legs.values():
                 prompts, again, token = leg.play
                 leg.play = (tuple(prompts), bool(again), str(token))

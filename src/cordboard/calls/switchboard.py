@@ -22,6 +22,7 @@ from typing import Any
 
 from cordboard.acd import Acd
 from cordboard.calls import flow_hearing
+from cordboard.calls.bots import Bots
 from cordboard.calls.config import Calls, QueueCalls
 from cordboard.calls.desk import Desk
 from cordboard.calls.dialing import Dialing
@@ -58,8 +59,8 @@ class Switchboard:
         self.out: list[Effect] = []
         self._work: deque[Effect] = deque()
         self.dialing, self.guide, self.tapes = Dialing(self), Guide(self), Tapes(self)
-        self.desk, self.leads = Desk(self), Leads(self)
-        parts = (Reports(self), self.desk, self.dialing, self.leads, self.guide)
+        self.reports, self.desk, self.leads, self.bots = Reports(self), Desk(self), Leads(self), Bots(self)
+        parts = (self.reports, self.desk, self.dialing, self.leads, self.guide, self.bots)
         self._handlers: dict[str, Callable[[Event], None]] = {
             kind: handler for part in parts for kind, handler in part.handlers.items()
         }
@@ -116,8 +117,8 @@ class Switchboard:
 
     def next_timer(self) -> float | None:
         """When something happens by itself next, seconds, or None."""
-        found = (self.acd.next_timer(), self.guide.next_due(), self.leads.next_due())
-        return min((due for due in found if due is not None), default=None)
+        parts = (self.acd.next_timer(), self.guide.next_due(), self.leads.next_due(), self.bots.next_due())
+        return min((due for due in parts if due is not None), default=None)
 
     def with_center(self, center: Center, t: float) -> tuple[Switchboard, list[Effect]]:
         """The same calls in another center from ``t`` on; see ``Acd.with_center``. Returns itself."""
@@ -128,6 +129,8 @@ class Switchboard:
         self.leads.withdraw()
         self._take(effects)
         self._work_off()
+        self.bots.on_duty()
+        self._work_off()
         return self, self.out
 
     def _fire(self, t: float) -> None:
@@ -136,7 +139,7 @@ class Switchboard:
         while due is not None and tick(due) <= tick(t):
             self._take(self.acd.advance(due))
             self._work_off()
-            for part in (self.guide, self.leads):
+            for part in (self.guide, self.leads, self.bots):
                 own = part.next_due()
                 if own is not None and tick(own) <= tick(due):
                     part.fire()
@@ -157,7 +160,9 @@ class Switchboard:
         elif call is not None and kind == "offer_declined":
             for leg in self.legs(call, Role.AGENT, event["agent"]):
                 self.release(leg)
-        elif kind == "agent_ready":
+        if "agent" in event and kind.startswith("agent_"):
+            self.bots.set_by_people(event["agent"])
+        if kind == "agent_ready":
             self.nail_up(event["agent"])
         elif kind in ("agent_away", "agent_offline"):
             self.leads.end(event["agent"], "agent_left")
@@ -181,6 +186,8 @@ class Switchboard:
         """Carry out what the routing decided."""
         while self._work:
             effect = self._work.popleft()
+            if effect["effect"] == "agent_away":
+                self.bots.rest(effect["agent"])
             call = self.by_contact.get(effect.get("contact", ""))
             if call is None:
                 continue
@@ -318,7 +325,7 @@ class Switchboard:
         if to is None:
             to = {"phone": person} if person else {"number": number, "trunk": next(iter(self.calls.trunks))}
         shown = self.calls.trunks[to["trunk"]].caller or caller if "number" in to else caller
-        dial = {**to, "caller": shown, "ring_s": ring_s}
+        dial = {**to, "caller": shown, "ring_s": ring_s, **self.bots.about(call, person)}
         leg = Leg(f"d{self.state.dialed}", node, role, Phase.DIALED, person=person, dial=dial)
         self.state.legs[leg.name] = leg
         self.state.entered += 1
@@ -351,7 +358,7 @@ class Switchboard:
         call.stage, call.queue, call.agent = Stage.WAITING, queue, ""
         self.by_contact[call.contact] = call
         try:
-            self.tell("contact_queued", contact=call.contact, queue=queue, **fields)
+            self.tell("contact_queued", contact=call.contact, queue=queue, **(self.bots.costs() | fields))
         except (EventError, LimitError):  # too many, or another contact of that name
             self.forget_contact(call)
             self.say_goodbye(call, ())

@@ -48,8 +48,9 @@ def event_of(report: Report, node: str) -> dict[str, Any]:
     out."""
     told = {key: _fit(value) if type(value) is str else value for key, value in asdict(report).items()}
     event = {key: value for key, value in told.items() if value not in (None, "", (), False) or key in _KEPT}
-    if "headers" in event:
-        event["headers"] = [[_fit(text) for text in pair] for pair in event["headers"]]
+    for pairs in ("headers", "transcript"):
+        if pairs in event:
+            event[pairs] = [[_fit(text) for text in pair] for pair in event[pairs]]
     kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(report).__name__).lower()
     return {"event": f"leg_{kind}", "node": node, **event}
 
@@ -85,7 +86,8 @@ def _command(effect: dict[str, Any], calls: Calls, numbers: Numbers) -> Command:
         if "entry" in fields:
             fields["number"] = numbers(fields.pop("campaign"), fields.pop("entry"))
         to, trunk = fields.pop("number", phone.to), fields.pop("trunk", phone.trunk)
-        return Dial(to=to, trunk=trunk, **fields)
+        headers = (*map(tuple, fields.pop("headers", ())), *phone.parameters)
+        return Dial(to=to, trunk=trunk, headers=headers, **fields)
     if kind == "leg_hang_up":
         return HangUp(fields["leg"], Cause(fields["cause"]))
     if kind == "leg_play":

@@ -58,10 +58,12 @@ DAY_S = 86_400.0
 PERSON: Mapping[str, str] = {
     "contact_queued": "customer",
     "leg_incoming": "caller",
+    "leg_handed_over": "caller",
     "call_transferred": "to_number",
     "call_consulted": "to_number",
 }
-NOBODY = "anonymous"  # whose headers are sealed where there is no caller
+TEXTS = ("headers", "transcript")  # fields of pairs, a name and what is sealed
+NOBODY = "anonymous"  # for whom those are sealed where there is no caller
 _SUBJECT = re.compile(r"s-[A-Za-z0-9_-]{22}")
 _SEALED = re.compile(rf"sealed:({_SUBJECT.pattern}):([A-Za-z0-9_=-]+)")
 _SEALED_BYTES_MAX = (TEXT_MAX - len("sealed:s-:") - 22) // 4 * 3 - 16  # of a text, so that it fits when it is sealed
@@ -299,7 +301,7 @@ class KeyStore:
         person is a new one. What is longer than a name is cut, except a customer, which is refused (InputError)."""
         field = PERSON.get(event["event"])
         person: str | None = event.get(field) if field is not None else None
-        if person is None and "headers" not in event:
+        if person is None and not any(field in event for field in TEXTS):
             return event
         if field == "customer" and person is not None:
             checked_name(person, field)  # the journal checks the subject alone
@@ -321,10 +323,9 @@ class KeyStore:
             done.set_exception(error)
 
     def _with(self, event: dict[str, Any], field: str | None, subject: str) -> dict[str, Any]:
-        found = event if field is None else event | {field: subject}
-        if "headers" in event:
-            found = found | {"headers": [[name, self.sealed(subject, text)] for name, text in event["headers"]]}
-        return found
+        pairs = {key: event[key] for key in TEXTS if key in event}
+        sealed = {key: [[name, self.sealed(subject, text)] for name, text in found] for key, found in pairs.items()}
+        return event | sealed if field is None else event | {field: subject} | sealed
 
     def seen(self, subject: str) -> tuple[float, float] | None:
         """When a subject was made and, to the day, last seen; seconds since the epoch."""
@@ -398,7 +399,7 @@ class KeyStore:
 def is_private(event: Mapping[str, Any]) -> bool:
     """Whether nobody can be told from an event by who reads the journal."""
     person = event.get(PERSON.get(event["event"], ""))
-    texts = [text for _, text in event.get("headers", ())]
+    texts = [text for field in TEXTS for _, text in event.get(field, ())]
     return (person is None or _SUBJECT.fullmatch(person) is not None) and all(
         not text or _SEALED.fullmatch(text) for text in texts
     )
@@ -424,7 +425,6 @@ def about_subject(events: Iterable[dict[str, Any]], subject: str) -> list[dict[s
 
 
 def opened_event(event: dict[str, Any], store: KeyStore) -> dict[str, Any]:
-    """An event of an export: what its headers say."""
-    if "headers" not in event:
-        return event
-    return event | {"headers": [[name, store.opened(text)] for name, text in event["headers"]]}
+    """An event of an export: what its headers and transcripts say."""
+    pairs = {key: event[key] for key in TEXTS if key in event}
+    return event | {key: [[name, store.opened(text)] for name, text in found] for key, found in pairs.items()}

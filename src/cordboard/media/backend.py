@@ -18,6 +18,8 @@ from typing import Protocol, TypeAlias
 TEXT_MAX = 1024
 HEADERS_MAX = 16
 HIDDEN = "?"  # in the place of a secret digit
+TRANSCRIPT_MAX = 500  # lines
+SUMMARY = "summary"  # who says the summary, which stands first in a transcript
 RECORDING_SUFFIX = ".cbr"  # of a recording's file, behind the recording's name
 
 
@@ -42,7 +44,8 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Place a call. ``leg``: its name from now on, never used before. ``to``: a SIP URI, or a number for a trunk.
+    """Place a call. ``leg``: its name from now on, never used before. ``to``: a SIP URI, a number for a trunk, or
+    without a trunk the address of a voice bot (``wss:`` ...), which is told the headers.
     ``ring_s``: seconds after which it is cancelled if it is not answered (Cause.NO_ANSWER)."""
 
     leg: str
@@ -327,6 +330,20 @@ class Recognized:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedOver:
+    """A voice bot can't go on with whom it talks with, and hangs up when it is told to. ``caller``: as in its Dial.
+    ``to_queue``, ``to_agent``: who is to go on, one of them or neither. ``why``: it failed; empty if it is its wish.
+    ``transcript``: lines of who and what, of the whole conversation; a summary is its first, of :data:`SUMMARY`."""
+
+    leg: str
+    caller: str = ""
+    to_queue: str = ""
+    to_agent: str = ""
+    why: str = ""
+    transcript: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A command that could not be done. ``command``: its kind, such as ``Play``; ``name``: of the leg or recording. A
     refused Dial is followed by Ended, unless what was wrong is that the name was used before."""
@@ -337,7 +354,18 @@ class Refused:
 
 
 Report: TypeAlias = (
-    Incoming | Ringing | Answered | Ended | Key | Played | Recorded | Judged | Heard | Recognized | Refused
+    Incoming
+    | Ringing
+    | Answered
+    | Ended
+    | Key
+    | Played
+    | Recorded
+    | Judged
+    | Heard
+    | Recognized
+    | HandedOver
+    | Refused
 )
 
 

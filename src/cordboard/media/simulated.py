@@ -35,6 +35,7 @@ from cordboard.media.backend import (
     Dial,
     Disconnect,
     Ended,
+    HandedOver,
     HangUp,
     Incoming,
     Key,
@@ -87,7 +88,7 @@ class FarEnd:
     Of both: ``hangs_up``, ``vanishes`` (it goes without a word), the keys of ``presses``, when it speaks (``says``:
     from, to), words that it speaks (``speaks``: from, text; a recognizer hears them as they are, after SPOKEN_S) and
     tones that it sends (``sends``: hertz, from, to) count from the answer;
-    ``silent``: a far end of real audio sends nothing else.
+    ``silent``: a far end of real audio sends nothing else. ``hands_over``: of a voice bot, when, and to which queue.
     """
 
     rings: float | None = 0.0
@@ -101,6 +102,7 @@ class FarEnd:
     speaks: tuple[tuple[float, str], ...] = ()
     sends: tuple[tuple[float, float, float], ...] = ()
     silent: bool = False
+    hands_over: tuple[float, str] | None = None
 
 
 @dataclass(slots=True)
@@ -108,6 +110,7 @@ class _Leg:
     name: str
     far: FarEnd
     incoming: bool
+    caller: str = ""  # of one who was dialed
     answered: bool = False
     open: bool = False  # its audio
     ringing: bool = False
@@ -244,6 +247,11 @@ class SimulatedMedia:
             self._recognized(one, one.recognizing, "", 0.0, False)
             self._recognized(one, one.recognizing, text, 1.0, True)
 
+    def hand_over(self, leg: str, report: HandedOver) -> None:
+        """A voice bot hands over now."""
+        if leg in self._legs and not self._legs[leg].vanished:
+            self._reports.append(report)
+
     def hears(self, leg: str) -> frozenset[str]:
         """What the far end of a leg hears now: names of legs, and of the prompts that are played to it."""
         one = self._legs.get(leg)
@@ -317,7 +325,7 @@ class SimulatedMedia:
             cause = Cause.INVALID if far is None else Cause.CONGESTION
             self._reports.append(Ended(dial.leg, cause, CODES[cause]))
             return ""
-        leg = self._legs[dial.leg] = _Leg(dial.leg, far, incoming=False)
+        leg = self._legs[dial.leg] = _Leg(dial.leg, far, incoming=False, caller=dial.caller)
         if far.rings is not None:
             self._after(far.rings, lambda: self._ringing(leg))
         if far.picks_up is not None and far.refuses is None:
@@ -471,6 +479,9 @@ class SimulatedMedia:
             self._after(far.vanishes, lambda: self._vanish(leg))
         if far.hangs_up is not None:
             self._after(far.hangs_up, lambda: self._hangs_up(leg))
+        if far.hands_over is not None:
+            seconds, queue = far.hands_over
+            self._after(seconds, lambda: self.hand_over(leg.name, HandedOver(leg.name, leg.caller, queue)))
 
     def _hangs_up(self, leg: _Leg) -> None:
         if not leg.vanished:
