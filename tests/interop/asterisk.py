@@ -63,6 +63,7 @@ exten => h,1,NoOp()
 [inward]
 exten => _X.,1,Dial(PJSIP/ulaw/sip:${{EXTEN:5}}@127.0.0.1:${{EXTEN:0:5}})
 [queue]
+include => people
 exten => 4001,1,Answer()
  same => n,Queue(calls)
 [agents]
