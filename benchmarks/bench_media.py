@@ -1,6 +1,6 @@
 """What real calls cost in the production media layer, with sipp at the other end on the same machine.
 
-``python -m benchmarks.bench_media [--legs 400] [--seconds 10] [--calls 1000] [--rate 100]`` prints a table; under pytest
+``python -m benchmarks.bench_media [--legs 400] [--seconds 10] [--calls 1000] [--rate 100] [--only recorded]`` prints a table; under pytest
 the same at a small size. CPU is that of the process that holds the media layer, all its threads and its Python included,
 sipp not; it is told beside the wall clock because the machine is shared. Needs `make media` and sipp.
 """
@@ -13,13 +13,27 @@ import resource
 import statistics
 import tempfile
 import time
+import wave
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from cordboard.media.backend import Answer, Answered, Cause, Connect, Dial, Ended, HangUp, Incoming, Record, Report
+from cordboard.media.backend import (
+    Answer,
+    Answered,
+    Cause,
+    Connect,
+    Dial,
+    Ended,
+    HangUp,
+    Incoming,
+    Play,
+    Record,
+    Report,
+)
 from tests.recorded import RECIPIENT
 from tests.sipp import SIPP, Sipp, answerer, caller
 
@@ -58,13 +72,15 @@ class Run:
     """A media layer, its peers, and what it has reported."""
 
     folder: Path
+    opus: bool = False
     media: PjsipMedia = field(init=False)
     peers: list[Sipp] = field(default_factory=list)
     seen: list[Report] = field(default_factory=list)
     dial_s: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.media = PjsipMedia(SipSettings(prompts=self.folder, recordings=self.folder, recipients=(RECIPIENT,), silence_s=0.0))
+        told = SipSettings(prompts=self.folder, recordings=self.folder, recipients=(RECIPIENT,), silence_s=0.0, opus=self.opus)
+        self.media = PjsipMedia(told)
 
     def pump(self, until: Callable[[], bool], answer: bool = False) -> None:
         end = time.monotonic() + PATIENCE_S
@@ -99,10 +115,21 @@ class Run:
             peer.kill()
 
 
-def bridged(legs: int, seconds: float, record: bool, rate: float = 100.0) -> dict[str, float]:
-    """Legs connected in pairs, each side sending and getting 50 packets a second; perhaps each pair recorded in stereo."""
+def babble(file: Path) -> None:
+    """Ten seconds like speech, as far as an encoder cares: noise of a voice's band in syllables, with pauses."""
+    random, at = np.random.default_rng(1), np.arange(80_000)
+    noise = np.convolve(random.normal(0.0, 6000.0, len(at)), np.hanning(9) / 4.5, "same")
+    loud = np.clip(np.sin(2 * np.pi * 4.0 * at / 8000), 0.0, 1.0) * (at % 16_000 < 10_000)
+    with wave.open(str(file), "wb") as out:
+        out.setparams((1, 2, 8000, 0, "NONE", ""))
+        out.writeframes((noise * loud).astype(np.int16).tobytes())
+
+
+def bridged(legs: int, seconds: float, record: bool, rate: float = 100.0, opus: bool = False) -> dict[str, float]:
+    """Legs connected in pairs, each side sending and getting 50 packets a second; perhaps each pair recorded in stereo. In
+    Opus, what is said costs more than silence: a prompt is played to each leg, and comes back."""
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(Path(folder))
+        run = Run(Path(folder), opus)
         try:
             run.answerers(legs, None)
             run.dial(legs, rate)
@@ -110,6 +137,9 @@ def bridged(legs: int, seconds: float, record: bool, rate: float = 100.0) -> dic
             names = [report.leg for report in run.seen if isinstance(report, Answered)]
             pairs = list(zip(names[::2], names[1::2], strict=False))
             run.media.send([Connect(*pair) for a, b in pairs for pair in ((a, b), (b, a))])
+            if opus:
+                babble(run.folder / "babble.wav")
+                run.media.send([Play(name, ("babble",), loop=True) for name in names])
             if record:
                 run.media.send([Record(f"r{i}", pair) for i, pair in enumerate(pairs)])
             begun, used, wrote = time.monotonic(), cpu_s(), writer_cpu_s()
@@ -191,15 +221,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=100.0)
+    parser.add_argument("--only", help="a part of the names of what is measured", default="")
     options = parser.parse_args()
     tables: list[tuple[str, Callable[[], dict[str, float]]]] = [
         ("bridged", lambda: bridged(options.legs, options.seconds, record=False)),
         ("bridged, recorded", lambda: bridged(options.legs, options.seconds, record=True)),
+        ("recorded, Opus", lambda: bridged(options.legs, options.seconds, record=True, opus=True)),
         ("dialed", lambda: dialed(options.calls, options.rate)),
         ("called", lambda: called(options.calls, options.rate)),
         ("dialed beside audio", lambda: dialed_beside(options.legs, options.calls // 2, options.rate)),
     ]
-    for name, measure in tables:
+    for name, measure in [each for each in tables if options.only in each[0]]:
         print(f"{name:20}", "  ".join(f"{key} {value:.4g}" for key, value in measure().items()), flush=True)
 
 

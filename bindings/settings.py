@@ -132,7 +132,8 @@ class SipSettings:
     ``headers``: names of those that Incoming passes on. ``codecs``: PJSIP's names, best first. ``legs_max``: at once; a
     leg whose end the other side has not confirmed counts too. ``events_max``: between two calls of ``reports``.
     ``silence_s``: a leg whose audio came and then stops for so long is over; 0: never. ``seed``: of the choice of
-    destinations. ``recipients``: of age, for whom recordings are sealed; without any nothing is recorded.
+    destinations. ``recipients``: of age, for whom recordings are sealed; without any nothing is recorded. ``opus``:
+    recordings are Opus, an eighth of the room for several times the CPU; else PCM.
     ``bots_authority``: PEM of who vouches for voice bots; without it, whom the system trusts.
     ``recognizers``: of speech; each is a process of its own. ``log_level``: of PJSIP, 0 to 5, to standard error."""
 
@@ -163,6 +164,7 @@ class SipSettings:
     recipients: tuple[str, ...] = ()
     recognizers: tuple[Setting, ...] = ()
     bots_authority: Path | None = None
+    opus: bool = False
     log_level: int = 0
 
     def __post_init__(self) -> None:

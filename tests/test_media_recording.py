@@ -84,7 +84,7 @@ def test_a_recording_is_whole_has_one_side_a_channel_and_is_silent_while_it_is_p
 
 def test_nothing_in_the_file_is_readable_and_its_key_is_on_no_disk(talk, tmp_path, monkeypatch):
     keys, header = [], talk.media._sealer.header
-    monkeypatch.setattr(talk.media._sealer, "header", lambda *args: keys.append(header(*args)) or keys[-1])
+    monkeypatch.setattr(talk.media._sealer, "header", lambda *args, **more: keys.append(header(*args, **more)) or keys[-1])
     talk.media.send([Record("r1", ("a", "b"))])
     talk.rest(1.5)
     talk.media.send([StopRecording("r1")])

@@ -7,11 +7,13 @@ import wave
 
 import pyrage
 import pytest
+import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cordboard.errors import InputError
-from cordboard.recordings.container import Reading, Sealer, write_wav
+from cordboard.recordings.container import OPUS, Reading, Sealer, write_opus, write_wav
+from cordboard.recordings.ogg import silent
 from tests.recorded import IDENTITY, RECIPIENT, recording, sealed_chunks
 
 AUDIO = st.lists(st.binary(min_size=1, max_size=64).map(lambda part: part * 4), min_size=1, max_size=6)
@@ -21,7 +23,7 @@ RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[Health
 
 def read(path) -> tuple[str, list[bytes]]:
     reading = Reading(path, [IDENTITY])
-    found = [chunk.pcm for chunk in reading]
+    found = [chunk.content for chunk in reading]
     return reading.state, found
 
 
@@ -127,3 +129,22 @@ def test_it_becomes_a_wav_file(tmp_path):
     out.seek(0)
     with wave.open(out) as file:
         assert (file.getnchannels(), file.getframerate(), file.getnframes()) == (2, 8000, 4000)
+
+
+def test_what_the_disk_did_not_take_of_opus_is_silent_and_the_time_stays_right(tmp_path):
+    # Given packets of a second, a gap of half a second that is no whole number of them, and a last one that is not full
+    key, header = Sealer([RECIPIENT]).header("r1", 2, codec=OPUS)
+    second = 50 * (len(silent(2)).to_bytes(2, "little") + silent(2))
+    chunks = [(0, 0, second), (0, 12_010, second), (1, 20_000, (4_010).to_bytes(8, "little"))]
+    (tmp_path / "r1.cbr").write_bytes(b"".join([header, *sealed_chunks(header, key, chunks)]))
+    reading, ogg = Reading(tmp_path / "r1.cbr", [IDENTITY]), io.BytesIO()
+    write_opus(reading, ogg)
+    assert (reading.state, reading.frames, reading.missing) == ("whole", 20_000, 4_010)
+    # Then whoever plays Opus plays it, for so long
+    with soundfile.SoundFile(io.BytesIO(ogg.getvalue())) as played:
+        assert (played.subtype, played.channels, len(played)) == ("OPUS", 2, 20_000 * played.samplerate // 8_000)
+    assert sum(map(len, reading.audio())) == 20_000 * 4
+    # And one that was cut plays up to there
+    cut = (tmp_path / "r1.cbr").read_bytes()[:-60]
+    (tmp_path / "r1.cbr").write_bytes(cut)
+    assert sum(map(len, reading.audio())) == 8_000 * 4 and reading.state == "cut"

@@ -58,7 +58,7 @@ from cordboard.media.backend import (
     StopRecognizing,
     StopRecording,
 )
-from cordboard.recordings.container import Sealer
+from cordboard.recordings.container import OPUS, PCM, Sealer
 
 if TYPE_CHECKING:
     from cordboard.bindings.pjsip.sip import Sip
@@ -393,8 +393,9 @@ class PjsipMedia:
         file = command.recording + RECORDING_SUFFIX
         if (self._settings.recordings / file).exists():
             return USED
-        key, header = self._sealer.header(command.recording, len(command.legs))
-        why, ports, number = self._sip.record(str(self._settings.recordings / file), key, header, len(command.legs))
+        path, count, opus = str(self._settings.recordings / file), len(command.legs), self._settings.opus
+        key, header = self._sealer.header(command.recording, count, codec=OPUS if opus else PCM)
+        why, ports, number = self._sip.record(path, key, header, count, opus)
         if why:
             return why
         recording = Recording(command.recording, file, command.legs, ports)

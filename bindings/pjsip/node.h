@@ -100,9 +100,9 @@ int node_disconnect(int source, int sink);
 int node_play(const char *path, int loop, int sink, int *player, int *port, int64_t *number);
 int node_stop_player(int player);
 
-/* key: 32 bytes; header: what the file begins with, see cipher.h; ports: filled, one a channel */
-int node_record(const char *path, const unsigned char *key, const unsigned char *header, int size, int channels, int *ports,
-                int64_t *number);
+/* key: 32 bytes; header: what the file begins with, see cipher.h; opus: as packets, see packets.h; ports: filled, one a channel */
+int node_record(const char *path, const unsigned char *key, const unsigned char *header, int size, int channels, int opus,
+                int *ports, int64_t *number);
 int node_pause_recording(int64_t number, int on);
 int node_stop_recording(int64_t number);
 

@@ -11,6 +11,7 @@
 #include "node.h"
 
 #include "cipher.h"
+#include "packets.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -54,10 +55,11 @@ struct recording {
     int ports[CHANNELS_MAX];
     pjmedia_port *port[CHANNELS_MAX];
     cipher *cipher;
+    packets *packets;     /* NULL: as it is */
     size_t owed, paid;    /* bytes of `debt`, and how many of them are in the file */
     unsigned owed_frames; /* samples a channel in it */
     uint64_t owed_first;  /* the first of them */
-    uint64_t unsealed;    /* samples that OpenSSL did not seal */
+    uint64_t unsealed;    /* samples that OpenSSL did not seal, or libopus did not pack */
     unsigned char debt[CHUNK_MAX];
 };
 
@@ -148,7 +150,7 @@ static uint64_t missing(const recording *r) {
 
 /* Seal a chunk and write it; the disk may take it later. */
 static void append(recording *r, enum chunk_kind kind, uint64_t first, const void *content, size_t size, unsigned frames) {
-    r->owed = cipher_seal(r->cipher, kind, first, content, size, r->debt);
+    r->owed = size > 0 ? cipher_seal(r->cipher, kind, first, content, size, r->debt) : 0;
     r->owed_frames = frames;
     r->owed_first = first;
     if (r->owed == 0) {
@@ -158,7 +160,8 @@ static void append(recording *r, enum chunk_kind kind, uint64_t first, const voi
     pay(r);
 }
 
-/* Take out of the ring what every channel has, if it is enough for a chunk or the rest; returns how many samples. */
+/* Take out of the ring what every channel has, if it is enough for a chunk or the rest; returns how many samples. Of what
+ * becomes packets only whole ones are taken, but for the rest. */
 static unsigned take(recording *r, int16_t copy[CHANNELS_MAX][RING], uint64_t *first, int *over) {
     pthread_mutex_lock(&r->mutex);
     *over = r->taps == 0;
@@ -171,6 +174,8 @@ static unsigned take(recording *r, int16_t copy[CHANNELS_MAX][RING], uint64_t *f
     unsigned count = end < r->written ? 0 : (unsigned)(end - r->written);
     if (count < CHUNK && !*over && !r->latest)
         count = 0;
+    if (r->packets && !*over && !r->latest)
+        count -= count % PACKET_FRAMES;
     unsigned from = (unsigned)(r->written % RING), whole = from + count > RING ? RING - from : count;
     for (int c = 0; c < r->channels && count > 0; c++) {
         for (; r->end[c] < end; r->end[c]++)
@@ -191,6 +196,7 @@ static unsigned take(recording *r, int16_t copy[CHANNELS_MAX][RING], uint64_t *f
 /* Write what is there. Returns 1 when the recording is over and the file as good as it gets. */
 static int flush(recording *r, int closing) {
     static int16_t copy[CHANNELS_MAX][RING], frames[RING * CHANNELS_MAX];
+    static unsigned char packed[CHUNK_MAX - CIPHER_EXTRA];
     uint64_t first;
     int over;
     if (pay(r)) {
@@ -207,7 +213,11 @@ static int flush(recording *r, int closing) {
             frames[2 * i] = copy[0][i];
             frames[2 * i + 1] = copy[1][i];
         }
-        append(r, CHUNK_AUDIO, first, r->channels == 2 ? frames : copy[0], count * sizeof(int16_t) * (unsigned)r->channels, count);
+        const int16_t *audio = r->channels == 2 ? frames : copy[0];
+        if (r->packets)
+            append(r, CHUNK_AUDIO, first, packed, packets_encode(r->packets, audio, count, packed, sizeof(packed)), count);
+        else
+            append(r, CHUNK_AUDIO, first, audio, count * sizeof(int16_t) * (unsigned)r->channels, count);
     }
     if (over && r->owed == 0) {
         uint64_t lost = missing(r);
@@ -223,6 +233,7 @@ static void finish(recording *r) {
     event.round_trip = (double)missing(r) / NODE_RATE;
     close(r->file);
     cipher_free(r->cipher);
+    packets_free(r->packets);
     pthread_mutex_destroy(&r->mutex);
     free(r);
     node_push(&event);
@@ -322,15 +333,19 @@ static int add_tap(recording *r, int channel) {
     return pjsua_conf_add_port(pool, &t->base, &r->ports[channel]);
 }
 
-int node_record(const char *path, const unsigned char *key, const unsigned char *header, int size, int channels, int *ports,
-                int64_t *number) {
+int node_record(const char *path, const unsigned char *key, const unsigned char *header, int size, int channels, int opus,
+                int *ports, int64_t *number) {
     if (size < 0 || (size_t)size > CHUNK_MAX)
         return PJ_ETOOBIG;
     node_enter();
     recording *r = calloc(1, sizeof(*r));
     if (r)
         r->cipher = cipher_new(key, header, (size_t)size);
-    if (!r || !r->cipher) {
+    if (r && opus)
+        r->packets = packets_new(channels);
+    if (!r || !r->cipher || (opus && !r->packets)) {
+        if (r)
+            cipher_free(r->cipher);
         free(r);
         return PJ_ENOMEM;
     }
@@ -338,6 +353,7 @@ int node_record(const char *path, const unsigned char *key, const unsigned char 
     if (r->file < 0) {
         int error = errno;
         cipher_free(r->cipher);
+        packets_free(r->packets);
         free(r);
         return PJ_STATUS_FROM_OS(error);
     }

@@ -66,8 +66,8 @@ cdef extern from "node.h" nogil:
     int node_disconnect(int source, int sink)
     int node_play(const char *path, int loop, int sink, int *player, int *port, int64_t *number)
     int node_stop_player(int player)
-    int node_record(const char *path, const unsigned char *key, const unsigned char *header, int size, int channels, int *ports,
-                    int64_t *number)
+    int node_record(const char *path, const unsigned char *key, const unsigned char *header, int size, int channels, int opus,
+                    int *ports, int64_t *number)
     int node_pause_recording(int64_t number, int on)
     int node_stop_recording(int64_t number)
     int node_listen(int *port, int64_t *number)
@@ -372,9 +372,9 @@ cdef class Sip:
             status = node_stop_player(player)
         return reason(status)
 
-    def record(self, str path, bytes key, bytes header, int channels):
+    def record(self, str path, bytes key, bytes header, int channels, bint opus=False):
         """(reason, ports, number): connect sources to the ports, one a channel; RECORDED comes with the number. ``key``
-        and ``header``: of ``cordboard.recordings.container``."""
+        and ``header``: of ``cordboard.recordings.container``, whose codec ``opus`` says."""
         self.check()
         cdef bytes p = path.encode()
         cdef const char *pp = p
@@ -386,7 +386,7 @@ cdef class Sip:
         if not 1 <= channels <= 2 or len(key) != 32:
             raise ValueError(f"a recording has 1 or 2 channels and a key of 32 bytes, not {channels} and {len(key)}")
         with nogil:
-            status = node_record(pp, kp, hp, size, channels, ports, &number)
+            status = node_record(pp, kp, hp, size, channels, opus, ports, &number)
         return reason(status), tuple([ports[i] for i in range(channels)]), number
 
     def pause_recording(self, int64_t number, bint on):

@@ -63,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--prompts", "DIR", "folder of prompts, WAV (prompts)", "提示音文件夹，WAV（prompts）", Path("prompts"), Path)
     add("--recordings", "DIR", "folder of recordings", "录音文件夹（recordings）", Path("recordings"), Path)
     recipient = words.pick(lang, "age1...: who can open recordings", "可解开录音的 age 收件人；缺省不录音")
+    opus = words.pick(lang, "record as Opus, an eighth of the room", "以 Opus 录音，占用空间为八分之一")
+    parser.add_argument("--opus", action="store_true", help=opus)
     parser.add_argument("--recipient", metavar="AGE1", action="append", default=[], help=recipient)
     trunk = words.pick(lang, "a trunk of the file of calls and its gateway", "呼叫文件中的中继及其网关")
     parser.add_argument("--trunk", metavar="NAME=HOST", action="append", default=[], help=trunk)
@@ -130,7 +132,7 @@ def sip_settings(asked: argparse.Namespace) -> SipSettings:
                 what = f"--{key.replace('_', '-')} is an option of --sip"
                 raise InputError(what, Where(key="--settings"), "Write it into the file")
         settings = load_node(asked.settings, asked.prompts, asked.recordings, asked.capacity)
-        return replace(settings, recipients=tuple(asked.recipient))
+        return replace(settings, recipients=tuple(asked.recipient), opus=asked.opus)
     address, _, port = asked.sip.rpartition(":")
     if not address or not port.isdigit() or int(port) > 65535:
         raise InputError(f"{asked.sip!r} is no address", Where(key="--sip"), "Write 127.0.0.1:5060")
@@ -146,6 +148,7 @@ def sip_settings(asked: argparse.Namespace) -> SipSettings:
         phones=tuple(asked.phones) or ("127.0.0.0/8",),
         legs_max=asked.capacity,
         recipients=tuple(asked.recipient),
+        opus=asked.opus,
     )
 
 

@@ -4,7 +4,8 @@ A media node writes it (``bindings/pjsip/cipher.c``); here is what begins it, an
 this file alone, and stands in the header sealed with age for recipients (X25519): who writes can't read. The format is
 told in docs/background/recordings.md. Numbers are little-endian:
 
-- header: ``CBRECORD``, version 1, channels, codec 1 (PCM, 16 bits), rate (4 bytes), the recording's name and the sealed
+- header: ``CBRECORD``, version 1, channels, codec 1 (PCM, 16 bits) or 2 (Opus packets of 20 ms, each with 2 bytes of
+  length in front; see ``ogg``), rate (4 bytes), the recording's name and the sealed
   key, each with 2 bytes of length in front;
 - chunk: bytes of audio (4), kind (4), number of its first frame (8), then the audio by AES-256-GCM with a tag of 16
   bytes. The nonce is the chunk's number; the tag vouches for the header's SHA-256, that number and the 16 bytes, too;
@@ -14,6 +15,7 @@ told in docs/background/recordings.md. Numbers are little-endian:
 from __future__ import annotations
 
 import hashlib
+import io
 import secrets
 import struct
 import wave
@@ -24,6 +26,7 @@ from typing import Any, BinaryIO
 
 from cordboard.errors import InputError, MissingExtraError, Where
 from cordboard.live.keyfiles import read_file
+from cordboard.recordings.ogg import PACKET_FRAMES, ogg_opus, silent
 
 try:
     from cryptography.exceptions import InvalidTag
@@ -33,7 +36,7 @@ except ImportError:
 
 MAGIC = b"CBRECORD"
 VERSION = 1
-PCM = 1
+PCM, OPUS = 1, 2
 RATE = 8000  # frames a second that media nodes record
 KEY_BYTES = 32
 TAG_BYTES = 16
@@ -63,12 +66,12 @@ class Sealer:
         except self._age.RecipientError as error:
             raise InputError(f"not a recipient of age: {error}", Where(key="recipient"), "Write age1...") from None
 
-    def header(self, name: str, channels: int, rate: int = RATE) -> tuple[bytes, bytes]:
+    def header(self, name: str, channels: int, rate: int = RATE, codec: int = PCM) -> tuple[bytes, bytes]:
         """The key of a recording, which is to be forgotten, and what its file begins with."""
         key, text = secrets.token_bytes(KEY_BYTES), name.encode()[:NAME_BYTES_MAX]
         sealed = self._age.encrypt(key, self._recipients)
         parts = (_sized(text), _sized(sealed))
-        return key, _FIXED.pack(MAGIC, VERSION, channels, PCM, rate) + b"".join(parts)
+        return key, _FIXED.pack(MAGIC, VERSION, channels, codec, rate) + b"".join(parts)
 
 
 def _sized(part: bytes) -> bytes:
@@ -77,10 +80,10 @@ def _sized(part: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Audio: ``pcm``, 16 bits, channels interleaved; ``first``: the number of its first frame."""
+    """Audio: ``content``, PCM of 16 bits, channels interleaved, or packets; ``first``: number of its first frame."""
 
     first: int
-    pcm: bytes
+    content: bytes
 
 
 class Reading:
@@ -106,11 +109,11 @@ class Reading:
         if not MAGIC.startswith(fixed[: len(MAGIC)]):
             raise InputError("not a recording", where, "Media nodes write them")
         try:
-            _, version, self.channels, codec, self.rate = _FIXED.unpack(fixed)
+            _, version, self.channels, self.codec, self.rate = _FIXED.unpack(fixed)
             name, sealed = _part(stream), _part(stream)
         except (struct.error, EOFError):
             raise InputError("the recording ends in its header", where, "Nothing was recorded yet") from None
-        if version != VERSION or codec != PCM or not 1 <= self.channels <= 2 or not self.rate:
+        if version != VERSION or self.codec not in (PCM, OPUS) or not 1 <= self.channels <= 2 or not self.rate:
             raise InputError(f"a recording of version {version}", where, "Take a newer cordboard, or another file")
         self._begin = stream.tell()
         stream.seek(0)
@@ -142,7 +145,9 @@ class Reading:
                     self.missing, self.frames = int.from_bytes(plain, "little"), first
                     self.state = "damaged" if stream.read(1) else "whole"
                     return
-                self.frames = first + size // (2 * self.channels)
+                width = 2 * self.channels
+                packets = sum(1 for _ in _packets(plain)) if self.codec == OPUS else 0
+                self.frames = first + (packets * PACKET_FRAMES if self.codec == OPUS else size // width)
                 yield Chunk(first, plain)
 
     def _next(self, stream: BinaryIO) -> tuple[bytes, bytes] | None:
@@ -158,15 +163,53 @@ class Reading:
         return (head, content) if len(content) == size + TAG_BYTES else None
 
     def audio(self) -> Iterator[bytes]:
-        """The audio as one: silence where the disk took none."""
+        """The audio as one, PCM: silence where the disk took none. MissingExtraError for Opus without the extra
+        ``audio``."""
+        if self.codec == OPUS:
+            ogg = io.BytesIO(b"".join(self.ogg()))  # in memory alone: what is on a disk can be found there
+            with _soundfile().SoundFile(ogg) as decoded:
+                for block in decoded.blocks(self.rate, dtype="int16", always_2d=True):
+                    yield block.tobytes()
+            return
         at, width = 0, 2 * self.channels
         for chunk in self:
             while at < chunk.first:
                 gap = min(chunk.first - at, CHUNK_BYTES_MAX // width)
                 yield bytes(gap * width)
                 at += gap
-            yield chunk.pcm
-            at += len(chunk.pcm) // width
+            yield chunk.content
+            at += len(chunk.content) // width
+
+    def ogg(self) -> Iterator[bytes]:
+        """A recording in Opus as an Ogg file, page by page, without decoding anything."""
+
+        def packets() -> Iterator[bytes]:
+            at = 0
+            for chunk in self:
+                while at + PACKET_FRAMES <= chunk.first:
+                    yield silent(self.channels)
+                    at += PACKET_FRAMES
+                for packet in _packets(chunk.content):
+                    yield packet
+                    at += PACKET_FRAMES
+
+        return ogg_opus(packets(), self.channels, self.rate, lambda: self.frames)
+
+
+def _packets(content: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(content):
+        end = at + 2 + int.from_bytes(content[at : at + 2], "little")
+        yield content[at + 2 : end]
+        at = end
+
+
+def _soundfile() -> Any:
+    try:
+        import soundfile
+    except (ImportError, OSError):
+        raise MissingExtraError("soundfile", "audio") from None
+    return soundfile
 
 
 def _part(stream: BinaryIO) -> bytes:
@@ -213,12 +256,14 @@ def wav_stream(reading: Reading) -> Iterator[bytes]:
 
 
 def write_opus(reading: Reading, target: BinaryIO) -> None:
-    """The recording as Opus in Ogg. MissingExtraError without the extra ``audio``."""
-    try:
-        import numpy as np
-        import soundfile
-    except (ImportError, OSError):
-        raise MissingExtraError("soundfile", "audio") from None
+    """The recording as Opus in Ogg. MissingExtraError without the extra ``audio``, unless it is Opus already."""
+    if reading.codec == OPUS:
+        for page in reading.ogg():
+            target.write(page)
+        return
+    soundfile = _soundfile()
+    import numpy as np
+
     with soundfile.SoundFile(
         target, "w", samplerate=reading.rate, channels=reading.channels, format="OGG", subtype="OPUS"
     ) as out:
