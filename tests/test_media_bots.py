@@ -6,6 +6,8 @@ import asyncio
 import base64
 import contextlib
 import json
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -266,3 +268,24 @@ def test_a_caller_who_hangs_up_while_the_bot_is_called_leaves_nothing(world, bot
     world.backend.send([Dial("ada", bot.url), HangUp("ada")])
     assert world.until(Ended) == Ended("ada", Cause.CANCELLED)
     assert world.backend.legs() == {world.caller}
+
+
+def test_a_bot_on_tls_must_show_a_certificate_that_somebody_vouches_for(tmp_path):
+    # Given a bot whose certificate its own authority has signed
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    made += ["-subj", "/CN=bot", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "bot.key", "-out", "bot.pem"]
+    subprocess.run(made, cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "bot.pem", tmp_path / "bot.key")
+    bot = Bot(context)
+    # Then a node that was told of the authority takes it, and another one does not
+    for authority, taken in ((tmp_path / "bot.pem", True), (None, False)):
+        world = World(tmp_path, bots_authority=authority)
+        if taken:
+            world.connect(bot.url)
+            world.wait(lambda: bot.events("media"))
+        else:
+            world.backend.send([Dial("ada", bot.url)])
+            assert world.until(Ended) == Ended("ada", Cause.UNREACHABLE)
+        world.close()
+    bot.close()
