@@ -327,13 +327,17 @@ def every_lead_has_one_end(floor: Crowd) -> None:
         elif kind == "lead_over" or (kind == "attempt_dialed" and agent):
             assert looks.pop(agent, None) in (None if effect["campaign"] == "desk" else (effect["campaign"], effect["entry"]),)
     assert not looks
+    dialed: dict[tuple[str, str], str] = {}  # entry -> the leg of its last attempt
     given_up: set[str] = set()
     for effect in floor.effects:
-        if effect["effect"] == "leg_hang_up":
+        if effect["effect"] == "leg_dial" and "entry" in effect:
+            dialed[effect["campaign"], effect["entry"]] = effect["leg"]
+        elif effect["effect"] == "leg_hang_up":
             given_up.add(effect["leg"])
-        if effect["effect"] == "attempt_outcome" and effect["campaign"] != "spring":
+        elif effect["effect"] == "attempt_outcome" and effect["campaign"] != "spring":
             assert effect["outcome"] not in ("hung_up", "machine")
-            assert effect["outcome"] != "dropped" or given_up, "only who answers while the agent gives up gets nobody"
+            late = dialed[effect["campaign"], effect["entry"]] in given_up
+            assert effect["outcome"] != "dropped" or late, "only who answers while the agent gives up gets nobody"
 
 
 def apply(acd: Acd, event: dict | None) -> None:

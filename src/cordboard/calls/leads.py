@@ -38,7 +38,7 @@ class Leads:
         }
 
     def index(self) -> None:
-        """What is found by name or time, from the state. Leads whose agent or campaign is gone are over."""
+        """What is found by name or time, from the state."""
         center, leads = self._board.acd.center, self._board.state.leads
         self._agents = {agent.name: agent for agent in center.agents}
         self._queues = {queue.name: queue for queue in center.queues}
@@ -109,9 +109,8 @@ class Leads:
             what = f'campaign "{event["campaign"]}" has the mode {campaign.mode}, not {mode}'
             raise EventError(what, Where(key="campaign"), "Choose another campaign")
         board.dialing.may_dial(event, campaign)
-        looked_at = any((one.campaign, one.entry) == (event["campaign"], event["entry"]) for one in
-                        board.state.leads.values())  # fmt: skip
-        if looked_at:
+        entry = event["campaign"], event["entry"]
+        if any((one.campaign, one.entry) == entry for one in board.state.leads.values()):
             what = f'an agent is looking at entry "{event["entry"]}"'
             raise DuplicateError(what, Where(key="entry"), "Wait until she has accepted or skipped it")
         return campaign
