@@ -28,7 +28,6 @@ FALLS_SHORT = {
     ("8b", "drops, first 5 minutes"): 0.02,
     ("11", "drops, first 20 minutes"): 0.007,
     ("13", "occupancy"): 0.004,
-    ("16", "occupancy from 30 minutes on"): 0.0005,
 }
 SLOW = {"1", "2", "2b", "2c", "3", "4", "5"}
 

@@ -9,8 +9,8 @@ from cordboard.pacing.world import World
 
 
 def rules(target: float, answers_a_day: int) -> list[Rule]:
-    """Every legal window at once, at the target; a rolling day with fewer calls than half a day's is held to that
-    half's.
+    """Every legal window at once, at the target; a rolling day with fewer calls than four fifths of a day's is held to
+    what these allow.
     """
     cap = format(target, "g")
     windows = {

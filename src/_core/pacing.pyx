@@ -26,6 +26,7 @@ REASONS = ("paced", "no_agents", "capacity_bound", "budget_spent", "telemetry_st
 cdef double[3] SHARE = [0.17, 0.5, 0.83]  # of the time to an answer: where the risk of a new dial is looked at
 cdef double CANCEL_RISK = 0.07
 cdef double LOOK_AHEAD = 1500.0  # answers that a window's rest may be borrowed from at most
+cdef double USUAL_WAIT = 13.0  # seconds to an answer: beyond, the later answers come, the fewer of a risk become drops
 cdef double RELEARN = 10.0, AFTER_SILENCE = 40.0  # seconds
 cdef double CALM = 0.3  # of the usual risk, right after a change, when what was learned is not known to hold ...
 cdef double CALM_FOR = 3000.0  # ... and back to all of it within so many seconds
@@ -54,9 +55,7 @@ cdef class PacingCore(Policy):
         self.wrap = DurationLearner(prior_wrap, 0.6, 20.0, 3000.0)
         self.ring = AnswerLearner(prior_p)
         self.target = target
-        self.connect_within = 2.0
-        self.min_ring = 15.0
-        self.stale_after = 2.0
+        self.connect_within, self.min_ring, self.stale_after = 2.0, 15.0, 2.0
         self.budget = self.answers_left = NAN
         self.beside = ()
         self.alpha = 1.0  # none of its own before the first decision
@@ -410,6 +409,7 @@ cdef class PacingCore(Policy):
             self.price = 0.0
             return 1e-4
         self.price = min(1.95 if left > 0.0 else 1.6, max(0.02, (budget + ahead) / (ahead + soft)))
+        base *= max(1.0, self.horizon[1] / USUAL_WAIT)
         base *= pow(min(1.0, max(0.1, p / 0.3)), UNLIKELY)
         self.careful = max(0.0, 1.0 - (now - self.shaken) / CALM_FOR)
         base *= 1.0 - (1.0 - CALM) * self.careful
