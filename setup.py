@@ -45,6 +45,7 @@ PACKAGES = {
     "cordboard._core": CORE,
     "cordboard.bindings": "bindings",
     "cordboard.bindings.pjsip": "bindings/pjsip",
+    "cordboard.bindings.wheel": "bindings/wheel",
     "cordboard.services": "services",
     "cordboard.services.cli": "services/cli",
     "cordboard.services.servicers": "services/servicers",

@@ -1,1 +1,1 @@
-"""Media layers that place real calls. ``cordboard.bindings.pjsip`` is the one for production; see README.md."""
+"""Media layers that place real calls: ``pjsip`` for production, ``wheel`` for trial; see README.md."""

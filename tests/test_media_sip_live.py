@@ -22,7 +22,7 @@ from tests.sipp import SIPP, Sipp
 from tests.sipp import caller as sipp_caller
 
 pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
-from tests.test_media_pjsip import prompt
+from tests.sip_world import prompt
 
 PATIENCE_S = 20.0
 

@@ -16,6 +16,8 @@ import grpc
 from cordboard import words
 from cordboard.bindings.node_file import load_node
 from cordboard.bindings.settings import SipSettings, Trunk
+from cordboard.bindings.wheel.pool import WheelMedia
+from cordboard.bindings.wheel.pool import check as check_wheel
 from cordboard.client.connection import Tls, metadata, options
 from cordboard.errors import InputError, Where
 from cordboard.media.backend import MediaBackend
@@ -27,6 +29,7 @@ from cordboard.services.watched import Pulse, Watcher
 SERVER = "127.0.0.1:7443"
 PULSE_S = 0.25
 DRAIN_S = 30.0
+CAPACITY = {"pjsip": 1000, "wheel": 32}
 BOUNDS = (
     ("hourly", 1e-3, 1e6),
     ("stays", 1e-3, 1e6),
@@ -50,12 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind.add_argument("--sip", metavar="IP:PORT", help=sip)
     settings = words.pick(lang, "real calls by PJSIP, as this file says", "以 PJSIP 处理真实电话，按此文件设置")
     kind.add_argument("--settings", metavar="FILE", type=Path, help=settings)
+    layer = words.pick(
+        lang,
+        "what makes real calls: pjsip, the production build; wheel, pjsua2 from PyPI, for trial (pjsip)",
+        "处理真实电话者：pjsip 为生产构建；wheel 为 PyPI 的 pjsua2，供试用（pjsip）",
+    )
+    parser.add_argument("--backend", choices=("pjsip", "wheel"), default="pjsip", help=layer)
     check = words.pick(lang, "only say whether the settings can be used", "仅检查设置是否可用")
     parser.add_argument("--check", action="store_true", help=check)
     add("--server", "HOST:PORT", f"the server ({SERVER})", f"服务器（{SERVER}）", SERVER)
     add("--tenant", "NAME", "the tenant (default)", "租户（default）", "default")
     add("--node", "NAME", "this node's name, its own (media1)", "本节点名称（media1）", "media1")
-    add("--capacity", "LEGS", "legs at once (1000)", "同时的通话腿数（1000）", 1000, int)
+    add("--capacity", "LEGS", "legs at once (1000; wheel: 32)", "同时的通话腿数（1000；wheel：32）", None, int)
     add("--token", "FILE", "file of a token with the role service", "角色为 service 的令牌文件", None, Path)
     add("--authority", "FILE", "PEM of who vouches for the server", "服务器证书机构（PEM）", None, Path)
     add("--certificate", "FILE", "our certificate (PEM)", "本方证书（PEM）", None, Path)
@@ -88,11 +97,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Status 0 after a signal; 2 if something can't be used."""
+    if options.capacity is None:
+        options.capacity = CAPACITY[options.backend]
     for key, low, high in BOUNDS:
         if not low <= getattr(options, key) <= high:
             what = f"{getattr(options, key)!r} is not from {low:g} to {high:g}"
             raise InputError(what, Where(key=f"--{key}"), "Give another one")
     settings = None if options.simulated else sip_settings(options)
+    if settings is not None and options.backend == "wheel":
+        check_wheel(settings)
     if options.check:
         return say_checked(options, settings)
     return Watcher(options.drain).run(lambda pulse: asyncio.run(serve(options, settings, pulse)))
@@ -152,13 +165,19 @@ def sip_settings(asked: argparse.Namespace) -> SipSettings:
     )
 
 
-def real(settings: SipSettings) -> MediaBackend:
-    """The media layer on PJSIP. InputError if it was not built, or can't start as asked."""
+def real(settings: SipSettings, backend: str) -> MediaBackend:
+    """A media layer of real calls. InputError if it was not built, or can't start as asked."""
+    if backend == "wheel":
+        try:
+            return WheelMedia(settings)
+        except OSError as error:
+            raise InputError(f"pjsua2 can't start: {error}", Where(key="--sip"), "Is the port in use?") from error
     try:
         from cordboard.bindings.pjsip.backend import PjsipMedia
     except ImportError as error:
         what = f"PJSIP is not built: {error}"
-        raise InputError(what, Where(key="--sip"), "Run make media in the sources of cordboard") from error
+        hint = "Run make media in the sources of cordboard, or take --backend wheel for a trial"
+        raise InputError(what, Where(key="--sip"), hint) from error
     try:
         return PjsipMedia(settings)
     except OSError as error:
@@ -175,7 +194,7 @@ def channel(asked: argparse.Namespace) -> grpc.aio.Channel:
 
 async def serve(asked: argparse.Namespace, settings: SipSettings | None, pulse: Pulse) -> int:
     """Work until a signal, or until nobody watches any more; then hang up everything."""
-    backend = real(settings) if settings else simulated(asked)
+    backend = real(settings, asked.backend) if settings else simulated(asked)
     token = asked.token.read_text().strip() if asked.token else None
     async with channel(asked) as way:
         name = resource(asked.tenant, "nodes", asked.node)

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cordboard.errors import InputError, MissingExtraError, Where
-from cordboard.live.keyfiles import read_file
 from cordboard.recordings.ogg import PACKET_FRAMES, ogg_opus, silent
 
 try:
@@ -212,6 +211,23 @@ def _soundfile() -> Any:
     return soundfile
 
 
+def seconds_written(path: Path) -> float:
+    """How long a recording of PCM is as far as it was written, by what stands in clear; 0 if it can't be read."""
+    frames, rate, channels = 0, RATE, 1
+    try:
+        with open(path, "rb") as stream:
+            _, _, channels, _, rate = _FIXED.unpack(stream.read(_FIXED.size))
+            _part(stream), _part(stream)
+            while len(head := stream.read(_HEAD.size)) == _HEAD.size:
+                size, kind, first = _HEAD.unpack(head)
+                if len(stream.read(size + TAG_BYTES)) < size + TAG_BYTES:
+                    break
+                frames = first + (size // (2 * channels) if kind == AUDIO else 0)
+    except (OSError, EOFError, struct.error):
+        return 0.0
+    return frames / rate if rate else 0.0
+
+
 def _part(stream: BinaryIO) -> bytes:
     (size,) = struct.unpack("<H", stream.read(2))
     part = stream.read(size)
@@ -243,6 +259,8 @@ def new_identity() -> tuple[str, str]:
 
 def read_identities(path: Path) -> list[str]:
     """The identities of a file, one a line, as ``age-keygen`` writes them too."""
+    from cordboard.live.keyfiles import read_file  # late: the live engine comes with it, which who writes does not need
+
     lines = (line.strip() for line in read_file(path, secret=True).decode(errors="replace").splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
