@@ -65,6 +65,7 @@ EXTENSIONS: dict[str, list[str]] = {  # name -> C sources beside the .pyx
     "pacing": [],
     "dialworld": [],
     "idmap": [],
+    "listening": [],
     "online": [],
     "trees": [],
     "wire": [],
@@ -200,6 +201,7 @@ def main() -> None:
         packages=list(PACKAGES),
         package_dir=PACKAGES,
         package_data={
+            "cordboard.media": ["machines.model"],
             "cordboard": ["py.typed", "messages.zh.txt"],
             "cordboard.learning": ["schemas/*.toml"],
             "cordboard.demo": ["center.toml"],

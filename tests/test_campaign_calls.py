@@ -215,8 +215,8 @@ LISTENING = CAMPAIGN_CALLS.replace('message = ["sorry"]', 'message = ["sorry"]\n
 class Listening(Dialed):
     """The same, and machines are let go."""
 
-    def __init__(self, people: dict[str, FarEnd]) -> None:
-        Floor.__init__(self, CAMPAIGN_CENTER, LISTENING, people)
+    def __init__(self, people: dict[str, FarEnd], more: str = "") -> None:
+        Floor.__init__(self, CAMPAIGN_CENTER, LISTENING.replace("detect = true", f"detect = true\n{more}"), people)
         self.apply("campaign_started", campaign="spring")
         self.ready("li")
         self.run(2.0)
@@ -227,7 +227,7 @@ class Listening(Dialed):
     [
         (FarEnd(says=((0.3, 0.8),), hangs_up=20.0), ["outcome connected", "ended"]),
         (FarEnd(says=((0.2, 9.0),)), ["outcome machine", "ended"]),
-        (FarEnd(sends=((1100.0, 0.1, 3.0),)), ["outcome machine", "ended"]),
+        (FarEnd(sends=((1100.0, 0.4, 3.0),)), ["outcome machine", "ended"]),
         (FarEnd(hangs_up=20.0), ["outcome connected", "ended"]),  # nobody knows who it is: it may be a person
         (FarEnd(says=((0.3, 0.5),), hangs_up=0.6), ["outcome hung_up", "ended"]),
         (FarEnd(vanishes=0.1), ["outcome connected", "ended"]),
@@ -240,6 +240,49 @@ def test_a_campaign_that_listens_gives_persons_to_an_agent_and_lets_machines_go(
     assert floor.story("e7") == ["ringing", "answered"] and floor.agent("li") == "ready"
     floor.run(40.0)
     assert floor.story("e7") == ["ringing", "answered", *story] and not floor.board.state.calls
+
+
+def outcomes(floor: Dialed) -> list[dict]:
+    return [one for one in floor.effects if one["effect"] == "attempt_outcome"]
+
+
+def test_how_probable_a_machine_was_is_told_with_the_outcome_and_the_limit_is_the_campaigns():
+    far = FarEnd(says=((0.2, 9.0),), hangs_up=30.0)
+    strict = Listening({"e7": far}, "machine_at = 0.999")
+    usual = Listening({"e7": far})
+    for floor in (strict, usual):
+        floor.dial("e7")
+        floor.run(5.0)
+    [connected], [machine] = outcomes(strict), outcomes(usual)
+    assert (connected["outcome"], machine["outcome"]) == ("connected", "machine")
+    assert 0.95 <= machine["machine"] < 0.999 and 0.9 < connected["machine"] < 0.999
+    with pytest.raises(EventError, match="from 0 to 1"):
+        usual.board.apply({"t": 99.0, "event": "leg_judged", "node": NODE, "leg": "d1", "machine": 1.5, "why": "certain", "after_s": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("early", "outcome"),
+    [
+        (tuple((425.0, t, t + 0.5) for t in (0.5, 1.5, 2.5, 3.5)), "busy"),
+        (tuple((450.0, t, t + 0.7) for t in (0.5, 1.9, 3.3, 4.7)), "congestion"),
+        (((985.2, 0.4, 0.78), (1370.6, 0.78, 1.06), (1776.7, 1.06, 1.44)), "invalid"),
+        (((950.0, 0.4, 0.74), (1400.0, 0.74, 1.06), (1800.0, 1.06, 1.4)), "unreachable"),
+    ],
+)
+def test_tones_in_place_of_an_answer_end_the_call_with_their_cause(early, outcome):
+    floor = Listening({"e7": FarEnd(rings=0.1, picks_up=None, early=early)})
+    floor.dial("e7")
+    floor.run(8.0)
+    assert floor.story("e7") == ["ringing", f"outcome {outcome}", "ended"] and not floor.board.state.calls
+    assert floor.agent("li") == "ready"
+
+
+def test_ringing_in_early_media_is_waited_through_and_whoever_answers_then_is_a_person():
+    early = tuple((425.0, t, t + 1.0) for t in (0.0, 5.0, 10.0))
+    floor = Listening({"e7": FarEnd(rings=0.1, picks_up=10.6, early=early, says=((0.5, 1.0),), hangs_up=30.0)})
+    floor.dial("e7")
+    floor.run(13.0)
+    assert floor.story("e7") == ["ringing", "answered", "outcome connected"] and floor.agent("li") == "connected"
 
 
 def test_a_node_that_can_not_listen_keeps_nobody_waiting_and_one_that_comes_back_listens_again():

@@ -196,7 +196,7 @@ class PjsipMedia:
         if leg.port < 0:
             return NOT_OPEN
         if isinstance(command, Listen | Recognize):
-            return self._ears.listen(command, leg.port)
+            return self._ears.listen(command, leg.port, leg.answered_at if leg.answered else None)
         if not _KEYS.fullmatch(command.keys):
             return "these are no keys"
         if leg.bot:
@@ -434,7 +434,7 @@ class PjsipMedia:
                 if number in self._players:
                     self._prompt_over(self._players.pop(number))
             elif kind == pj.HEARD:
-                self._reports += self._ears.heard(number, code, numbers)
+                self._reports += self._ears.heard(number, code, flag, numbers)
             elif kind == pj.RECORDED:
                 recording = self._recorded.pop(number, None)
                 if recording is None:  # one that could not begin, and was refused
@@ -502,6 +502,7 @@ class PjsipMedia:
         given_up = leg.why is not None and not leg.incoming  # and picked up all the same
         if leg.confirmed and (leg.port >= 0 or given_up) and not leg.answered:
             leg.answered = True
+            leg.answered_at = self._ears.answered(leg.name, time.monotonic())
             self._reports.append(Answered(leg.name))
             if given_up:
                 self._sip.hang_up(leg.call, leg.number, 0)

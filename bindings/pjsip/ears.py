@@ -1,4 +1,4 @@
-"""Legs that are listened to: taps of the bridge, and what is made of what they hear (cordboard.media.answering); and
+"""Legs that are listened to: taps of the bridge, which judge in its clock thread (``_core/listening.h``); and
 what is said on them (cordboard.bindings.pjsip.recognizing)."""
 
 from __future__ import annotations
@@ -9,25 +9,26 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
+from cordboard._core.listening import FRAME_S, SOUNDS, WHYS
 from cordboard.bindings.pjsip import events as pj
 from cordboard.bindings.pjsip.recognizing import Recognizing
-from cordboard.media.answering import Ear
-from cordboard.media.backend import Listen, Recognize, Report, StopListening, StopRecognizing
+from cordboard.media import machines
+from cordboard.media.answering import NOBODY_KNOWS, news
+from cordboard.media.backend import Judged, Listen, Recognize, Report, StopListening, StopRecognizing
 
 if TYPE_CHECKING:
     from cordboard.bindings.pjsip.sip import Sip
 
-FRAME_S = 0.02
-LATE_S = 0.06  # by the machine's clock, a moment of the audio has been through the tap so much later at most
+LATE_S = 0.15  # after the deadline a tap that has said nothing gets no audio
 
 
 @dataclass(slots=True)
 class _Tap:
-    leg: str
+    command: Listen
     number: int
     port: int  # of the bridge
-    began: float
-    ear: Ear
+    answered: bool = False
+    judged: bool = False
 
 
 class Ears:
@@ -43,20 +44,31 @@ class Ears:
     def due(self) -> float:
         return min(self._due[0][0] if self._due else inf, self._words.due)
 
-    def listen(self, command: Listen | Recognize, port: int) -> str:
-        """Listen to a leg, whose port this is; why not, if it can't be done."""
+    def listen(self, command: Listen | Recognize, port: int, answered_at: float | None) -> str:
+        """Listen to a leg, whose port this is, and which was answered then, if it was; why not, if it can't be done."""
         if isinstance(command, Recognize):
             return self._words.start(self._sip, command, port, time.monotonic())
         if command.leg in self._by_leg:
             return ""
-        why, own, number = self._sip.listen()
+        frames = round(command.deadline_s / FRAME_S)
+        why, own, number = self._sip.listen(machines.model(), command.machine_at, command.person_at, frames)
         if why:
             return why
-        tap = _Tap(command.leg, number, own, time.monotonic(), Ear(command))
+        tap = _Tap(command, number, own)
         self._by_leg[command.leg] = self._by_number[number] = tap
+        if answered_at is not None:
+            self.answered(command.leg, answered_at)
         self.connect(command.leg, port)
-        self._set(tap)
         return ""
+
+    def answered(self, leg: str, at: float) -> float:
+        """The leg was answered then, by this machine's clock; when, again."""
+        tap = self._by_leg.get(leg)
+        if tap is not None and not tap.answered:
+            tap.answered = True
+            self._sip.listening_answered(tap.number, round((time.monotonic() - at) / FRAME_S))
+            heapq.heappush(self._due, (at + tap.command.deadline_s + LATE_S, tap.number))
+        return at
 
     def connect(self, leg: str, port: int) -> None:
         """The leg has this port of the bridge."""
@@ -82,31 +94,28 @@ class Ears:
             del self._by_number[tap.number]
             self._sip.stop_listening(tap.number)
 
-    def heard(self, number: int, what: int, numbers: pj.Numbers) -> list[Report]:
-        """A tap has heard something: what it is good for."""
+    def heard(self, number: int, sound: int, why: int, numbers: pj.Numbers) -> list[Report]:
+        """A tap has something to say."""
         tap = self._by_number.get(number)
         if tap is None:
             return []
-        at, hertz = numbers[0] * FRAME_S, numbers[3]
-        if what in (pj.VOICE, pj.QUIET):
-            tap.ear.judge.voice(what == pj.VOICE, at)
-        else:
-            tap.ear.judge.tone(hertz, what == pj.TONE, at)
-        found = tap.ear.news(at)
-        self._set(tap)
-        return found
+        return self._told(tap, news(tap.command.leg, (SOUNDS[sound], WHYS[why], numbers[3], numbers[0] * FRAME_S)))
 
     def tick(self, now: float) -> list[Report]:
-        """What silence has told by now, and what was said."""
+        """Who should be known by now, and is not; and what was said."""
         found = self._words.tick(self._sip, now)
         while self._due and self._due[0][0] <= now:
             tap = self._by_number.get(heapq.heappop(self._due)[1])
             if tap is not None:
-                found += tap.ear.news(now - tap.began - LATE_S)
-                self._set(tap)
+                leg, after_s = tap.command.leg, tap.command.deadline_s
+                found += self._told(tap, Judged(leg, NOBODY_KNOWS, "no_audio", after_s))
         return found
 
-    def _set(self, tap: _Tap) -> None:
-        due = tap.ear.judge.due()
-        if due < inf:
-            heapq.heappush(self._due, (tap.began + due + LATE_S + 0.001, tap.number))
+    @staticmethod
+    def _told(tap: _Tap, report: Report) -> list[Report]:
+        """Who it is is told once."""
+        if isinstance(report, Judged):
+            if tap.judged:
+                return []
+            tap.judged = True
+        return [report]

@@ -6,7 +6,6 @@ from typing import TypeAlias
 
 (INCOMING, TRYING, EARLY, ANSWERED, ENDED, AUDIO, KEY, QUALITY, PLAYED) = range(1, 10)
 (RECORDED, REGISTERED, REGISTER, PONG, HEARD, REFUSED) = range(10, 16)
-(VOICE, QUIET, TONE, TONE_OVER) = range(1, 5)  # of HEARD
 
 Numbers: TypeAlias = tuple[int, int, int, float, float]  # received, lost, sent, jitter ms, round trip ms
 Event: TypeAlias = tuple[int, int, int, int, int, str, Numbers]  # kind, call, leg, code, flag, text

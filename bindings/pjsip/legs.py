@@ -40,6 +40,7 @@ class Leg:
     port: int = -1  # of the bridge; -1: its audio is not open
     confirmed: bool = False  # by the signalling
     answered: bool = False  # and reported
+    answered_at: float = 0.0
     rang: bool = False
     early: bool = False
     missing: bool = False  # the watchdog did not find it

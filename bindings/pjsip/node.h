@@ -11,6 +11,8 @@
 #ifndef CORDBOARD_NODE_H
 #define CORDBOARD_NODE_H
 
+#include "listening.h"
+
 #include <stdint.h>
 
 #define NODE_GONE (-1)
@@ -29,7 +31,7 @@ enum node_kind {
     NODE_REGISTERED,   /* call: the account; code: of SIP, 0 for a time-out; flag: 0 if we gave it up */
     NODE_REGISTER,     /* leg: the request's number; text: To, source, number of proxies, headers: lines */
     NODE_PONG,         /* leg: the ping's number; code: of SIP, 0 if nothing came */
-    NODE_HEARD,        /* leg: the tap's number; code: of hearing.h; received: the frame, sent: those heard so far; jitter: hertz */
+    NODE_HEARD,        /* leg: the tap's number; the listening_news: code: sound, flag: why, received: frame, jitter: machine */
     NODE_REFUSED       /* text: the source; code: 403 not admitted, 503 too often; leg: how many requests since it was told */
 };
 
@@ -106,8 +108,9 @@ int node_record(const char *path, const unsigned char *key, const unsigned char 
 int node_pause_recording(int64_t number, int on);
 int node_stop_recording(int64_t number);
 
-/* port: of the tap, to connect a leg to; NODE_HEARD comes with the number */
-int node_listen(int *port, int64_t *number);
+/* port: of the tap, to connect a leg to; NODE_HEARD comes with the number. The model outlives the node. */
+int node_listen(const listening_model *model, listening_limits limits, int *port, int64_t *number);
+int node_listening_answered(int64_t number, int frames); /* somebody picked up, so many frames ago */
 int node_stop_listening(int64_t number);
 
 /* inside: between node.c and the other files */

@@ -1,7 +1,6 @@
 from collections.abc import Iterable
 
-import numpy as np
-import numpy.typing as npt
+from cordboard._core.trees import Trees
 
 INCOMING: int
 TRYING: int
@@ -18,15 +17,9 @@ REGISTER: int
 PONG: int
 REFUSED: int
 HEARD: int
-VOICE: int
-QUIET: int
-TONE: int
-TONE_OVER: int
 
 Numbers = tuple[int, int, int, float, float]  # received, lost, sent, jitter ms, round trip ms
 Event = tuple[int, int, int, int, int, str, Numbers]  # kind, call, leg, code, flag, text
-
-def hear(samples: npt.NDArray[np.int16]) -> list[tuple[int, float, float]]: ...
 
 class Sip:
     def __init__(
@@ -92,7 +85,8 @@ class Sip:
     ) -> tuple[str, tuple[int, ...], int]: ...
     def pause_recording(self, number: int, on: bool) -> str: ...
     def stop_recording(self, number: int) -> str: ...
-    def listen(self) -> tuple[str, int, int]: ...
+    def listen(self, trees: Trees, machine_at: float, person_at: float, deadline: int) -> tuple[str, int, int]: ...
+    def listening_answered(self, number: int, frames: int) -> str: ...
     def stop_listening(self, number: int) -> str: ...
     def open_stream(self) -> tuple[str, int, int]: ...
     def close_stream(self, number: int) -> str: ...

@@ -11,6 +11,16 @@ from libc.stdint cimport int16_t, int64_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
 
+from cordboard._core.trees cimport trees_handle, trees_probability
+
+cdef extern from "listening.h" nogil:
+    ctypedef struct listening_model:
+        const void *handle
+        double (*probability)(const void *handle, const double *row) noexcept nogil
+    ctypedef struct listening_limits:
+        double machine_at, person_at
+        int deadline
+
 cdef extern from "node.h" nogil:
     enum: NODE_GONE
     cdef enum node_kind:
@@ -70,21 +80,9 @@ cdef extern from "node.h" nogil:
                     int *ports, int64_t *number)
     int node_pause_recording(int64_t number, int on)
     int node_stop_recording(int64_t number)
-    int node_listen(int *port, int64_t *number)
+    int node_listen(const listening_model *model, listening_limits limits, int *port, int64_t *number)
+    int node_listening_answered(int64_t number, int frames)
     int node_stop_listening(int64_t number)
-
-cdef extern from "hearing.h" nogil:
-    enum: HEARING_FRAME
-    cdef enum hearing_what:
-        HEARD_VOICE, HEARD_QUIET, HEARD_TONE, HEARD_TONE_OVER
-    ctypedef struct hearing:
-        int64_t frames
-    ctypedef struct heard:
-        hearing_what what
-        int64_t frame
-        float hertz
-    void hearing_begin(hearing *h)
-    int hearing_frame(hearing *h, const int16_t *samples, heard *found)
 
 cdef extern from "stream.h" nogil:
     enum: STREAM_FRAME
@@ -101,7 +99,6 @@ INCOMING, TRYING, EARLY, ANSWERED, ENDED = NODE_INCOMING, NODE_TRYING, NODE_EARL
 AUDIO, KEY, QUALITY, PLAYED, RECORDED = NODE_AUDIO, NODE_KEY, NODE_QUALITY, NODE_PLAYED, NODE_RECORDED
 REGISTERED, REGISTER, PONG, REFUSED = NODE_REGISTERED, NODE_REGISTER, NODE_PONG, NODE_REFUSED
 HEARD = NODE_HEARD
-VOICE, QUIET, TONE, TONE_OVER = HEARD_VOICE, HEARD_QUIET, HEARD_TONE, HEARD_TONE_OVER
 
 cdef enum:
     BATCH = 256
@@ -109,6 +106,8 @@ cdef enum:
     TEXT_MAX = 256
 
 cdef bint _running = False
+cdef object _trees = None  # what the taps walk in the clock thread
+cdef listening_model _model
 
 
 cdef str reason(int status):
@@ -117,21 +116,6 @@ cdef str reason(int status):
         return ""
     node_error(status, text, TEXT_MAX)
     return text[:].decode("utf-8", "replace")
-
-
-def hear(const int16_t[::1] samples):
-    """What is heard in audio of 8,000 samples a second, without a call: (what, seconds, hertz), and for VOICE, QUIET, TONE
-    and TONE_OVER when it began."""
-    cdef hearing ear
-    cdef heard found[2]
-    cdef Py_ssize_t at
-    cdef int i
-    said = []
-    hearing_begin(&ear)
-    for at in range(0, samples.shape[0] - HEARING_FRAME + 1, HEARING_FRAME):
-        for i in range(hearing_frame(&ear, &samples[at], found)):
-            said.append((<int>found[i].what, found[i].frame * HEARING_FRAME / 8000.0, found[i].hertz))
-    return said
 
 
 cdef class Sip:
@@ -403,14 +387,31 @@ cdef class Sip:
             status = node_stop_recording(number)
         return reason(status)
 
-    def listen(self):
-        """(reason, port, number): connect a leg to the port; HEARD comes with the number."""
+    def listen(self, trees, double machine_at, double person_at, int deadline):
+        """(reason, port, number): connect a leg to the port; HEARD comes with the number. ``trees``: one
+        ``_core.trees.Trees`` of ``_core.listening.FEATURES`` for all legs; ``deadline``: frames."""
+        global _trees
         self.check()
+        if _trees is None:
+            _model.handle, _model.probability = trees_handle(trees), trees_probability
+            _trees = trees
+        elif trees is not _trees:
+            raise RuntimeError("legs are judged by one model")
         cdef int port = -1, status
         cdef int64_t number = 0
+        cdef listening_limits limits
+        limits.machine_at, limits.person_at, limits.deadline = machine_at, person_at, deadline
         with nogil:
-            status = node_listen(&port, &number)
+            status = node_listen(&_model, limits, &port, &number)
         return reason(status), port, number
+
+    def listening_answered(self, int64_t number, int frames):
+        """Who is listened to has picked up, so many frames ago."""
+        self.check()
+        cdef int status
+        with nogil:
+            status = node_listening_answered(number, frames)
+        return reason(status)
 
     def stop_listening(self, int64_t number):
         self.check()

@@ -1,13 +1,14 @@
-/* Listening: a port of the bridge for a leg, whose frames go through hearing.c in the clock thread. See node.h.
+/* Listening: a port of the bridge for a leg, whose frames go through listening.h in the clock thread. See node.h.
  *
  * A tap is named by its number; nothing outside holds a pointer to it. It lies in its port's pool, which the bridge frees
  * when it has let go of it. */
 #include "node.h"
 
-#include "hearing.h"
+#include "listening.h"
 
 #include <pjsua-lib/pjsua.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 typedef struct tap tap;
 
@@ -17,7 +18,8 @@ struct tap {
     pj_pool_t *pool;
     int64_t number;
     int port;
-    hearing heard; /* of the clock thread alone */
+    atomic_int answered; /* frames since the answer, and one; 0: not yet */
+    listening heard;     /* of the clock thread alone */
 };
 
 static struct {
@@ -27,14 +29,16 @@ static struct {
 
 static pj_status_t put_frame(pjmedia_port *port, pjmedia_frame *frame) {
     tap *t = (tap *)port;
-    heard found[2];
+    listening_news found[2];
+    int answered = atomic_exchange_explicit(&t->answered, 0, memory_order_relaxed);
+    if (answered > 0)
+        listening_answered(&t->heard, answered - 1);
     int audible = frame->type == PJMEDIA_FRAME_TYPE_AUDIO && frame->size == HEARING_FRAME * sizeof(int16_t);
-    int count = hearing_frame(&t->heard, audible ? frame->buf : NULL, found);
+    int count = listening_frame(&t->heard, audible ? frame->buf : NULL, found);
     for (int i = 0; i < count; i++) {
-        node_event event = {.kind = NODE_HEARD, .leg = t->number, .code = (int)found[i].what};
+        node_event event = {.kind = NODE_HEARD, .leg = t->number, .code = found[i].sound, .flag = found[i].why};
         event.received = found[i].frame;
-        event.sent = t->heard.frames;
-        event.jitter = found[i].hertz;
+        event.jitter = found[i].machine;
         node_push(&event);
     }
     return PJ_SUCCESS;
@@ -46,10 +50,10 @@ static pj_status_t on_destroy(pjmedia_port *port) {
     return PJ_SUCCESS;
 }
 
-int node_listen(int *port, int64_t *number) {
+int node_listen(const listening_model *model, listening_limits limits, int *port, int64_t *number) {
     pj_str_t name = pj_str("tap");
     node_enter();
-    pj_pool_t *pool = pjsua_pool_create("tap", 512, 512);
+    pj_pool_t *pool = pjsua_pool_create("tap", 1024, 512);
     if (!pool)
         return PJ_ENOMEM;
     tap *t = PJ_POOL_ZALLOC_T(pool, tap);
@@ -58,7 +62,7 @@ int node_listen(int *port, int64_t *number) {
     t->base.on_destroy = &on_destroy;
     t->pool = pool;
     t->number = *number = node_number();
-    hearing_begin(&t->heard);
+    listening_begin(&t->heard, model, limits);
     int status = pjmedia_port_init_grp_lock(&t->base, pool, NULL);
     if (status != PJ_SUCCESS) {
         pj_pool_release(pool);
@@ -77,6 +81,23 @@ int node_listen(int *port, int64_t *number) {
     return PJ_SUCCESS;
 }
 
+/* Where a tap stands in the list; of its end, if there is none of that number. The mutex is held. */
+static tap **find(int64_t number) {
+    tap **at = &taps.first;
+    while (*at && (*at)->number != number)
+        at = &(*at)->next;
+    return at;
+}
+
+int node_listening_answered(int64_t number, int frames) {
+    pthread_mutex_lock(&taps.mutex);
+    tap *t = *find(number);
+    if (t)
+        atomic_store_explicit(&t->answered, frames + 1, memory_order_relaxed);
+    pthread_mutex_unlock(&taps.mutex);
+    return t ? PJ_SUCCESS : NODE_GONE;
+}
+
 static void let_go(tap *t) {
     pjsua_conf_remove_port(t->port);
     pjmedia_port_destroy(&t->base); /* the bridge holds it until its next tick */
@@ -85,10 +106,7 @@ static void let_go(tap *t) {
 int node_stop_listening(int64_t number) {
     node_enter();
     pthread_mutex_lock(&taps.mutex);
-    tap **at = &taps.first;
-    while (*at && (*at)->number != number)
-        at = &(*at)->next;
-    tap *t = *at;
+    tap **at = find(number), *t = *at;
     if (t)
         *at = t->next;
     pthread_mutex_unlock(&taps.mutex);

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from cordboard.center import LEVEL_MAX, STEPS_MAX, TIER_MAX, UNFIT
 from cordboard.errors import JournalError, Where
-from cordboard.media.backend import HEADERS_MAX, TEXT_MAX, TRANSCRIPT_MAX, Cause
+from cordboard.media.backend import HEADERS_MAX, SOUNDS, TEXT_MAX, TRANSCRIPT_MAX, Cause
 
 LINE_BYTES_MAX = 8 * 1024 * 1024  # the center of 50,000 agents fits in a line
 NAME_CHARACTERS_MAX = 255
@@ -268,11 +268,8 @@ CALL_EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "leg_key": (_LEG | {"key": _one_of(tuple("0123456789*#ABCD?"))}, {}),
     "leg_played": (_LEG | {"token": _line, "whole": _flag}, {}),
     "leg_recorded": ({"node": _name, "recording": _name, "file": _line, "seconds": _time}, {"missing": _time}),
-    "leg_judged": (
-        _LEG | {"what": _one_of(("human", "machine", "unknown")), "why": _name, "after_s": _time},
-        {},
-    ),
-    "leg_heard": (_LEG | {"sound": _one_of(("fax", "sit", "beep"))}, {}),
+    "leg_judged": (_LEG | {"machine": _share, "why": _name, "after_s": _time}, {}),
+    "leg_heard": (_LEG | {"sound": _one_of(SOUNDS)}, {}),
     "leg_recognized": (_LEG | {"token": _line, "text": _line, "confidence": _share, "final": _flag}, {}),
     "leg_handed_over": (
         _LEG,

@@ -35,7 +35,7 @@ def main() -> None:
     extension = Extension(
         "cordboard.bindings.pjsip.sip",
         ["bindings/pjsip/sip.pyx", *sorted(map(str, Path("bindings/pjsip").glob("*.c")))],
-        include_dirs=["bindings/pjsip", *(str(PJSIP / part / "include") for part in PARTS)],
+        include_dirs=["bindings/pjsip", "src/_core", *(str(PJSIP / part / "include") for part in PARTS)],
         define_macros=[("PJ_AUTOCONF", "1"), ("PJ_IS_BIG_ENDIAN", "0"), ("PJ_IS_LITTLE_ENDIAN", "1")],
         extra_compile_args=["-O2", "-g1", "-Wall", "-Wno-unused-function", *SANITIZE],
         extra_objects=[archive(name) for name in LIBRARIES],
@@ -46,7 +46,9 @@ def main() -> None:
         name="cordboard-pjsip",
         packages=[],
         package_dir={"cordboard.bindings.pjsip": "bindings/pjsip"},
-        ext_modules=cythonize([extension], build_dir="build/pjsip/cython", language_level=3),  # type: ignore[no-untyped-call]
+        ext_modules=cythonize(  # type: ignore[no-untyped-call]
+            [extension], build_dir="build/pjsip/cython", include_path=["build/tree"], language_level=3
+        ),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from cordboard.campaigns import hours
 from cordboard.center import WEIGHT_MAX, Center, serves
-from cordboard.media.backend import Cause
+from cordboard.media.backend import MACHINE_AT, Cause
 from cordboard.pacing.modes import Asked
 from cordboard.pacing.rules import RULES
 from cordboard.toml_lines import Path
@@ -58,7 +58,7 @@ class Campaign:
     """``queue``: whose agents take its answers. ``message``: what a person hears for whom no agent is free. ``rules``:
     names of ``pacing.rules``, all of which bind; ``drops``: the target where none is named. ``hours``: in the time zone
     of the number, which the list says, or the longest prefix in ``zones``, or ``time_zone`` (empty: the center's).
-    ``detect``: listen first, and let machines go.
+    ``detect``: listen first, and let go what is a machine with the probability ``machine_at`` or more.
     ``redial``: outcome -> seconds until the next attempt; one that is not in it is the last.
 
     ``mode``: of the pacer, or ``manual``: agents dial numbers from their desk, each at most ``attempts`` times in 24
@@ -73,6 +73,7 @@ class Campaign:
     ring: float = 25.0
     priority: float = 1_000_000.0
     detect: bool = False
+    machine_at: float = MACHINE_AT
     drops: float = 0.03
     rules: tuple[str, ...] = ()
     lines: int = 100
@@ -134,6 +135,7 @@ def checks(prompts: Check, line: Check) -> dict[str, Check]:
         "ring": number(RING_MIN_S, 120, is_seconds=True),
         "priority": number(-WEIGHT_MAX, WEIGHT_MAX),
         "detect": flag,
+        "machine_at": number(0.5, 1.0),
         "drops": number(0.0001, 0.5),
         "rules": _rules,
         "lines": whole(1, 100_000),

@@ -15,7 +15,7 @@ from cordboard.calls.campaign import Campaign
 from cordboard.calls.state import Call, Leg, Phase, Role, Stage
 from cordboard.errors import DuplicateError, EventError, LimitError, StaleEventError, UnknownNameError, Where
 from cordboard.journal import nearest
-from cordboard.media.backend import Cause
+from cordboard.media.backend import MACHINE_AT, SOUND_CAUSES, Cause
 
 if TYPE_CHECKING:
     from cordboard.calls.switchboard import Switchboard
@@ -146,15 +146,36 @@ class Dialing:
         self.decide(call, "dropped")
         call.stage = Stage.GOODBYE
 
+    def sends_early(self, leg: Leg) -> None:
+        """A leg that was dialed has audio before it is answered: what is heard there tells, too."""
+        call = self._board.state.calls.get(leg.call)
+        if call is not None and call.stage == Stage.DIALING:
+            campaign = self._board.calls.campaigns.get(call.campaign)
+            if campaign is not None and campaign.detect:
+                self.listen(call)
+
     def listen(self, call: Call) -> None:
         """Have the node find out who it is; again does no harm."""
-        self._board.say(call.node, "leg_listen", leg=call.legs[0])
+        self._board.say(call.node, "leg_listen", leg=call.legs[0], machine_at=self._machine_at(call))
 
-    def judged(self, call: Call, what: str) -> None:
-        """Who it is: a machine is let go, whoever may be a person gets an agent."""
+    def _machine_at(self, call: Call) -> float:
+        campaign = self._board.calls.campaigns.get(call.campaign)
+        return campaign.machine_at if campaign is not None else MACHINE_AT
+
+    def heard(self, call: Call, sound: str) -> None:
+        """A sound in place of an answer says why there will be none."""
+        cause = SOUND_CAUSES.get(sound)
+        if call.campaign and call.stage == Stage.DIALING and cause is not None:
+            self.decide(call, cause.value)
+            self._board.end_call(call)
+
+    def judged(self, call: Call, machine: float | None) -> None:
+        """How probable a machine is, None if nobody could listen: from the campaign's limit on it is let go, whoever
+        may be a person gets an agent."""
         if call.stage != Stage.LISTENING:
             return
-        if what == "machine":
+        call.machine = machine
+        if machine is not None and machine >= self._machine_at(call):
             self.decide(call, "machine")
             self._board.end_call(call)
             return
@@ -184,7 +205,8 @@ class Dialing:
         """How a call of a campaign came out; only the first time counts."""
         if call.campaign and not call.outcome:
             call.outcome = outcome
-            self._note(call, "attempt_outcome", outcome=outcome, **fields)
+            judged = {} if call.machine is None else {"machine": call.machine}
+            self._note(call, "attempt_outcome", outcome=outcome, **judged, **fields)
 
     def over(self, call: Call) -> None:
         """Nothing is left of a call."""

@@ -207,6 +207,8 @@ class Reports:
         if leg.phase == Phase.DIALED:
             leg.phase = Phase.RINGING
             self._board.dialing.rings(leg)
+        if event.get("early"):
+            self._board.dialing.sends_early(leg)
 
     def _leg_answered(self, event: Event) -> None:
         board, leg = self._board, self.leg(event)
@@ -313,10 +315,12 @@ class Reports:
     def _leg_judged(self, event: Event) -> None:
         call = self._board.state.calls.get(self.leg(event).call)
         if call is not None:
-            self._board.dialing.judged(call, event["what"])
+            self._board.dialing.judged(call, event["machine"])
 
     def _leg_heard(self, event: Event) -> None:
-        self.leg(event)
+        call = self._board.state.calls.get(self.leg(event).call)
+        if call is not None:
+            self._board.dialing.heard(call, event["sound"])
 
     def _leg_recognized(self, event: Event) -> None:
         leg = self.leg(event)
@@ -341,7 +345,7 @@ class Reports:
             if not board.tapes.heard(call, leg, whole=False):
                 self._said(call, leg)
         elif command == "Listen" and call is not None:
-            board.dialing.judged(call, "unknown")
+            board.dialing.judged(call, None)
         elif command == "Answer" and call is not None and leg.phase == Phase.INCOMING:
             board.end_call(call)
         elif (command, leg.phase) in (("Dial", Phase.DIALED), ("HangUp", Phase.CLOSING)):

@@ -120,6 +120,7 @@ class Call:
     outcome: str = ""  # once it is known
     placed_by: str = ""  # the agent who was there before the entry was dialed
     transcript: list[list[str]] = field(default_factory=list)  # of a bot that it talked with: who, what
+    machine: float | None = None  # the probability that a machine answered, once it was judged
     flow: FlowState | None = None
 
 

@@ -60,7 +60,7 @@ def _fit(text: str) -> str:
 
 
 # fields that events have even where they say nothing
-_KEPT = ("token", "whole", "file", "seconds", "why", "to", "after_s", "text", "confidence", "final")
+_KEPT = ("token", "whole", "file", "seconds", "why", "to", "after_s", "machine", "text", "confidence", "final")
 
 
 Numbers = Callable[[str, str], str]  # of a campaign and an entry; empty if there is none any more

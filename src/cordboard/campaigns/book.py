@@ -28,19 +28,20 @@ CREATE TABLE entries (
 CREATE TABLE attempts (
   campaign TEXT NOT NULL, entry INTEGER NOT NULL, attempt INTEGER NOT NULL, dialed REAL NOT NULL, rang REAL,
   answered REAL, decided REAL, ended REAL, outcome TEXT NOT NULL DEFAULT '', agent TEXT NOT NULL DEFAULT '',
-  PRIMARY KEY (campaign, entry, attempt)
+  machine REAL, PRIMARY KEY (campaign, entry, attempt)
 ) STRICT;
 CREATE INDEX attempts_decided ON attempts (campaign, decided);
 CREATE TABLE blocked (number TEXT PRIMARY KEY) STRICT;
 CREATE TABLE followed (revision INTEGER NOT NULL) STRICT;
 INSERT INTO followed VALUES (0);
 """
-_ATTEMPT = "campaign, entry, attempt, dialed, rang, answered, decided, ended, outcome, agent"
+_ATTEMPT = "campaign, entry, attempt, dialed, rang, answered, decided, ended, outcome, agent, machine"
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt; times are Unix seconds, None for what has not happened. ``decided``: when ``outcome`` was known."""
+    """One attempt; times are Unix seconds, None for what has not happened. ``decided``: when ``outcome`` was known.
+    ``machine``: the probability that a machine answered, None if nobody listened."""
 
     campaign: str
     entry: int
@@ -52,6 +53,7 @@ class Attempt:
     ended: float | None = None
     outcome: str = ""
     agent: str = ""
+    machine: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,12 @@ class Book:
             self._db = sqlite3.connect(path, timeout=5.0, check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA secure_delete=ON")
-            if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                self._db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version=1;COMMIT")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                self._db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version=2;COMMIT")
+            elif version == 1:
+                added = "ALTER TABLE attempts ADD COLUMN machine REAL"
+                self._db.executescript(f"BEGIN;{added};PRAGMA user_version=2;COMMIT")
             path.chmod(0o600)
             self._look = sqlite3.connect(path, timeout=5.0, check_same_thread=False, isolation_level=None)
 
@@ -205,7 +211,7 @@ class Book:
     def follow(self, revision: int, attempts: Iterable[Attempt], places: Iterable[Place]) -> None:
         """What the journal says up to a revision: in one step with it."""
         rows = [tuple(getattr(one, name) for name in Attempt.__slots__) for one in attempts]
-        put = f"INSERT OR REPLACE INTO attempts ({_ATTEMPT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        put = f"INSERT OR REPLACE INTO attempts ({_ATTEMPT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         move = "UPDATE entries SET state = ?, attempts = ?, due = ?, outcome = ? WHERE campaign = ? AND entry = ?"
         with self._transaction(power_cut=False) as db:
             db.executemany(put, rows)

@@ -153,6 +153,7 @@ class Dialer:
         ledger = Ledger(pacer.ledger.rules, start=begun, time_zone=zone)
         for one in self.book.attempts(name):  # all of them: the legal windows are what happened, not what we remember
             if one.answered is not None and one.decided is not None:
+                ledger.set_false_positives(_person(one))
                 ledger.record(max(one.decided, ledger.now), _answered(one))
         pacer.ledger = ledger
         return Work(campaign, pacer)
@@ -235,6 +236,7 @@ class Dialer:
             self._tell(work, attempt, "answered", t)
         elif kind == "attempt_outcome" and attempt.decided is None:
             attempt.decided, attempt.outcome, attempt.agent = t, effect["outcome"], effect.get("agent", "")
+            attempt.machine = effect.get("machine")
             if attempt.agent:
                 self._tell_agent(attempt.agent, "talk", t)
             self._tell(work, attempt, CALLS.get(attempt.outcome, "failed"), t)
@@ -266,6 +268,8 @@ class Dialer:
             work.shelf.put(entry, work.zones[entry], t + wait)
 
     def _tell(self, work: Work | None, attempt: Attempt, event: CallEvent, t: float) -> None:
+        if work is not None and event == "machine":
+            work.pacer.ledger.set_false_positives(_person(attempt))
         group = None if work is None else self._groups.get(_kind(work.campaign))
         if group is not None:
             with suppress(StaleEventError):  # known already, or placed so long ago that the pacer was not told
@@ -550,6 +554,11 @@ def _kind(campaign: Campaign) -> Kind:
 def _id(attempt: Attempt) -> str:
     """What a pacer knows an attempt by."""
     return f"{attempt.entry}.{attempt.attempt}"
+
+
+def _person(attempt: Attempt) -> float:
+    """How probable a person answered: what a rule counts as dropped of a call that was taken for a machine."""
+    return 0.0 if attempt.machine is None else 1.0 - attempt.machine
 
 
 def _answered(attempt: Attempt) -> AnsweredCall:

@@ -42,6 +42,11 @@ AUDIT = "audit.jsonl"
 def to_bytes(model: AnswerModel, notes: Mapping[str, Any] | None = None) -> bytes:
     """A model's champions as the bytes of a model file. ``notes``: plain data to keep with it, e.g. metrics."""
     meta, arrays = model.to_arrays()
+    return pack({**meta, "notes": dict(notes or {})}, arrays)
+
+
+def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Any header of plain data and arrays as the bytes of a model file: what :func:`file_parts` gives back."""
     index, parts = [], []
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -50,8 +55,8 @@ def to_bytes(model: AnswerModel, notes: Mapping[str, Any] | None = None) -> byte
             raise TypeError(f"array {name!r} has type {dtype}")
         index.append([name, dtype, list(array.shape)])
         parts.append(array.astype(dtype).tobytes())
-    header = json.dumps({**meta, "notes": dict(notes or {}), "arrays": index}, allow_nan=False).encode()
-    body = b"".join([MAGIC, len(header).to_bytes(8, "little"), header, *parts])
+    text = json.dumps({**header, "arrays": index}, allow_nan=False).encode()
+    body = b"".join([MAGIC, len(text).to_bytes(8, "little"), text, *parts])
     return body + hashlib.sha256(body).digest()
 
 

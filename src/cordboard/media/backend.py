@@ -20,6 +20,7 @@ HEADERS_MAX = 16
 HIDDEN = "?"  # in the place of a secret digit
 TRANSCRIPT_MAX = 500  # lines
 SUMMARY = "summary"  # who says the summary, which stands first in a transcript
+MACHINE_AT, PERSON_AT = 0.95, 0.05  # see Listen
 RECORDING_SUFFIX = ".cbr"  # of a recording's file, behind the recording's name
 
 
@@ -37,6 +38,20 @@ class Cause(StrEnum):
     FORBIDDEN = "forbidden"  # not allowed: wrong password, unknown source
     FAILED = "failed"  # any other failure
     LOST = "lost"  # the media node that held it is gone
+
+
+# What a call gets in place of an answer: the cause that it stands for. Special information tones (ITU-T E.180) are told
+# apart where they have the frequencies and lengths that say why.
+SOUND_CAUSES = {
+    "busy": Cause.BUSY,
+    "reorder": Cause.CONGESTION,
+    "sit": Cause.UNREACHABLE,
+    "sit_intercept": Cause.INVALID,
+    "sit_vacant": Cause.INVALID,
+    "sit_reorder": Cause.CONGESTION,
+    "sit_no_circuit": Cause.CONGESTION,
+}
+SOUNDS = ("fax", "beep", "ringback", *SOUND_CAUSES)
 
 
 # ---- commands
@@ -150,15 +165,15 @@ class StopRecording:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Find out who is on a leg whose audio is open: one :class:`Judged` comes within ``deadline_s``, and :class:`Heard`
-    for tones until :class:`StopListening` or the end of the leg; again changes nothing. The rules, seconds:
-    ``cordboard.media.answering``."""
+    """Find out who is on a leg whose audio is open, early media too: one :class:`Judged` comes, as soon as the
+    probability of a machine has reached ``machine_at`` or fallen to ``person_at``, at ``deadline_s`` after the answer
+    whatever it is. :class:`Heard` comes for sounds until :class:`StopListening` or the end of the leg; again changes
+    nothing."""
 
     leg: str
-    greeting_s: float = 1.5
-    pause_s: float = 0.4
-    silence_s: float = 1.8
-    deadline_s: float = 2.0
+    machine_at: float = MACHINE_AT
+    person_at: float = PERSON_AT
+    deadline_s: float = 1.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,17 +316,18 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Who is on a leg: ``what`` is human, machine or unknown; ``why``: the rule; ``after_s``: seconds of listening."""
+    """Who is on a leg: ``machine`` is the probability that nobody is, 0 to 1; ``why``: certain, deadline,
+    sound (see :class:`Heard`) or no_audio; ``after_s``: seconds after the answer."""
 
     leg: str
-    what: str
+    machine: float
     why: str
     after_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A tone on a leg that is listened to: a fax, special information tones (sit), or the end of a beep."""
+    """A sound on a leg that is listened to, one of :data:`SOUNDS`; beep: a beep is over."""
 
     leg: str
     sound: str

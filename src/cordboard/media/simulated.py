@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+from cordboard._core.listening import FRAME_S, Listener
 from cordboard.errors import InputError, Where
-from cordboard.media.answering import Ear
+from cordboard.media import answering
 from cordboard.media.backend import (
     HEADERS_MAX,
     RECORDING_SUFFIX,
@@ -88,6 +89,7 @@ class FarEnd:
     Of both: ``hangs_up``, ``vanishes`` (it goes without a word), the keys of ``presses``, when it speaks (``says``:
     from, to), words that it speaks (``speaks``: from, text; a recognizer hears them as they are, after SPOKEN_S) and
     tones that it sends (``sends``: hertz, from, to) count from the answer;
+    tones before that (``early``: likewise, early media) from when it rings.
     ``silent``: a far end of real audio sends nothing else. ``hands_over``: of a voice bot, when, and to which queue.
     """
 
@@ -101,6 +103,7 @@ class FarEnd:
     says: tuple[tuple[float, float], ...] = ()
     speaks: tuple[tuple[float, str], ...] = ()
     sends: tuple[tuple[float, float, float], ...] = ()
+    early: tuple[tuple[float, float, float], ...] = ()
     silent: bool = False
     hands_over: tuple[float, str] | None = None
 
@@ -122,7 +125,8 @@ class _Leg:
     sinks: set[str] = field(default_factory=set)  # who hears it
     tapes: set[str] = field(default_factory=set)
     answered_at: float = 0.0
-    ear: Ear | None = None
+    rang_at: float = 0.0
+    ear: Listener | None = None
     recognizing: Recognize | None = None
 
 
@@ -372,26 +376,11 @@ class SimulatedMedia:
     def _listen(self, leg: _Leg, command: Listen) -> str:
         if not leg.open:
             return "its audio is not open"
-        if leg.ear is not None:
-            return ""
-        ear = leg.ear = Ear(command)
-        began, judge = self.now, ear.judge
-
-        def when(at: float, happen: Callable[[float], None]) -> None:
-            """At ``at`` seconds after the answer; what was before the listening began is heard at its beginning."""
-            t = round(max(0.0, leg.answered_at + at - began), 6)
-            self._after(t, lambda: self._hear(leg, ear, lambda: happen(t), t))
-
-        for since, until in leg.far.says:
-            if leg.answered_at + until > began:
-                when(since, lambda t: judge.voice(True, t))
-                when(until, lambda t: judge.voice(False, t))
-        for hertz, since, until in leg.far.sends:
-            if leg.answered_at + until > began:
-                when(since, lambda t, hertz=hertz: judge.tone(hertz, True, t))  # type: ignore[misc]
-                when(until, lambda t, hertz=hertz: judge.tone(hertz, False, t))  # type: ignore[misc]
-        first = judge.due()
-        self._after(first, lambda: self._hear(leg, ear, lambda: None, first))
+        if leg.ear is None:
+            leg.ear = answering.listener(command)
+            if leg.answered:
+                leg.ear.answered(round((self.now - leg.answered_at) / FRAME_S))
+            self._hear(leg, leg.ear, self.now)
         return ""
 
     def _recognize(self, leg: _Leg, command: Recognize | StopRecognizing) -> str:
@@ -414,16 +403,18 @@ class SimulatedMedia:
         if leg.recognizing is command and leg.name in self._legs and not leg.vanished:
             self._reports.append(Recognized(leg.name, command.token, text, confidence, final))
 
-    def _hear(self, leg: _Leg, ear: Ear, happen: Callable[[], None], t: float) -> None:
-        """Something is heard, or nothing was until ``t`` seconds of listening."""
+    def _hear(self, leg: _Leg, ear: Listener, began: float) -> None:
+        """The frames of a leg go into its ear, one each 20 ms, as long as somebody listens."""
         if leg.ear is not ear or leg.name not in self._legs:
             return
-        if not leg.vanished:
-            happen()
-        self._reports += ear.news(t)
-        due = ear.judge.due()
-        if due > t and due != float("inf"):
-            self._after(due - t, lambda: self._hear(leg, ear, lambda: None, due))
+        since, far = self.now - (leg.answered_at if leg.answered else leg.rang_at) + FRAME_S / 2, leg.far
+        tones, words = (far.sends, far.says) if leg.answered else (far.early, ())
+        hertz = next((one for one, begin, end in tones if begin <= since < end), 0.0)
+        voice = any(begin <= since < end for begin, end in words)
+        found = ear.tell(voice, hertz) if not leg.vanished else ear.tell(False, 0.0)
+        if found:
+            self._after(FRAME_S, lambda: self._reports.extend(answering.news(leg.name, one) for one in found))
+        self._after(began + ear.seconds - self.now, lambda: self._hear(leg, ear, began))
 
     def _stop(self, leg: _Leg) -> None:
         if leg.playing is not None:
@@ -463,14 +454,17 @@ class SimulatedMedia:
 
     def _ringing(self, leg: _Leg) -> None:
         if leg.name in self._legs and not leg.answered and not leg.ringing:
-            leg.ringing = True
-            self._reports.append(Ringing(leg.name))
+            leg.ringing, leg.rang_at = True, self.now
+            leg.open = bool(leg.far.early)
+            self._reports.append(Ringing(leg.name, leg.open))
 
     def _answer(self, leg: _Leg) -> None:
         if leg.name not in self._legs or leg.answered:
             return
         leg.answered = leg.open = True
         leg.answered_at = self.now
+        if leg.ear is not None:
+            leg.ear.answered()
         self._reports.append(Answered(leg.name))
         far = leg.far
         for seconds, key in far.presses:
