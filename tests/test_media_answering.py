@@ -65,6 +65,14 @@ def test_what_was_heard_before_the_answer_is_kept_apart_and_a_word_that_goes_on_
     assert features(one) == found
 
 
+@pytest.mark.parametrize("late", [1, 5, 60])
+def test_listening_that_begins_after_the_answer_keeps_the_same_deadline(late):
+    one = listener(Listen("d1"))
+    one.answered(late)
+    told = [found for _ in range(100) for found in one.tell(False, 0.0) if not found[0]]
+    assert [(why, seconds) for _, why, _, seconds in told] == [("deadline", pytest.approx(1.8))]
+
+
 @given(FRAMES, st.integers(0, 60), st.floats(0.5, 1.0), st.floats(0.0, 0.5), st.integers(1, 95))
 def test_who_it_is_is_told_once_by_the_rule_and_never_after_the_deadline(frames, early, machine_at, person_at, deadline):
     one, again = (ear(machine_at, person_at, deadline * FRAME_S, model=True) for _ in range(2))

@@ -21,10 +21,10 @@ import numpy as np
 import pjsua2 as pj
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from cordboard.bindings.wheel.hearing import FRAME, RATE, Heard, Hearing
+from cordboard._core.listening import FRAME, FRAME_S, Listener, News
 from cordboard.recordings.container import AUDIO, END
 
-FRAME_S = FRAME / RATE
+RATE = 8000
 BYTES = 2 * FRAME
 WAITING = 2  # frames before a line begins to speak: the clocks of two children drift and jump
 WAITING_MAX = 6
@@ -47,6 +47,8 @@ class Port(pj.AudioMediaPort):  # type: ignore[misc]
         use = self.use
         if use is not None and frame.type == pj.PJMEDIA_FRAME_TYPE_AUDIO:
             use.hear(bytes(frame.buf))
+        elif isinstance(use, Ear):
+            use.hear(bytes(BYTES))
 
     def onFrameRequested(self, frame: pj.MediaFrame) -> None:
         use = self.use
@@ -58,14 +60,14 @@ class Port(pj.AudioMediaPort):  # type: ignore[misc]
 
 
 class Ear:
-    """A leg is listened to: ``tell`` gets what is heard."""
+    """A leg is listened to: ``tell`` gets the news."""
 
-    def __init__(self, tell: Callable[[Heard, int], None]) -> None:
-        self._hearing, self._tell = Hearing(), tell
+    def __init__(self, listener: Listener, tell: Callable[[News], None]) -> None:
+        self.listener, self._tell = listener, tell
 
     def hear(self, samples: bytes) -> None:
-        for heard in self._hearing.frame(samples):
-            self._tell(heard, self._hearing.frames)
+        for one in self.listener.hear(np.frombuffer(samples, np.int16)):
+            self._tell(one)
 
     def say(self) -> None:
         return None

@@ -18,9 +18,10 @@ from typing import Any
 
 import pjsua2 as pj
 
+from cordboard._core.listening import FRAME_S, SOUNDS, WHYS, Listener, News
+from cordboard._core.trees import Trees
 from cordboard.bindings.pjsip import events
 from cordboard.bindings.settings import SipSettings
-from cordboard.bindings.wheel.hearing import Heard
 from cordboard.bindings.wheel.message import Message, parameter
 from cordboard.bindings.wheel.ports import Ear, Line, Lines, Port, Tape
 
@@ -455,17 +456,26 @@ class Sip:
         self.tell(events.RECORDED, 0, number, tape.error, numbers=(0, 0, 0, seconds, missing))
         return ""
 
-    def listen(self) -> tuple[str, int, int]:
+    def listen(self, trees: Trees, machine_at: float, person_at: float, deadline: int) -> tuple[str, int, int]:
         port, number = self._port(), self.number()
         if port is None:
             return FULL, -1, 0
-        port.use = Ear(lambda heard, frames: self._heard(number, heard, frames))
+        listener = Listener(trees, machine_at, person_at, deadline * FRAME_S)
+        port.use = Ear(listener, lambda news: self._heard(number, news))
         self._ears[number] = port
         return "", port.getPortId(), number
 
-    def _heard(self, number: int, heard: Heard, frames: int) -> None:
-        what, frame, hertz = heard
-        self.tell(events.HEARD, 0, number, what, numbers=(frame, 0, frames, hertz, 0.0))
+    def _heard(self, number: int, news: News) -> None:
+        sound, why, machine, seconds = news
+        numbers = (round(seconds / FRAME_S), 0, 0, machine, 0.0)
+        self.tell(events.HEARD, 0, number, SOUNDS.index(sound), WHYS.index(why), numbers=numbers)
+
+    def listening_answered(self, number: int, frames: int) -> str:
+        port = self._ears.get(number)
+        if port is None or not isinstance(port.use, Ear):
+            return UNKNOWN
+        port.use.listener.answered(frames)
+        return ""
 
     def stop_listening(self, number: int) -> str:
         port = self._ears.pop(number, None)

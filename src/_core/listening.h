@@ -16,6 +16,7 @@
 #define LISTENING_WORD 4     /* frames without voice end it: 80 ms */
 #define LISTENING_PHRASE 10  /* and a phrase: 200 ms */
 #define LISTENING_SURE 3     /* frames beyond a limit: 60 ms */
+#define LISTENING_UNANSWERED INT64_MIN
 #define LISTENING_DRIFT 20.0f /* Hz between frames of one tone */
 #define LISTENING_SOUND_P 0.999 /* that it is a machine, where a sound was made out that no voice makes */
 
@@ -87,7 +88,7 @@ typedef struct {
     const listening_model *model;
     listening_limits limits;
     hearing ear;
-    int64_t frames, answer; /* so far; at the answer, -1: not yet */
+    int64_t frames, answer; /* so far; at the answer, which may be before the first */
     listening_words words, early;
     int in_word, in_phrase, loud, quiet;           /* the last two: frames in a row */
     int64_t word_began, word_ended, phrase_began;  /* ended: behind its last frame so far */
@@ -100,14 +101,15 @@ static inline void listening_begin(listening *l, const listening_model *model, l
     memset(l, 0, sizeof(*l));
     l->model = model;
     l->limits = limits;
-    l->answer = l->tone.beep = -1;
+    l->answer = LISTENING_UNANSWERED;
+    l->tone.beep = -1;
     l->words.onset = -1;
     hearing_begin(&l->ear);
 }
 
 /* Somebody picked up `ago` frames ago. Again changes nothing. */
 static inline void listening_answered(listening *l, int ago) {
-    if (l->answer >= 0)
+    if (l->answer != LISTENING_UNANSWERED)
         return;
     int64_t now = l->frames;
     l->answer = now - ago;
@@ -176,8 +178,9 @@ static inline void listening_features(const listening *l, double *row) {
     const double s = HEARING_FRAME_S;
     int word = l->in_word ? (int)(l->word_ended - l->word_began) : 0;
     int phrase = l->in_phrase ? (int)(l->word_ended - l->phrase_began) : 0;
-    row[FEATURE_TIME] = s * (double)(l->frames - l->answer);
-    row[FEATURE_ONSET] = w->onset < 0 ? NAN : s * (double)(w->onset - l->answer);
+    int64_t answer = l->answer == LISTENING_UNANSWERED ? 0 : l->answer;
+    row[FEATURE_TIME] = s * (double)(l->frames - answer);
+    row[FEATURE_ONSET] = w->onset < 0 ? NAN : s * (double)(w->onset - answer);
     row[FEATURE_SPOKEN] = s * w->spoken;
     row[FEATURE_WORDS] = w->words;
     row[FEATURE_WORD] = s * word;
@@ -246,7 +249,7 @@ static inline void listening_tone_over(listening *l, float hertz, int frames) {
         }
     }
     /* a beep, unless the next tone of a SIT, or of a busy line, follows */
-    if (l->answer >= 0 && frames >= 6 && listening_between(hertz, 350.0f, 2200.0f))
+    if (l->answer != LISTENING_UNANSWERED && frames >= 6 && listening_between(hertz, 350.0f, 2200.0f))
         t->beep = l->frames + (hearing_is_low(hertz) ? 40 : 5);
 }
 
@@ -302,7 +305,7 @@ static inline int listening_follow_cadence(listening *l, int progress) {
         c->high = progress == PROGRESS_HIGH;
     } else if (c->on > 0) {
         c->off++;
-        if (c->on >= 15 && c->off == 75 && l->answer < 0)
+        if (c->on >= 15 && c->off == 75 && l->answer == LISTENING_UNANSWERED)
             sound = SOUND_RINGBACK;
         if (c->on < 4 || c->off > 250 || l->loud >= LISTENING_ON)
             c->on = c->off = c->alike = c->last_on = c->last_off = 0;
@@ -316,7 +319,7 @@ static inline int listening_follow_cadence(listening *l, int progress) {
 
 static inline int listening_decide(listening *l, int sound, listening_news *found) {
     double row[LISTENING_FEATURES], p = LISTENING_SOUND_P;
-    int64_t since = l->frames - l->answer;
+    int64_t since = l->frames - l->answer; /* which has come */
     int why = WHY_SOUND;
     if (sound == SOUND_NONE || sound == SOUND_RINGBACK) {
         listening_features(l, row);
@@ -334,7 +337,7 @@ static inline int listening_decide(listening *l, int sound, listening_news *foun
 
 /* Take a frame as it was heard. Fills what is new, two at most; returns how many. */
 static inline int listening_step(listening *l, heard_frame frame, listening_news *found) {
-    int count = 0;
+    int count = 0, answered = l->answer != LISTENING_UNANSWERED;
     int sound = listening_follow_tone(l, frame.hertz);
     int cadence = listening_follow_cadence(l, frame.progress);
     int tone = frame.hertz > 0.0f || (frame.progress != PROGRESS_NONE && l->cadence.on >= LISTENING_ON);
@@ -343,8 +346,8 @@ static inline int listening_step(listening *l, heard_frame frame, listening_news
     l->words.tones += tone;
     l->frames++;
     if (sound != SOUND_NONE)
-        found[count++] = (listening_news){sound, WHY_SOUND, 0.0, l->frames - (l->answer >= 0 ? l->answer : 0)};
-    if (l->answer >= 0 && !l->told)
+        found[count++] = (listening_news){sound, WHY_SOUND, 0.0, l->frames - (answered ? l->answer : 0)};
+    if (answered && !l->told)
         count += listening_decide(l, sound, found + count);
     return count;
 }
