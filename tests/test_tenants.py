@@ -48,7 +48,7 @@ KINDS = {
 def filled(method: Any, tenant: str, name: str) -> Message:
     """A request whose names are all of this tenant and of things called so."""
     request = GetMessageClass(method.input_type)()
-    collections = {"queue": "queues", "agent": "agents", "contact": "contacts", "preferred_agent": "agents", "node": "nodes"}
+    collections = {"queue": "queues", "agent": "agents", "contact": "contacts", "preferred_agent": "agents", "node": "nodes", "call": "calls"}
     for field in request.DESCRIPTOR.fields:
         if field.type != field.TYPE_STRING or field.is_repeated:
             continue
