@@ -23,7 +23,7 @@ from tests.sip_peer import RATE, Telephone, from_ulaw, loudness, to_ulaw, tone
 
 pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
 from cordboard.bindings.pjsip.backend import PjsipMedia
-from tests.test_media_pjsip import settings
+from tests.sip_world import settings
 
 PATIENCE_S = 20.0
 

@@ -16,9 +16,9 @@ from tests.serving import serve_command
 from tests.sip_peer import Telephone
 
 pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
+from tests.sip_world import prompt
 from tests.test_calls_bots import ADA, CALLS, CENTER
 from tests.test_media_bots import Bot
-from tests.test_media_pjsip import prompt
 from tests.test_media_sip_live import PATIENCE_S, free_port, until
 
 

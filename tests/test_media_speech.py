@@ -32,7 +32,7 @@ from tests.sip_peer import Telephone
 pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
 from cordboard.bindings.pjsip.backend import PjsipMedia
 from cordboard.speech import Setting
-from tests.test_media_pjsip import prompt, settings
+from tests.sip_world import prompt, settings
 from tests.test_media_sip_live import PATIENCE_S, free_port, until
 
 pytestmark = pytest.mark.sources  # Debian's packages are unpacked in the sources

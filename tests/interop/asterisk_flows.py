@@ -28,8 +28,8 @@ from tests.interop.flows import received, wait
 from tests.interop.peers import Baresip
 from tests.recorded import channels
 from tests.sip_peer import RATE, loudness
+from tests.sip_world import prompt
 from tests.sipp import free_port
-from tests.test_media_pjsip import prompt
 from tests.test_media_sipp import Bench, make  # noqa: F401  (a fixture)
 
 OURS = {"ulaw": "PCMU", "alaw": "PCMA", "g722": "G722", "opus": "opus"}

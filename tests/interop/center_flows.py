@@ -16,7 +16,7 @@ from tests.serving import serve_command
 from tests.sipp import free_port
 
 pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
-from tests.test_media_pjsip import prompt
+from tests.sip_world import prompt
 
 PATIENCE_S = 40.0
 CENTER = '[queues.calls]\n[queues.spring]\nmax_wait = 2\n[agents.li]\nqueues = ["calls"]\n[agents.wang]\nqueues = ["calls", "spring"]\n'

@@ -17,8 +17,8 @@ from tests.interop.flows import wait
 from tests.interop.peers import FOLDER, KAMAILIO, LIBRARIES, Process, needs
 from tests.recorded import channels
 from tests.sip_peer import RATE, loudness
+from tests.sip_world import prompt
 from tests.sipp import free_port
-from tests.test_media_pjsip import prompt
 from tests.test_media_sipp import make  # noqa: F401  (a fixture)
 
 aioice = pytest.importorskip("aioice", reason="aiortc is not installed (make interop does it)")
