@@ -28,7 +28,7 @@ CROWD_CALLS = (
     + '[phones.zhao]\nto = "sip:zhao"\nnailed_up = true\n[numbers.4002]\nqueue = "general"\n'
     + '[numbers.4003]\nflow = "main"\n'
     + '[bots.ada]\nto = "wss://ada"\nthen = "billing"\nrest = 5\n'
-    + '[campaigns.spring]\nqueue = "spring"\ntrunk = "main"\nmessage = ["sorry"]\n'
+    + '[campaigns.spring]\nqueue = "spring"\ntrunk = "main"\nmessage = ["sorry"]\ndetect = true\n'
     + '[campaigns.summer]\nqueue = "billing"\ntrunk = "main"\nmode = "preview"\npreview = 8\n'
     + '[campaigns.desk]\nqueue = "general"\ntrunk = "main"\nmode = "manual"\n'
 )
@@ -58,7 +58,8 @@ CALLERS = (
 
 
 PEOPLE = (
-    FarEnd(rings=0.5, picks_up=2.0, hangs_up=20.0),
+    FarEnd(rings=0.5, picks_up=2.0, hangs_up=20.0, says=((0.3, 0.8),)),
+    FarEnd(rings=0.5, picks_up=1.0, says=((0.2, 9.0),)),
     FarEnd(rings=0.5, picks_up=1.0, hangs_up=1.0),
     FarEnd(rings=0.5, picks_up=None),
     FarEnd(picks_up=2.0, refuses=Cause.BUSY),

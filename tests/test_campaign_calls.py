@@ -285,6 +285,40 @@ def test_ringing_in_early_media_is_waited_through_and_whoever_answers_then_is_a_
     assert floor.story("e7") == ["ringing", "answered", "outcome connected"] and floor.agent("li") == "connected"
 
 
+def times(floor: Dialed) -> dict[str, float]:
+    """When what happened to attempts, since the answer."""
+    found = {one["effect"].removeprefix("attempt_"): one["t"] for one in floor.effects if one["effect"].startswith("attempt_")}
+    return {kind: t - found["answered"] for kind, t in found.items() if kind in ("outcome", "ended")}
+
+
+def test_who_was_listened_to_and_finds_no_agent_hears_the_message_two_seconds_after_the_answer():
+    # Given the one agent away, and a person who is known as one after more than a second
+    floor = Listening({"e7": FarEnd(says=((0.3, 0.8),))})
+    floor.apply("agent_away", agent="li")
+    # When somebody picks up
+    floor.dial("e7")
+    floor.run(1.9)
+    assert floor.story("e7") == ["ringing", "answered"] and floor.board.acd.counts()["waiting"] == 1
+    floor.run(10.0)
+    # Then the queue's own two seconds do not begin anew with the verdict
+    assert floor.story("e7") == ["ringing", "answered", "outcome dropped", "ended"]
+    assert times(floor)["outcome"] == pytest.approx(2.0) and times(floor)["ended"] > 2.0  # the message is between them
+    assert floor.board.acd.counts()["waiting"] == 0 and floor.board.next_timer() is None
+
+
+@pytest.mark.parametrize(("there", "outcome"), [(True, "connected"), (False, "dropped")])
+def test_a_node_that_never_says_who_it_is_keeps_nobody_longer_than_two_seconds(there, outcome):
+    floor = Listening({"e7": FarEnd(says=((0.3, 0.8),), hangs_up=30.0)})
+    report = floor.report
+    floor.report = lambda event: None if event["event"] == "leg_judged" else report(event)
+    if not there:
+        floor.apply("agent_away", agent="li")
+    floor.dial("e7")
+    floor.run(20.0)
+    assert floor.story("e7")[:3] == ["ringing", "answered", f"outcome {outcome}"]
+    assert times(floor)["outcome"] == pytest.approx(2.0)
+
+
 def test_a_node_that_can_not_listen_keeps_nobody_waiting_and_one_that_comes_back_listens_again():
     floor = Listening({"e7": FarEnd(says=((0.3, 0.8),), hangs_up=30.0)})
     floor.dial("e7")

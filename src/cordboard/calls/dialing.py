@@ -8,13 +8,14 @@ known, ``attempt_ended`` when nothing is left of the call.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cordboard.calls.campaign import Campaign
+from cordboard.calls.campaign import ANSWER_WAIT_S, Campaign
 from cordboard.calls.state import Call, Leg, Phase, Role, Stage
 from cordboard.errors import DuplicateError, EventError, LimitError, StaleEventError, UnknownNameError, Where
-from cordboard.journal import nearest
+from cordboard.journal import nearest, tick
 from cordboard.media.backend import MACHINE_AT, SOUND_CAUSES, Cause
 
 if TYPE_CHECKING:
@@ -34,6 +35,37 @@ class Dialing:
             "campaign_dialed": self._dialed,
             "campaign_cancelled": self._cancelled,
         }
+        self._due: list[tuple[int, str]] = []
+
+    # ---- timers: who was listened to has waited already, so that the queue's ``max_wait`` alone would be too late
+
+    def index(self) -> None:
+        """What is due, from the state."""
+        calls = self._board.state.calls.values()
+        self._due = sorted((tick(call.agent_by), call.name) for call in calls if call.agent_by is not None)
+
+    def next_due(self) -> float | None:
+        """When the next person will have waited too long, seconds, or None."""
+        calls = self._board.state.calls
+        while self._due:
+            due, name = self._due[0]
+            call = calls.get(name)
+            if call is not None and call.agent_by is not None and tick(call.agent_by) == due:
+                return call.agent_by
+            heapq.heappop(self._due)
+        return None
+
+    def fire(self) -> None:
+        """The first one has waited too long: the message, or, while the node has not said who it is, an agent who is
+        free at this moment."""
+        call = self._board.state.calls[self._due[0][1]]
+        if call.stage == Stage.LISTENING:
+            self.judged(call, None)
+            return  # it is due again when that is done
+        heapq.heappop(self._due)
+        if call.stage == Stage.WAITING:
+            self._board.end_contact(call)
+            self._board.say_goodbye(call, ())
 
     # ---- events
 
@@ -136,6 +168,8 @@ class Dialing:
         campaign = self._board.calls.campaigns.get(call.campaign)
         if campaign is not None and campaign.detect:
             call.stage = Stage.LISTENING
+            call.agent_by = round((self._board.now + ANSWER_WAIT_S) * 1e6) / 1e6
+            heapq.heappush(self._due, (tick(call.agent_by), call.name))
             self.listen(call)
         else:
             self._connect(call)
@@ -204,7 +238,7 @@ class Dialing:
     def decide(self, call: Call, outcome: str, **fields: Any) -> None:
         """How a call of a campaign came out; only the first time counts."""
         if call.campaign and not call.outcome:
-            call.outcome = outcome
+            call.outcome, call.agent_by = outcome, None
             judged = {} if call.machine is None else {"machine": call.machine}
             self._note(call, "attempt_outcome", outcome=outcome, **judged, **fields)
 

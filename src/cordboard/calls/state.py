@@ -121,6 +121,7 @@ class Call:
     placed_by: str = ""  # the agent who was there before the entry was dialed
     transcript: list[list[str]] = field(default_factory=list)  # of a bot that it talked with: who, what
     machine: float | None = None  # the probability that a machine answered, once it was judged
+    agent_by: float | None = None  # by when somebody who picked up is to have an agent, until the outcome is known
     flow: FlowState | None = None
 
 

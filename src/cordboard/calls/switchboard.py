@@ -60,6 +60,7 @@ class Switchboard:
         self._work: deque[Effect] = deque()
         self.dialing, self.guide, self.tapes = Dialing(self), Guide(self), Tapes(self)
         self.reports, self.desk, self.leads, self.bots = Reports(self), Desk(self), Leads(self), Bots(self)
+        self._timed = (self.guide, self.leads, self.bots, self.dialing)
         parts = (self.reports, self.desk, self.dialing, self.leads, self.guide, self.bots)
         self._handlers: dict[str, Callable[[Event], None]] = {
             kind: handler for part in parts for kind, handler in part.handlers.items()
@@ -77,6 +78,7 @@ class Switchboard:
         self.nailed = {leg.person: leg for leg in self.state.legs.values() if leg.nailed and leg.phase != Phase.CLOSING}
         self.guide.index()
         self.leads.index()
+        self.dialing.index()
 
     # ---- events
 
@@ -117,8 +119,8 @@ class Switchboard:
 
     def next_timer(self) -> float | None:
         """When something happens by itself next, seconds, or None."""
-        parts = (self.acd.next_timer(), self.guide.next_due(), self.leads.next_due(), self.bots.next_due())
-        return min((due for due in parts if due is not None), default=None)
+        dues = (self.acd.next_timer(), *(part.next_due() for part in self._timed))
+        return min((due for due in dues if due is not None), default=None)
 
     def with_center(self, center: Center, t: float) -> tuple[Switchboard, list[Effect]]:
         """The same calls in another center from ``t`` on; see ``Acd.with_center``. Returns itself."""
@@ -139,7 +141,7 @@ class Switchboard:
         while due is not None and tick(due) <= tick(t):
             self._take(self.acd.advance(due))
             self._work_off()
-            for part in (self.guide, self.leads, self.bots):
+            for part in self._timed:
                 own = part.next_due()
                 if own is not None and tick(own) <= tick(due):
                     part.fire()
