@@ -21,7 +21,7 @@ from cordboard.live.settings import Settings
 from cordboard.live.store import make_store
 
 _KEPT, _NOT_WRITTEN = b"1", b"0"
-NICE = 10  # a snapshot can be late, but each event until then makes a recovery longer
+NICE = 19  # a snapshot can be late, but each event until then makes a recovery longer
 
 
 class Apart:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -46,6 +47,7 @@ from cordboard.live.writer import Writer
 
 OLD_MAX = 100  # requests of long ago that are looked up at once
 _SUBMITTED = EVENTS | {kind: fields for kind, fields in CALL_EVENTS.items() if kind != "calls_changed"}
+REST = 5.0  # times as long as it took, the process that makes snapshots makes none: it has a sixth of a core at most
 DRAIN_AT_ONCE = 250  # agents who are set away in one transaction
 
 _log = logging.getLogger("cordboard.live")
@@ -71,6 +73,7 @@ class Engine:
         self._helped = not settings.durable and not settings.database  # whoever submits makes the round: see Writer
         self._snapshot_at = 0
         self._keeping = False  # a snapshot is being made
+        self._rests_until = 0.0  # the process that makes them, in seconds of the monotonic clock
         self._compaction: Compaction | None = None
 
     @classmethod
@@ -323,6 +326,8 @@ class Engine:
             self._compaction.round(core)
         if self._keeping or core.revision - self._snapshot_at < self.settings.snapshot_events:
             return
+        if time.monotonic() < self._rests_until:
+            return
         self._snapshot_at, self._keeping = core.revision, True
         if self._apart is None:
             self._aside.submit(self._keep, core.revision, core.dump_later())
@@ -336,12 +341,15 @@ class Engine:
             self._keeping = False
 
     def _keep_apart(self, revision: int, apart: Apart) -> None:
+        began = time.monotonic()
         try:
             if apart.snapshot(revision):
                 self._archive.kept_one(revision)
         except (SnapshotError, OSError) as error:  # the next ones are made in this process
             _log.error("no snapshot was made of revision %d: %s", revision, error)
             self._apart = None
+        else:
+            self._rests_until = time.monotonic() + REST * (time.monotonic() - began)
         finally:
             self._keeping = False
 
