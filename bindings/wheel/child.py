@@ -6,6 +6,7 @@ when the wheel aborts.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
@@ -108,9 +109,8 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the pool decides
     logging.basicConfig(level=logging.WARNING)
     try:
-        Work(socket.socket(fileno=descriptor)).run()
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # the pool is gone
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the pool is gone
+            Work(socket.socket(fileno=descriptor)).run()
     finally:
         logging.shutdown()
     os._exit(0)  # tearing down the wheel's library would abort while a port is left
