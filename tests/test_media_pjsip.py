@@ -53,7 +53,7 @@ def test_an_answer_that_crosses_a_cancelling_is_reported_before_the_end(tmp_path
         media.send([HangUp("d1")])
         assert [type(report) for report in _until(media, Ended)] == [Answered, Ended]
         [call] = telephone.calls.values()
-        until(lambda: call.requests[-1] == "BYE")  # it may come after the report
+        until(lambda: call.requests[-1:] == ["BYE"])  # it may come after the report
     finally:
         media.close()
         telephone.close()

@@ -23,7 +23,7 @@ from cordboard.bindings.outcomes import CODES, RETRY_AFTER_S, quality, refusal
 from cordboard.bindings.pjsip import events as pj
 from cordboard.bindings.pjsip.bots import Bots, Opened, Over
 from cordboard.bindings.pjsip.ears import Ears
-from cordboard.bindings.pjsip.legs import Leg, Playing, Recording, name_of
+from cordboard.bindings.pjsip.legs import Leg, Playing, Recording
 from cordboard.bindings.pjsip.recognizing import Recognizing
 from cordboard.bindings.pjsip.ways import Ways, start
 from cordboard.bindings.settings import SipSettings
@@ -31,6 +31,7 @@ from cordboard.media.backend import (
     HEADERS_MAX,
     RECORDING_SUFFIX,
     TEXT_MAX,
+    USED,
     Answer,
     Answered,
     Cause,
@@ -49,7 +50,6 @@ from cordboard.media.backend import (
     Recognize,
     Record,
     Recorded,
-    Refused,
     Report,
     Ring,
     Ringing,
@@ -57,6 +57,7 @@ from cordboard.media.backend import (
     StopListening,
     StopRecognizing,
     StopRecording,
+    refusals,
 )
 from cordboard.recordings.container import OPUS, PCM, Sealer
 
@@ -71,7 +72,6 @@ _KEYS = re.compile(r"[0-9*#A-Da-d]{1,32}")
 _RECORDING = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-USED = "the name was used before"
 NO_LEG = "there is no such leg"
 NOT_OPEN = "its audio is not open"
 
@@ -115,11 +115,8 @@ class PjsipMedia:
         """Take commands, in order. What can't be done is a Refused report."""
         for command in commands:
             why = "closed" if self._closed else self._do(command)
-            if not why:
-                continue
-            self._reports.append(Refused(type(command).__name__, name_of(command), why))
-            if isinstance(command, Dial) and why != USED:
-                self._reports.append(Ended(command.leg, Cause.FAILED))
+            if why:
+                self._reports += refusals(command, why)
 
     def reports(self, timeout: float) -> list[Report]:
         """What has happened, in order: at once if there is something, else after at most ``timeout`` seconds."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from cordboard.bindings.pjsip import events as pj
 from cordboard.bindings.pjsip.ways import Way
-from cordboard.media.backend import Cause, Command, Connect, Disconnect, PauseRecording, Play, Record, StopRecording
+from cordboard.media.backend import Cause, Play
 
 
 @dataclass(slots=True)
@@ -52,10 +52,3 @@ class Leg:
     stats: pj.Numbers | None = None
     packets: int = 0  # received when the watchdog last looked
     packets_at: float = 0.0
-
-
-def name_of(command: Command) -> str:
-    """Of the leg or recording that a command is for."""
-    if isinstance(command, Record | PauseRecording | StopRecording):
-        return command.recording
-    return command.source if isinstance(command, Connect | Disconnect) else command.leg

@@ -29,7 +29,6 @@ from pathlib import Path
 
 from cordboard.bindings.addresses import networks
 from cordboard.bindings.bot_lines import is_bot
-from cordboard.bindings.pjsip.legs import name_of
 from cordboard.bindings.settings import SipSettings, Srtp, Transport
 from cordboard.bindings.trunks import Trunks
 from cordboard.bindings.wheel.front import Address, Front
@@ -37,6 +36,7 @@ from cordboard.bindings.wheel.words import PACKET_MAX, Beat, Begin, Broken, Clos
 from cordboard.errors import InputError, MissingExtraError, Where
 from cordboard.media.backend import (
     RECORDING_SUFFIX,
+    USED,
     Cause,
     Command,
     Connect,
@@ -51,6 +51,7 @@ from cordboard.media.backend import (
     Refused,
     Report,
     StopRecording,
+    refusals,
 )
 from cordboard.recordings.container import seconds_written
 
@@ -67,7 +68,7 @@ CLOSING_S = 3.0
 OUTBOX_MAX = 1_000
 NAMES_MAX = 100_000
 SOURCES_MAX = 4_096
-USED, NO_LEG = "the name was used before", "there is no such leg"
+NO_LEG = "there is no such leg"
 
 log = logging.getLogger(__name__)
 
@@ -171,11 +172,8 @@ class WheelMedia:
         """Take commands, in order. What can't be done is a Refused report."""
         for command in commands:
             why = "closed" if self._closed else self._do(command)
-            if not why:
-                continue
-            self._reports.append(Refused(type(command).__name__, name_of(command), why))
-            if isinstance(command, Dial) and why != USED:
-                self._reports.append(Ended(command.leg, Cause.FAILED))
+            if why:
+                self._reports += refusals(command, why)
 
     def reports(self, timeout: float) -> list[Report]:
         """What has happened, in order: at once if there is something, else after at most ``timeout`` seconds."""

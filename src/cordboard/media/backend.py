@@ -385,6 +385,19 @@ Report: TypeAlias = (
 )
 
 
+USED = "the name was used before"
+
+
+def refusals(command: Command, why: str) -> list[Report]:
+    """What a media layer reports of a command that it can't do."""
+    if isinstance(command, Record | PauseRecording | StopRecording):
+        name = command.recording
+    else:
+        name = command.source if isinstance(command, Connect | Disconnect) else command.leg
+    refused: list[Report] = [Refused(type(command).__name__, name, why)]
+    return [*refused, Ended(command.leg, Cause.FAILED)] if isinstance(command, Dial) and why != USED else refused
+
+
 class MediaBackend(Protocol):
     """A media layer. One thread at a time calls it; none of its methods waits for the network."""
 

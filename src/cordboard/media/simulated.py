@@ -28,6 +28,7 @@ from cordboard.media.backend import (
     HEADERS_MAX,
     RECORDING_SUFFIX,
     TEXT_MAX,
+    USED,
     Answer,
     Answered,
     Cause,
@@ -49,7 +50,6 @@ from cordboard.media.backend import (
     Recognized,
     Record,
     Recorded,
-    Refused,
     Report,
     Ring,
     Ringing,
@@ -58,6 +58,7 @@ from cordboard.media.backend import (
     StopListening,
     StopRecognizing,
     StopRecording,
+    refusals,
 )
 
 SPOKEN_S = 1.0  # so long everything takes to be said
@@ -176,10 +177,7 @@ class SimulatedMedia:
         for command in commands:
             why = self._do(command)
             if why:
-                name = getattr(command, "leg", None) or getattr(command, "recording", None) or command.source  # type: ignore[union-attr]
-                self._reports.append(Refused(type(command).__name__, name, why))
-                if isinstance(command, Dial) and why != "the name was used before":
-                    self._reports.append(Ended(command.leg, Cause.FAILED, 0))
+                self._reports += refusals(command, why)
 
     def reports(self, timeout: float) -> list[Report]:
         """What has happened. The clock goes on to the next report, and no further than ``timeout`` seconds."""
@@ -318,7 +316,7 @@ class SimulatedMedia:
 
     def _dial(self, dial: Dial) -> str:
         if dial.leg in self._used:
-            return "the name was used before"
+            return USED
         _remember(self._used, dial.leg, None)
         if len(dial.headers) > HEADERS_MAX or any(len(text) > TEXT_MAX for text in (dial.leg, dial.to, dial.caller)):
             return "too long"
@@ -423,7 +421,7 @@ class SimulatedMedia:
 
     def _record(self, command: Record) -> str:
         if command.recording in self.tapes:
-            return "" if self.tapes[command.recording].until is None else "the name was used before"
+            return "" if self.tapes[command.recording].until is None else USED
         if not 1 <= len(command.legs) <= 2 or len(set(command.legs)) != len(command.legs):
             return "one or two legs can be recorded"
         if not all(name in self._legs for name in command.legs):
