@@ -94,13 +94,14 @@ class Node:
 
 
 class SipFloor:
-    """See above. ``li`` is the one agent; her telephone picks up at once."""
+    """See above. The telephones of agents pick up at once; ``{li}`` in the file of calls is the address of li's."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, center: str = CENTER, calls: str = CALLS) -> None:
         self.folder, self.telephone, self.nodes = folder, Telephone(), dict[str, Node]()
-        self.li = self.telephone.phone(FarEnd(rings=0.0, picks_up=0.05))
-        (folder / "center.toml").write_text(CENTER)
-        (folder / "calls.toml").write_text(CALLS.format(li=self.li))
+        self.center = parse_center(center)
+        self.phones = {one.name: self.telephone.phone(FarEnd(rings=0.0, picks_up=0.05)) for one in self.center.agents}
+        (folder / "center.toml").write_text(center)
+        (folder / "calls.toml").write_text(calls.format(**self.phones))
         self.address = "127.0.0.1:0"
         self.start()
 
@@ -116,16 +117,22 @@ class SipFloor:
         self.nodes[name] = Node(self.folder, self.address, name, *more, **options)
         return self.nodes[name]
 
-    def ready(self) -> None:
+    def ready(self, *agents: str) -> None:
         with Client(self.address) as client:
-            client.set_state("li", "ready")
+            for agent in agents or ("li",):
+                client.set_state(agent, "ready")
+
+    def command(self, *words: str) -> str:
+        """What ``cordboard`` says to such a command line for the server."""
+        line = [sys.executable, "-m", "cordboard", *words, "--server", self.address]
+        return subprocess.run(line, cwd=self.folder, check=True, capture_output=True, text=True, timeout=60).stdout
 
     def call(self, node: str) -> Call:
         """Somebody calls at a node."""
         return self.telephone.call(self.nodes[node].port, "4001", FarEnd())
 
     def talks_to(self, caller: Call) -> Call | None:
-        """The call at li's telephone that hears the caller, and is heard."""
+        """The call at an agent's telephone that hears the caller, and is heard."""
         hears, others = self.telephone.hears, list(self.telephone.calls.values())
         found = (other for other in others if other is not caller and hears(caller, other.hertz) and hears(other, caller.hertz))
         return next(found, None)
@@ -147,12 +154,21 @@ class SipFloor:
 
     def board(self) -> Switchboard:
         """The switchboard that the journal makes: every leg in one place, every contact in one state, at every step."""
-        board = Switchboard(Acd(parse_center(CENTER)), Calls())
+        return self._replayed()[0]
+
+    def effects(self, kind: str) -> list[dict[str, Any]]:
+        """All effects of a kind so far."""
+        return [effect for effect in self._replayed()[1] if effect["effect"] == kind]
+
+    def _replayed(self) -> tuple[Switchboard, list[dict[str, Any]]]:
+        board, effects = Switchboard(Acd(self.center), Calls()), list[dict[str, Any]]()
         for event in self.journal():
-            with contextlib.suppress(EventError):
-                board.apply(event)
+            try:
+                effects += board.apply(event)
+            except EventError as error:
+                effects += error.effects
             conserved(board)
-        return board
+        return board, effects
 
     def all_over(self) -> None:
         """No leg is left, and nobody is unaccounted for."""
@@ -168,8 +184,8 @@ class SipFloor:
 
 
 @contextlib.contextmanager
-def sip_floor(folder: Path, *nodes: str) -> Iterator[SipFloor]:
-    floor = SipFloor(folder)
+def sip_floor(folder: Path, *nodes: str, center: str = CENTER, calls: str = CALLS) -> Iterator[SipFloor]:
+    floor = SipFloor(folder, center, calls)
     try:
         for name in nodes:
             floor.add_node(name)

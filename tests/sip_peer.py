@@ -16,6 +16,7 @@ import numpy as np
 RATE, FRAME = 8000, 160
 EVENTS = "0123456789*#ABCD"
 LISTEN = 2 * RATE // 10  # samples that a judgement needs
+STALE_S = 2.0  # whoever has heard nothing for so long hears nobody, whatever it was
 
 
 def to_ulaw(samples: np.ndarray) -> bytes:
@@ -69,6 +70,7 @@ class Call:
     due: list[tuple[float, str]] = field(default_factory=list)  # what it does, when
     sent: int = 0
     heard: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    heard_at: float = 0.0
     keys: str = ""
     last_event: int = -1
     pressing: list[str] = field(default_factory=list)
@@ -145,9 +147,10 @@ class Telephone:
             call.speech = samples
 
     def hears(self, call: Call, hertz: float) -> bool:
-        """Whether the last fifth of a second that came has this tone."""
+        """Whether the last fifth of a second that came has this tone, and something came a moment ago."""
         with self.lock:
-            return not call.over and len(call.heard) >= LISTEN and loudness(call.heard[-LISTEN:], hertz) > 800.0
+            there = not call.over and len(call.heard) >= LISTEN and time.monotonic() - call.heard_at < STALE_S
+            return there and loudness(call.heard[-LISTEN:], hertz) > 800.0
 
     # ---- messages
 
@@ -311,7 +314,7 @@ class Telephone:
         packet = call.rtp.recv(2048)
         kind, stamp = packet[1] & 0x7F, struct.unpack("!I", packet[4:8])[0]
         if kind == 0:
-            call.heard = np.concatenate((call.heard[-RATE:], from_ulaw(packet[12:])))
+            call.heard, call.heard_at = np.concatenate((call.heard[-RATE:], from_ulaw(packet[12:]))), time.monotonic()
         elif kind == call.event_type and packet[13] & 0x80 and stamp != call.last_event:
             call.last_event = stamp
             call.keys += EVENTS[packet[12]]

@@ -151,7 +151,8 @@ queue = "sales"
 
 
 @pytest.mark.skipif(SIPP is None, reason="sipp is not installed (apt-get install sip-tester)")
-def test_a_key_leads_to_its_queue_over_sip_whether_it_comes_by_rfc_4733_or_info(tmp_path):
+@pytest.mark.parametrize("backend", [(), ("--backend", "wheel", "--capacity", "8")], ids=["production", "wheel"])
+def test_a_key_leads_to_its_queue_over_sip_whether_it_comes_by_rfc_4733_or_info(tmp_path, backend):
     # Given a flow with a menu, and an agent of one of its queues
     telephone, port = Telephone(), free_port()
     for name in ("prompts/en", "recordings"):
@@ -164,7 +165,7 @@ def test_a_key_leads_to_its_queue_over_sip_whether_it_comes_by_rfc_4733_or_info(
     queues = '[queues.billing]\nmusic = ["music"]\n[queues.sales]\nmusic = ["music"]\n'
     (tmp_path / "calls.toml").write_text(f'[numbers.4001]\nflow = "main.toml"\n{queues}[phones.li]\nto = "{phone}"\n')
     with serve_command("center.toml", "--calls", "calls.toml", "--json", cwd=tmp_path) as (server, address):
-        command = [sys.executable, "-m", "cordboard", "media", "--sip", f"127.0.0.1:{port}", "--server", address, "--json"]
+        command = [sys.executable, "-m", "cordboard", "media", "--sip", f"127.0.0.1:{port}", "--server", address, "--json", *backend]
         node = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
         assert node.stdout is not None and json.loads(node.stdout.readline())["ready"]
         with Client(address) as client:
