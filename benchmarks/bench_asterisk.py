@@ -37,6 +37,7 @@ from tests.sipp import SIPP, Sipp, answerer, caller, free_port
 pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ImportError)
 pytestmark = pytest.mark.skipif(SIPP is None, reason="sipp is not installed (apt-get install sip-tester)")
 TICKS = os.sysconf("SC_CLK_TCK")
+KINDS = ("asterisk", "records", "serve", "media")  # of processes, by a word of their command
 PATIENCE_S = 60.0
 
 
@@ -67,11 +68,11 @@ def cpu_s(process: int) -> dict[str, float]:
         try:
             stat = Path(f"/proc/{one}/stat").read_text()
             tasks = list(Path(f"/proc/{one}/task").iterdir())
-            command = Path(f"/proc/{one}/cmdline").read_text().replace("\0", " ")
+            words = Path(f"/proc/{one}/cmdline").read_text().split("\0")
             left += [int(child) for task in tasks for child in (task / "children").read_text().split()]
         except OSError:  # it has ended since
             continue
-        kind = next((kind for kind in ("asterisk", "records", "serve", "media") if kind in command), "other")
+        kind = next((kind for kind in KINDS if any(kind in word.split("/")[-1] for word in words[:4])), "other")
         name = f"{kind} {one}"
         found[name] = sum(map(int, stat.rpartition(")")[2].split()[11:15])) / TICKS
     return found

@@ -152,7 +152,7 @@ class Nodes:
         """Bring a report into the journal; it is acknowledged when it is there."""
         request = f"{wire.node}:{wire.run}:{number}"
         event = await self._tenant.private(wire.secrets.covered(event_of(report, wire.node)))
-        done = self._tenant.submit(event, request, actor)
+        done = self._tenant.submit(event, request, actor, calm=True)
         await wire.reports.put((number, done))
 
     async def drain(self, wire: Wire, actor: str) -> None:

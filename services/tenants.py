@@ -59,13 +59,20 @@ class Tenant:
         self.campaigns = Campaigns(engine.settings.tenant_folder(name) / "campaigns")
 
     def submit(
-        self, event: dict[str, Any], request_id: str, actor: str, refusal: CordboardError | None = None
+        self,
+        event: dict[str, Any],
+        request_id: str,
+        actor: str,
+        refusal: CordboardError | None = None,
+        *,
+        calm: bool = False,
     ) -> Reply[Outcome]:
-        """Journal and apply one event, as ``private`` gives it. ``refusal``: see Engine.submit."""
+        """Journal and apply one event, as ``private`` gives it. ``refusal``: see Engine.submit; ``calm``:
+        Gathering.add."""
         if self.keys is not None and not is_private(event):
             raise RuntimeError(f"personal data in {event['event']} for a journal that is kept free of it")
         reply: Reply[Outcome] = Reply(self.mailbox)
-        self._gathering.add(Asked(event, request_id, actor, reply, refusal))
+        self._gathering.add(Asked(event, request_id, actor, reply, refusal), calm=calm)
         return reply
 
     async def private(self, event: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections import deque
 from collections.abc import Generator
@@ -16,6 +17,7 @@ from cordboard.live.inbox import Asked
 T = TypeVar("T")
 FEW = 1  # calls at once with which each event goes alone
 GATHER_S = 0.002
+CALM_S = 0.004  # between two groups of what nobody waits for step by step
 GROUP_MAX = 64
 
 
@@ -122,18 +124,26 @@ class Gathering:
     def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop, calls: Calls) -> None:
         self._engine, self._loop, self._calls = engine, loop, calls
         self._asked: list[Asked] = []
+        self._due: asyncio.TimerHandle | None = None
+        self._posted = -math.inf  # when, in the loop's time
 
-    def add(self, asked: Asked) -> None:
-        """Have the event journaled; what comes of it, or why not, comes into its reply."""
+    def add(self, asked: Asked, *, calm: bool = False) -> None:
+        """Have the event journaled; what comes of it, or why not, comes into its reply. ``calm``: of those that come by
+        the hundred from one line, which goes on meanwhile: the first is journaled at once, the next ones together."""
         self._asked.append(asked)
-        if self._calls.running <= FEW or len(self._asked) >= GROUP_MAX:
+        if len(self._asked) >= GROUP_MAX or not (calm or self._calls.running > FEW):
             self._post()
-        elif len(self._asked) == 1:
-            self._loop.call_later(GATHER_S, self._post)
+        elif self._due is None:
+            rest = self._posted + CALM_S - self._loop.time() if calm else GATHER_S
+            self._due = self._loop.call_later(max(rest, 0.0), self._post)
 
     def _post(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
         if self._asked:
             asked, self._asked = self._asked, []
+            self._posted = self._loop.time()
             self._engine.post(asked)
 
 

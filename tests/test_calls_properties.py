@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from hypothesis import given, settings
@@ -251,6 +252,7 @@ class Crowd(Floor):
         self.pump()
         state = self.board.state
         assert self.media.legs() == set(state.legs)
+        assert +self.board.held == Counter(leg.node for leg in state.legs.values())
         for call in state.calls.values():
             for name in call.legs:
                 leg = state.legs[name]

@@ -31,6 +31,11 @@ class Bots:
         phone = self._board.calls.phones.get(person)
         return phone if phone is not None and phone.bot and person in self._board.agents else None
 
+    def index(self) -> None:
+        """What is worked out once of the settings and the center."""
+        phones = [(name, phone) for name, phone in self._board.calls.phones.items() if self.phone(name) is not None]
+        self._costs = {name: -phone.cost for name, phone in phones if phone.cost}
+
     # ---- duty
 
     def named(self) -> set[str]:
@@ -94,9 +99,7 @@ class Bots:
 
     def costs(self) -> dict[str, Any]:
         """What the routing is told with each contact: a bot is worth less by what it costs."""
-        phones = self._board.calls.phones
-        costs = {name: -phone.cost for name, phone in phones.items() if phone.cost and self.phone(name) is not None}
-        return {"values": costs} if costs else {}
+        return {"values": dict(self._costs)} if self._costs else {}
 
     def _handed_over(self, event: dict[str, Any]) -> None:
         """A bot gives its caller to somebody else, or has failed."""

@@ -58,6 +58,7 @@ class Reports:
             board.calls = record_calls(event["calls"])
         except JournalError as error:
             raise EventError(error.what, error.where, error.hint) from error
+        board.bots.index()
         board.leads.withdraw()
         if announces_waits(board.calls.flows) and not told:
             board.acd.learn_waits()  # from here on, whatever was learned before: a replay may know nothing of that
@@ -189,8 +190,7 @@ class Reports:
             what = f'"{event["leg"]}" is the name of another leg'
             raise DuplicateError(what, Where(key="leg"), "Give each a name of its own")
         leg = Leg(event["leg"], node.name, Role.CALLER, Phase.INCOMING)
-        board.state.legs[leg.name] = leg
-        board.state.entered += 1
+        board.add(leg)
         number = board.calls.numbers.get(event["to"])
         if number is None or node.draining or len(board.state.calls) >= board.calls.max_calls:
             board.hang_up(leg, Cause.INVALID if number is None else Cause.CONGESTION)
@@ -263,8 +263,7 @@ class Reports:
             board.part(leg, speaks=False)
         if board.nailed.get(leg.person) is leg:
             del board.nailed[leg.person]
-        del board.state.legs[leg.name]
-        board.state.ended += 1
+        board.drop(leg)
         if call is None:
             return
         if call.stage == Stage.TALKING:

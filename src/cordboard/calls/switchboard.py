@@ -16,7 +16,7 @@ and what has changed is said; so it can be said again as a whole to a node that 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -73,10 +73,12 @@ class Switchboard:
         self.timeouts = {queue.name: queue.offer_timeout for queue in self.acd.center.queues}
         self.by_contact = {call.contact: call for call in self.state.calls.values() if call.contact}
         self.attempts = {(call.campaign, call.entry): call for call in self.state.calls.values() if call.campaign}
+        self.held = Counter(leg.node for leg in self.state.legs.values())  # legs by node
         self._beside = {leg.person for leg in self.state.legs.values() if leg.role in BESIDE and leg.person}
         self._beside.update(self.state.leads)
         self.nailed = {leg.person: leg for leg in self.state.legs.values() if leg.nailed and leg.phase != Phase.CLOSING}
         self.guide.index()
+        self.bots.index()
         self.leads.index()
         self.dialing.index()
 
@@ -304,9 +306,7 @@ class Switchboard:
     def node(self) -> str | None:
         """The node for a leg that is free to choose: attached, not draining, with the smallest share of legs."""
         found = [node for node in self.state.nodes.values() if node.attached and not node.draining and node.capacity]
-        held = dict.fromkeys(self.state.nodes, 0)
-        for leg in self.state.legs.values():
-            held[leg.node] += 1
+        held = self.held
         found = [node for node in found if held[node.name] < node.capacity]
         return min(found, key=lambda node: (held[node.name] / node.capacity, node.name)).name if found else None
 
@@ -329,8 +329,7 @@ class Switchboard:
         shown = self.calls.trunks[to["trunk"]].caller or caller if "number" in to else caller
         dial = {**to, "caller": shown, "ring_s": ring_s, **self.bots.about(call, person)}
         leg = Leg(f"d{self.state.dialed}", node, role, Phase.DIALED, person=person, dial=dial)
-        self.state.legs[leg.name] = leg
-        self.state.entered += 1
+        self.add(leg)
         if role == Role.AGENT and self.calls.phones[person].nailed_up:
             leg.nailed = True
             self.nailed[person] = leg
@@ -340,6 +339,18 @@ class Switchboard:
             self.beside(leg)
         self.say(node, "leg_dial", leg=leg.name, **dial)
         return leg
+
+    def add(self, leg: Leg) -> None:
+        """A leg begins."""
+        self.state.legs[leg.name] = leg
+        self.held[leg.node] += 1
+        self.state.entered += 1
+
+    def drop(self, leg: Leg) -> None:
+        """A leg is over."""
+        del self.state.legs[leg.name]
+        self.held[leg.node] -= 1
+        self.state.ended += 1
 
     # ---- calls
 
