@@ -344,8 +344,10 @@ int node_record(const char *path, const unsigned char *key, const unsigned char 
     if (r && opus)
         r->packets = packets_new(channels);
     if (!r || !r->cipher || (opus && !r->packets)) {
-        if (r)
+        if (r) {
             cipher_free(r->cipher);
+            packets_free(r->packets);
+        }
         free(r);
         return PJ_ENOMEM;
     }
