@@ -54,10 +54,13 @@ class Told(list[dict[str, Any]]):
     """An audit log in memory."""
 
     def __call__(self, tenant: str, action: str, **fields: Any) -> Future[int]:
-        self.append({"tenant": tenant, "action": action, **fields})
+        self.note(tenant, action, **fields)
         done: Future[int] = Future()
         done.set_result(len(self))
         return done
+
+    def note(self, tenant: str, action: str, **fields: Any) -> None:
+        self.append({"tenant": tenant, "action": action, **fields})
 
     def check(self, tenant: str) -> None:
         pass

@@ -233,6 +233,19 @@ def test_records_that_wait_are_bounded_and_too_long_ones_refused(folder, monkeyp
     assert check(folder).whole
 
 
+@given(st.text(min_size=1), st.text(), st.text(max_size=600), st.dictionaries(st.text(max_size=5), st.text(max_size=20), max_size=3))
+@settings(max_examples=50, deadline=None)
+def test_a_record_reads_as_what_was_said_whatever_the_characters(tmp_path_factory, actor, peer, target, details):
+    folder = tmp_path_factory.mktemp("log")
+    log = AuditLog(folder, KEY, clock=lambda: 5.25)
+    log.note("Enqueue", actor=actor, peer=peer, target=target, details=details)
+    log.close()
+    record = json.loads((folder / "audit-00000001.log").read_bytes().splitlines()[1][65:])
+    said = {"peer": peer[:512], "target": target[:512], "outcome": "OK", "details": details}
+    expected = {"n": 2, "t": 5.25, "kind": "record", "action": "Enqueue", "actor": actor, **{k: v for k, v in said.items() if v}}
+    assert record == expected and list(record) == list(expected) and check(folder).whole
+
+
 def test_many_threads_record_and_the_chain_is_whole(folder):
     from concurrent.futures import ThreadPoolExecutor
 

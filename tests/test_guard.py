@@ -317,6 +317,19 @@ def test_a_change_that_fails_is_audited_with_its_code(identity):
     run(scene())
 
 
+def test_of_many_calls_at_once_the_audit_log_has_each_once_also_of_those_after_which_the_server_stops(identity):
+    async def scene():
+        told = Told()
+        async with empty_server(Guard(rules(), identity, told)) as (address, _), grpc.aio.insecure_channel(address) as channel:
+            proof = bearer(somebody(Role.SERVICE, name="crm"))
+            asked = [ENQUEUE.input_type._concrete_class(queue="tenants/acme/queues/billing", request_id=f"r{n}") for n in range(400)]
+            await asyncio.gather(*(call(channel, ENQUEUE, request, metadata=proof) for request in asked))
+        assert sorted(entry["request_id"] for entry in told) == sorted(request.request_id for request in asked)
+        assert {(entry["actor"], entry["outcome"], entry["peer"].startswith("ipv")) for entry in told} == {("crm", "OK", True)}
+
+    run(scene())
+
+
 def test_a_flood_of_refused_attempts_does_not_flood_the_audit_log_but_is_counted(identity):
     async def scene():
         told = Told()

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from cordboard.services.security.guard import Guard
+from cordboard.services.security.guard import METADATA, Guard
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -19,6 +19,7 @@ class _Handlers(grpc.GenericRpcHandler):
         self.known: dict[str, Handler] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        METADATA.set(handler_call_details.invocation_metadata)  # in the task that then runs the handler
         return self.known.get(handler_call_details.method)
 
 
@@ -50,6 +51,8 @@ class GuardedServer(grpc.aio.Server):
 
     async def stop(self, grace: float | None) -> None:
         await self._server.stop(grace)
+        if self._guard is not None:
+            self._guard.write_down()
 
     async def wait_for_termination(self, timeout: float | None = None) -> bool:
         return await self._server.wait_for_termination(timeout)

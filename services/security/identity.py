@@ -36,6 +36,7 @@ class Identity:
         self._verifier, self._certificates, self._local = verifier, certificates, local
         self._tenants, self._teams, self._clock = tenants, teams or {}, clock
         self._known: OrderedDict[bytes, Caller] = OrderedDict()
+        self._teamed: dict[Caller, Caller] = {}
 
     @property
     def knows_callers(self) -> bool:
@@ -69,7 +70,14 @@ class Identity:
 
     def _with_teams(self, caller: Caller) -> Caller:
         teams = self._teams.get(caller.tenant)
-        return caller.knowing(teams) if teams and caller.teams else caller
+        if not teams or not caller.teams:
+            return caller
+        found = self._teamed.get(caller)
+        if found is None:
+            if len(self._teamed) >= CACHED_MAX:
+                self._teamed.clear()
+            found = self._teamed[caller] = caller.knowing(teams)
+        return found
 
     def _by_certificate(self, pem: bytes) -> Caller:
         digest = hashlib.sha256(pem).digest()

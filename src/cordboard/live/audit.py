@@ -28,6 +28,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from hashlib import blake2b
+from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,9 @@ PASSING = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of an OSError 
 TEXT_CHARACTERS_MAX = 512
 
 Fields = dict[str, Any]
+# A record as it waits: its body from the time on, as text (an object a record, and none that is searched for garbage),
+# and who waits for it.
+Waiting = tuple[str, Future[int] | None]
 
 
 def start_of(tenant: str) -> str:
@@ -83,6 +87,11 @@ def _clipped(value: Any) -> Any:
     return value[:TEXT_CHARACTERS_MAX] if isinstance(value, str) else value
 
 
+def _inside(fields: Fields) -> str:
+    """What stands between the braces of such an object."""
+    return body_of(fields)[1:-1].decode()
+
+
 class AuditLog:
     """Appends to the audit log of one tenant. Thread-safe.
 
@@ -104,7 +113,7 @@ class AuditLog:
             raise InputError("the key of an audit log must be private", hint="Make one with: cordboard token keys FILE")
         self._folder, self._key, self._tenant, self._clock = folder, key, tenant, clock
         self._file_bytes, self._checkpoint_records = file_bytes, checkpoint_records
-        self._queue: deque[tuple[Fields, Future[int] | None]] = deque()
+        self._queue: deque[Waiting] = deque()
         self._changed = threading.Condition()
         self._urgent = self._closing = False
         self.failing = ""  # why the disk does not take records at present
@@ -119,7 +128,7 @@ class AuditLog:
         self._thread = threading.Thread(target=self._run, name=f"audit {tenant}", daemon=True)
         self._thread.start()
 
-    def _begin(self) -> list[tuple[Fields, Future[int] | None]]:
+    def _begin(self) -> list[Waiting]:
         """Go on where the log ends; records that are due first: of a fresh one, and of a line that was cut off."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self._folder / "audit.lock")
@@ -129,12 +138,12 @@ class AuditLog:
             self._let_go()
             raise
         self._signed_at = time.monotonic()
-        due: list[tuple[Fields, Future[int] | None]] = []
+        due: list[Fields] = []
         if self._n == 0:
-            due.append(({"kind": "opened", "tenant": self._tenant}, None))
+            due.append({"kind": "opened", "tenant": self._tenant})
         if torn:
-            due.append(({"kind": "recovered", "torn_bytes": torn}, None))
-        return due
+            due.append({"kind": "recovered", "torn_bytes": torn})
+        return [(f"{self._clock()!r},{_inside(fields)}", None) for fields in due]
 
     def _let_go(self) -> None:
         for descriptor in (self._file, self._lock):
@@ -142,9 +151,28 @@ class AuditLog:
                 os.close(descriptor)
         self._file = self._lock = -1
 
-    def record(
+    def record(self, action: str, *, wait: bool = False, **about: Any) -> Future[int]:
+        """Put a record in line (see :meth:`note`); its Future gives its number when it is on disk. With ``wait`` it is
+        written at once."""
+        done: Future[int] = Future()
+        done.set_running_or_notify_cancel()  # who waits may go away; what is recorded is recorded
+        self._put(action, done, wait, **about)
+        return done
+
+    def note(self, action: str, **about: Any) -> None:
+        """Put a record in line for which nobody waits: that costs a third of one with a Future.
+
+        ``about``: ``actor``, and what there is of ``by``, ``peer``, ``target``, ``outcome`` (OK), ``request_id`` and
+        ``details``. Never hand in what a person must not be known by: numbers, customers, notes. Raises LimitError if
+        too many wait.
+        """
+        self._put(action, None, False, **about)
+
+    def _put(
         self,
         action: str,
+        done: Future[int] | None,
+        wait: bool,
         *,
         actor: str,
         by: str = "",
@@ -153,31 +181,25 @@ class AuditLog:
         outcome: str = "OK",
         request_id: str = "",
         details: Fields | None = None,
-        wait: bool = False,
-    ) -> Future[int]:
-        """Put a record in line; its Future gives its number when it is on disk. With ``wait`` it is written at once.
-
-        Never hand in what a person must not be known by: numbers, customers, notes. Raises LimitError if too many wait.
-        """
-        fields: Fields = {"kind": "record", "action": action, "actor": actor}
-        more = {"by": by, "peer": peer, "target": target, "outcome": outcome, "request_id": request_id}
-        fields |= {name: _clipped(value) for name, value in more.items() if value}
+    ) -> None:
+        text = f'"kind":"record","action":{quoted(action)},"actor":{quoted(actor)}'
+        more = (("by", by), ("peer", peer), ("target", target), ("outcome", outcome), ("request_id", request_id))
+        for name, value in more:
+            if value:
+                text += f',"{name}":{quoted(value[:TEXT_CHARACTERS_MAX])}'
         if details:
-            fields["details"] = {name: _clipped(value) for name, value in details.items()}
-        if (details or len(actor) + len(action) > 512) and len(body_of(fields)) > BODY_BYTES_MAX:
+            text += "," + _inside({"details": {name: _clipped(value) for name, value in details.items()}})
+        if len(text) * 4 > BODY_BYTES_MAX and len(text.encode("utf-8", "replace")) > BODY_BYTES_MAX:
             raise LimitError("an audit record that is too long", BODY_BYTES_MAX, "Leave details out")
-        done: Future[int] = Future()
-        done.set_running_or_notify_cancel()  # who waits may go away; what is recorded is recorded
         with self._changed:
             if self._closing:
                 raise InputError("the audit log is closed")
             if len(self._queue) >= QUEUED_MAX:
                 raise LimitError("too many audit records wait to be written", QUEUED_MAX, self.failing or "Try again")
-            self._queue.append((fields | {"at": self._clock()}, done))
+            self._queue.append((f"{self._clock()!r},{text}", done))
             if wait or len(self._queue) == 1:
                 self._urgent |= wait
                 self._changed.notify()
-        return done
 
     @property
     def crowded(self) -> bool:
@@ -212,7 +234,7 @@ class AuditLog:
             if closing:
                 return
 
-    def _write_until_done(self, taken: list[tuple[Fields, Future[int] | None]], sign: bool) -> None:
+    def _write_until_done(self, taken: list[Waiting], sign: bool) -> None:
         """Write a group; while the disk fails, again every second. A close gives up after one more try."""
         tries_left = 2
         while True:
@@ -236,15 +258,14 @@ class AuditLog:
             if done is not None:
                 done.set_result(number)
 
-    def _write(self, taken: list[tuple[Fields, Future[int] | None]], sign: bool) -> list[int]:
+    def _write(self, taken: list[Waiting], sign: bool) -> list[int]:
         """Append and sync; on any failure the file is as it was. Returns the records' numbers."""
         before, lines, numbers = self._hash, bytearray(), []
         n, unsigned, head = self._n, self._unsigned, self._hash
         now = self._clock()
-        for fields, _ in taken:
+        for text, _ in taken:
             n += 1
-            moment = fields.get("at", now)
-            body = body_of({"n": n, "t": moment, **{key: value for key, value in fields.items() if key != "at"}})
+            body = f'{{"n":{n},"t":{text}}}'.encode("utf-8", "replace")
             head = chained(head, body)
             lines += head.encode() + b" " + body + b"\n"
             numbers.append(n)

@@ -134,15 +134,22 @@ class AuditLogs:
         return self._logs.get(tenant) or self._logs[SERVER]
 
     def __call__(self, tenant: str, action: str, **fields: Any) -> Future[int]:
-        """Record what was done; the Future comes when it is on disk. What can't be recorded any more is logged, and
-        ``check`` then refuses what follows."""
+        """Record what was done, at once; the Future comes when it is on disk."""
         try:
-            return self.of(tenant).record(action[:255], **fields)
+            return self.of(tenant).record(action[:255], wait=True, **fields)
         except CordboardError as error:
             _log.error("not audited: %s: %s", action[:255], error)
             failed: Future[int] = Future()
             failed.set_exception(error)
             return failed
+
+    def note(self, tenant: str, action: str, **fields: Any) -> None:
+        """Record what was done; nobody waits for the disk. What can't be recorded any more is logged, and ``check``
+        then refuses what follows."""
+        try:
+            self.of(tenant).note(action[:255], **fields)
+        except CordboardError as error:
+            _log.error("not audited: %s: %s", action[:255], error)
 
     def check(self, tenant: str) -> None:
         """Raises UnavailableError while what must be audited can't be: its log's disk has failed for too long."""

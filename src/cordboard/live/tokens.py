@@ -145,7 +145,7 @@ class _Invalid(Exception):
 
 
 class Verifier:
-    """Says who a token's bearer is. Thread-safe; remembers tokens by their hash until they expire.
+    """Says who a token's bearer is. Thread-safe; remembers the tokens that it has verified until they expire.
 
     ``keys``: the file of the public (or private) key set. ``tenants``: those that this server has, or None for any.
     """
@@ -162,7 +162,7 @@ class Verifier:
         self._path, self._audience, self._tenants = keys, audience, tenants
         self._clock, self._leeway = clock, leeway
         self._lock = threading.Lock()
-        self._known: OrderedDict[bytes, Caller] = OrderedDict()
+        self._known: OrderedDict[str, Caller] = OrderedDict()
         self._stamp = self._stamp_now()
         self._keys = {key.kid: key for key in read_keys(keys)}
         self._looked = clock()
@@ -193,10 +193,12 @@ class Verifier:
         if not token:
             raise UnauthenticatedError("TOKEN_MISSING", "a token is needed")
         now = self._clock()
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        caller = self._known.get(token)
+        if caller is not None and caller.expires > now and abs(now - self._looked) < REREAD_S:
+            return caller
         with self._lock:
             self._reread(now)
-            caller = self._known.get(digest)
+            caller = self._known.get(token)
         if caller is None:
             try:
                 caller, starts = self._decoded(token)
@@ -205,12 +207,12 @@ class Verifier:
             if starts > now + self._leeway:
                 raise UnauthenticatedError("TOKEN_NOT_YET_VALID", "the token does not hold yet")
             with self._lock:
-                self._known[digest] = caller
+                self._known[token] = caller
                 if len(self._known) > CACHED_MAX:
                     self._known.popitem(last=False)
         if caller.expires <= now:  # the leeway is in it
             with self._lock:
-                self._known.pop(digest, None)
+                self._known.pop(token, None)
             raise UnauthenticatedError("TOKEN_EXPIRED", "the token has expired")
         return caller
 
