@@ -66,6 +66,7 @@ class Call:
     branch: str = ""
     invite: str = ""  # the INVITE as it came
     up: bool = False
+    early: bool = False
     over: bool = False
     due: list[tuple[float, str]] = field(default_factory=list)  # what it does, when
     sent: int = 0
@@ -263,7 +264,10 @@ class Telephone:
     def _do(self, call: Call, what: str) -> None:
         if call.over:
             return
-        if what == "ring":
+        if what == "ring" and getattr(call.far, "early", ()):  # its audio, or its network's, comes before it answers
+            self._respond(call.invite, call, "183 Session Progress", call.address, self._sdp(call))
+            call.early = True
+        elif what == "ring":
             self._respond(call.invite, call, "180 Ringing", call.address)
         elif what == "pick up":
             self._respond(call.invite, call, "200 OK", call.address, self._sdp(call))
@@ -340,5 +344,5 @@ class Telephone:
                 if now >= tick:
                     tick = max(tick + FRAME / RATE, now - 0.1)
                     for call in self.calls.values():
-                        if call.up and not call.over and call.media:
+                        if (call.up or call.early) and not call.over and call.media:
                             self._speak(call)

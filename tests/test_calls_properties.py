@@ -46,6 +46,7 @@ PHONES = (
     FarEnd(picks_up=2.0, refuses=Cause.BUSY),
     FarEnd(picks_up=1.0, hangs_up=15.0),
     FarEnd(picks_up=0.0, vanishes=5.0),
+    FarEnd(rings=0.2, picks_up=3.0, early=((425.0, 0.0, 9.0),)),
 )
 CALLERS = (
     FarEnd(),
@@ -65,6 +66,7 @@ PEOPLE = (
     FarEnd(rings=0.5, picks_up=None),
     FarEnd(picks_up=2.0, refuses=Cause.BUSY),
     FarEnd(rings=0.5, picks_up=1.0, vanishes=3.0),
+    FarEnd(rings=0.5, picks_up=3.0, early=((425.0, 0.0, 9.0),), hangs_up=10.0),
 )
 
 
@@ -257,7 +259,7 @@ class Crowd(Floor):
             for name in call.legs:
                 leg = state.legs[name]
                 wanted = set(hears(state, call, leg)) | set(leg.play[0] if leg.play[1] else ())
-                heard = {one for one in self.media.hears(name) if one in state.legs or one in ("music", "hold")}
+                heard = {one for one in self.media.hears(name) if one in state.legs or one in ("music", "hold", "ringback")}
                 tape = state.calls[leg.call] if leg.call else None
                 assert tape is None or not (tape.recording and tape.consent), "recorded before it was told"
                 assert leg.phase != Phase.UP or heard == wanted, leg

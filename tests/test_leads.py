@@ -361,3 +361,41 @@ def test_agents_take_turns_at_the_calls_per_second_of_a_campaign(tmp_path):
     with pytest.raises(LimitError):
         floor.dialer.check("desk", entries[3])
     floor.close()
+
+
+@pytest.mark.parametrize(
+    ("early", "heard"),
+    [((), "ringback"), (((425.0, 0.0, 9.0),), "the number")],
+)
+def test_the_agent_hears_it_ring_or_what_the_network_of_the_number_sends(early, heard):
+    # Given a lead that she has accepted, and whose phone is up
+    floor = Looking({"e1": FarEnd(rings=1.0, picks_up=3.0, early=early), "sip:li": FarEnd(rings=0.1, picks_up=0.2)})
+    floor.lead("offered", attempt=1)
+    floor.lead("accepted")
+    floor.run(0.5)
+    agent = floor.phone("li")
+    [leg] = [one["leg"] for one in floor.effects if one["effect"] == "leg_dial" and "entry" in one]
+    assert floor.hears(agent) == set()
+    # When it rings, then she hears it, and the number does not hear her
+    floor.run(1.0)
+    assert floor.hears(agent) == {leg if heard == "the number" else heard} and floor.hears(leg) == set()
+    # And when it is answered, she hears that one alone
+    floor.run(2.0)
+    assert floor.hears(agent) == {leg} and floor.hears(leg) == {agent}
+    assert floor.phone("li") in {one["leg"] for one in floor.effects if one["effect"] == "leg_stop"} or early
+
+
+@pytest.mark.parametrize(("early", "heard"), [((), {"ringback"}), (((425.0, 0.0, 9.0),), {"139"})])
+def test_whoever_asks_somebody_hears_it_ring_while_the_caller_hears_the_hold_music(early, heard):
+    floor = Looking({"139": FarEnd(rings=0.5, picks_up=9.0, early=early)})
+    caller = floor.call()
+    floor.run(10.0)
+    [contact] = floor.board.by_contact
+    floor.apply("call_consulted", contact=contact, to_number="139")
+    floor.run(1.0)
+    [asked] = [leg.name for leg in floor.board.state.legs.values() if leg.dial.get("number") == "139"]
+    assert floor.hears(floor.phone("li")) == {asked if one == "139" else one for one in heard}
+    assert floor.hears(caller) == {"hold"} and floor.hears(asked) == set()
+    floor.apply("call_consult_ended", contact=contact, outcome="cancel")
+    floor.run(0.5)
+    assert floor.hears(floor.phone("li")) == {caller}

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cordboard.bindings import tones
 from cordboard.bindings.addresses import user_of
 from cordboard.bindings.bot_lines import is_bot
 from cordboard.bindings.outcomes import CODES, RETRY_AFTER_S, quality, refusal
@@ -30,6 +31,7 @@ from cordboard.bindings.settings import SipSettings
 from cordboard.media.backend import (
     HEADERS_MAX,
     RECORDING_SUFFIX,
+    RINGBACK,
     TEXT_MAX,
     USED,
     Answer,
@@ -345,7 +347,7 @@ class PjsipMedia:
         for file in (self._settings.prompts / path, self._settings.prompts / f"{name}.wav"):
             if file.is_file():
                 return str(file)
-        return ""
+        return tones.ringback() if name == RINGBACK else ""
 
     def _next_prompt(self, leg: Leg, playing: Playing) -> str:
         alone = playing.command.loop and len(playing.files) == 1

@@ -208,7 +208,11 @@ class Reports:
             leg.phase = Phase.RINGING
             self._board.dialing.rings(leg)
         if event.get("early"):
+            leg.early = True
             self._board.dialing.sends_early(leg)
+        call = self._board.state.calls.get(leg.call)
+        if call is not None and leg.role in (Role.CALLER, Role.PARTY):
+            self._board.settle(call)  # an agent for whom it rings hears that
 
     def _leg_answered(self, event: Event) -> None:
         board, leg = self._board, self.leg(event)

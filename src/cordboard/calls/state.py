@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from cordboard.calls.flow_state import FlowState
 from cordboard.errors import SnapshotError
+from cordboard.media.backend import RINGBACK
 
 VERSION = 1
 Play = tuple[tuple[str, ...], bool, str]  # prompts, whether again and again, token
@@ -72,6 +73,7 @@ class Mode(StrEnum):
 @dataclass(slots=True)
 class Leg:
     """``call``: where it is, empty at rest and while closing. ``person``: whose phone it is, empty for others.
+    ``early``: it sends audio before it is answered.
     ``heard``: names of the legs that it was told to hear, in order; ``play``: what it was told to play;
     ``listens``: for what it was told to be listened to."""
 
@@ -82,6 +84,7 @@ class Leg:
     call: str = ""
     person: str = ""
     nailed: bool = False
+    early: bool = False
     held: bool = False
     muted: bool = False
     mode: str = ""
@@ -217,11 +220,28 @@ def _made(kind: type[T], record: dict[str, Any]) -> T:
 
 def hears(state: State, call: Call, sink: Leg) -> list[str]:
     """Names of the legs that a leg of a call is to hear, in the order in which they came."""
+    called = called_for(state, call, sink)
+    early = called.name if called is not None and called.early else ""
     if call.stage != Stage.TALKING or sink.held or sink.phase != Phase.UP:
-        return []
+        return [early] if early else []
     if call.consent and not state.legs[call.legs[0]].held:
         return []
-    return [name for name in call.legs if name != sink.name and _reaches(call, state.legs[name], sink)]
+    others = [name for name in call.legs if name != sink.name]
+    return [name for name in others if name == early or _reaches(call, state.legs[name], sink)]
+
+
+def called_for(state: State, call: Call, leg: Leg) -> Leg | None:
+    """Who rings for the agent whose leg this is: a number that she dials or calls back, or whom she asks. Like whoever
+    dials she hears what comes before the answer."""
+    if leg.phase != Phase.UP or leg.held or leg.role == Role.SUPERVISOR:
+        return None
+    name = ""
+    if call.stage in (Stage.DIALING, Stage.CALLING_BACK):
+        name = call.legs[0]
+    elif call.stage == Stage.TALKING and leg.person and leg.person == call.agent:
+        name = call.consult
+    found = state.legs.get(name)
+    return found if found is not None and found is not leg and found.phase == Phase.RINGING else None
 
 
 def _reaches(call: Call, source: Leg, sink: Leg) -> bool:
@@ -234,7 +254,9 @@ def _reaches(call: Call, source: Leg, sink: Leg) -> bool:
     return source.mode == Mode.BARGE
 
 
-def plays(call: Call, leg: Leg, greeting: tuple[str, ...], music: tuple[str, ...], hold: tuple[str, ...]) -> Play:
+def plays(
+    state: State, call: Call, leg: Leg, greeting: tuple[str, ...], music: tuple[str, ...], hold: tuple[str, ...]
+) -> Play:
     """What a leg of a call is to be played."""
     if leg.phase != Phase.UP:
         return SILENT
@@ -242,6 +264,9 @@ def plays(call: Call, leg: Leg, greeting: tuple[str, ...], music: tuple[str, ...
         return (hold, True, "hold") if hold else SILENT
     if call.consent and call.stage == Stage.TALKING and leg.role in (Role.CALLER, Role.AGENT):
         return (call.consent, False, CONSENT)
+    called = called_for(state, call, leg)
+    if called is not None and not called.early:
+        return ((RINGBACK,), True, RINGBACK)
     if leg.role != Role.CALLER:
         return SILENT
     if call.flow is not None and call.flow.says and call.stage in (Stage.FLOW, Stage.WAITING):

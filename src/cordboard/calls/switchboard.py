@@ -485,7 +485,7 @@ class Switchboard:
             for name in [name for name in leg.heard if name not in wanted[leg.name]]:
                 self.say(call.node, "leg_disconnect", source=name, sink=leg.name)
         for leg in legs:
-            self._play(leg, plays(call, leg, greeting, self.sounds(call).music, self.calls.hold))
+            self._play(leg, plays(self.state, call, leg, greeting, self.sounds(call).music, self.calls.hold))
         flow_hearing.settle(self, call)
         for leg in legs:
             for name in [name for name in wanted[leg.name] if name not in leg.heard]:

@@ -52,6 +52,7 @@ SOUND_CAUSES = {
     "sit_no_circuit": Cause.CONGESTION,
 }
 SOUNDS = ("fax", "beep", "ringback", *SOUND_CAUSES)
+RINGBACK = "ringback"  # a prompt that every media layer has, of its own where the folder of prompts has none
 
 
 # ---- commands

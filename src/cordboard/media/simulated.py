@@ -27,6 +27,7 @@ from cordboard.media import answering
 from cordboard.media.backend import (
     HEADERS_MAX,
     RECORDING_SUFFIX,
+    RINGBACK,
     TEXT_MAX,
     USED,
     Answer,
@@ -360,7 +361,9 @@ class SimulatedMedia:
     def _play(self, leg: _Leg, command: Play) -> str:
         if not leg.open:
             return "its audio is not open"
-        seconds = [PROMPT_S if self._prompts is None else self._prompts.get(name, -1.0) for name in command.prompts]
+        known = {RINGBACK: PROMPT_S, **(self._prompts or {})}
+        unknown = PROMPT_S if self._prompts is None else -1.0
+        seconds = [known.get(name, unknown) for name in command.prompts]
         if not seconds or min(seconds) < 0.0:
             return "there is no such prompt"
         self._stop(leg)
