@@ -43,10 +43,11 @@ from cordboard.media.backend import Cause
 TICK_S = 0.02
 CONNECT_S = 5.0  # for a bot to take a call
 STUCK_S = 5.0  # a bot that reads nothing for so long is lost
+PING_S = 5.0  # between two pings; a bot that has said nothing at all from one to the next is lost
 CLOSE_S = 2.0
 MARKS_MAX = 1000  # that have not come back
 KEYS_MAX = 100
-SECURE, PLAIN = ("wss",), ("ws",)
+SECURE, PLAIN = ("wss", "grpcs"), ("ws", "grpc")
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,8 @@ class _Line:
     marks: deque[tuple[int, str]] = field(default_factory=deque)  # where, and its name
     transcript: Transcript = field(default_factory=Transcript)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
+    listening: bool = False  # we wait for what the bot says; not while there is no room for more
+    spoke: bool = False  # since the last ping
 
 
 def is_bot(address: str) -> bool:
@@ -130,7 +133,7 @@ class Lines:
 
     def __init__(self, tell: Callable[[str, News], None], authority: Path | None = None) -> None:
         self._tell = tell
-        self._context = ssl.create_default_context(cafile=authority)
+        self._authority, self._context = authority, ssl.create_default_context(cafile=authority)
         self._lines: dict[str, _Line] = {}  # of the loop's thread alone
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -222,7 +225,11 @@ class Lines:
         return opening.result()
 
     async def _open(self, about: About) -> Wire:
-        from cordboard.bindings.twilio import Twilio  # it needs an extra
+        if about.to.lower().startswith("grpc"):
+            from cordboard.bindings.bot_stream import Stream  # each needs an extra
+
+            return await Stream.open(about, self._authority)
+        from cordboard.bindings.twilio import Twilio
 
         return await Twilio.open(about, self._context)
 
@@ -249,9 +256,16 @@ class Lines:
     async def _speak(self, line: _Line, wire: Wire) -> None:
         """To the bot: what is heard, keys, and marks that have been reached."""
         due = self._loop.time()
+        ping_at = due + PING_S
+        await wire.ping()
         while True:
             async with asyncio.timeout(STUCK_S):
                 await self._tick(line, wire)
+                if due >= ping_at and (line.spoke or wire.answered() or line.listening):
+                    if not (line.spoke or wire.answered()):
+                        raise LostError("the bot answers no ping")
+                    line.spoke, ping_at = False, due + PING_S
+                    await wire.ping()
             due = max(due + TICK_S, self._loop.time() - TICK_S)  # after a pause, not all that was missed at once
             await asyncio.sleep(max(0.0, due - self._loop.time()))
 
@@ -269,8 +283,11 @@ class Lines:
 
     async def _listen(self, line: _Line, wire: Wire) -> None:
         """From the bot."""
+        line.listening = True
         async for message in wire.messages():
+            line.listening, line.spoke = False, True
             await self._take(line, message)
+            line.listening = True
 
     async def _take(self, line: _Line, message: FromBot) -> None:
         if isinstance(message, Say):

@@ -11,6 +11,9 @@ from cordboard.media.backend import SUMMARY, TRANSCRIPT_MAX
 
 FRAME = 160  # bytes of audio that are sent at once: 20 ms
 LINE_MAX = 200  # characters of a line of a transcript: longer ones are made several
+MESSAGE_BYTES_MAX = 1 << 20  # that a bot sends at once
+TEXT_MAX = 20_000  # characters of a text of a bot
+SPEAKERS = ("caller", "bot", "agent", SUMMARY)  # all that stands readable of a transcript: no names of people
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,12 @@ class Wire(Protocol):
     async def send(self, message: ToBot) -> None:
         """LostError if the bot is gone."""
 
+    async def ping(self) -> None:
+        """Ask whether the bot reads what comes. LostError."""
+
+    def answered(self) -> bool:
+        """Whether it has answered the last ping."""
+
     def messages(self) -> AsyncIterator[FromBot]:
         """What the bot says, until its goodbye. GarbageError, LostError."""
 
@@ -121,10 +130,11 @@ class Transcript:
     lines: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, said: Said) -> None:
-        """The beginning of what is too long is kept."""
+        """The beginning of what is too long is kept. Whoever is none of SPEAKERS is the bot."""
+        who = said.who if said.who in SPEAKERS else "bot"
         for at in range(0, len(said.text), LINE_MAX):
             if len(self.lines) < TRANSCRIPT_MAX:
-                self.lines.append((said.who[:LINE_MAX] or "bot", said.text[at : at + LINE_MAX]))
+                self.lines.append((who, said.text[at : at + LINE_MAX]))
 
     def whole(self, summary: str = "") -> tuple[tuple[str, str], ...]:
         """With the summary before it."""

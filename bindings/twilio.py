@@ -1,11 +1,12 @@
 """Bots over WebSocket, by the messages of Twilio Media Streams: bots that were written for that need no change.
 
 As with Twilio we connect to the bot. Two messages of a bot are cordboard's own: ``transcript`` and ``handover``
-(docs/reference/bots.md). A message of a kind that is not known is left alone, one that is broken ends the line.
+(docs/guides/voice-bots.md). A message of a kind that is not known is left alone, one that is broken ends the line.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -18,6 +19,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from cordboard.bindings.bot_messages import (
+    MESSAGE_BYTES_MAX,
+    TEXT_MAX,
     About,
     Clear,
     FromBot,
@@ -32,11 +35,8 @@ from cordboard.bindings.bot_messages import (
     ToBot,
 )
 
-MESSAGE_BYTES_MAX = 1 << 20
 QUEUE_MAX = 64  # messages of a bot that wait here; then it is not read
-PING_S = 5.0  # between two pings, and for the answer to one
 GOODBYE_S = 1.0
-TEXT_MAX = 20_000  # characters of a text of a bot
 ACCOUNT = "AC" + "0" * 32
 GOODBYES = (1000, 1005)  # the end was meant: everything else is a failure
 
@@ -55,6 +55,7 @@ class Twilio:
         self._socket = socket
         self._stream, self._call = f"MZ{secrets.token_hex(16)}", f"CA{secrets.token_hex(16)}"
         self._sequence = 0
+        self._pong: asyncio.Future[float] | None = None
 
     @classmethod
     async def open(cls, about: About, context: ssl.SSLContext) -> Twilio:
@@ -65,8 +66,7 @@ class Twilio:
             proxy=None,
             max_size=MESSAGE_BYTES_MAX,
             max_queue=QUEUE_MAX,
-            ping_interval=PING_S,
-            ping_timeout=PING_S,
+            ping_interval=None,  # lines do so
             close_timeout=GOODBYE_S,
             open_timeout=None,
             ssl=context if about.to.lower().startswith("wss:") else None,
@@ -102,6 +102,15 @@ class Twilio:
             await self._socket.send(json.dumps(said))
         except ConnectionClosed as error:
             raise LostError(_why(error)) from None
+
+    async def ping(self) -> None:
+        try:
+            self._pong = asyncio.ensure_future(await self._socket.ping())
+        except ConnectionClosed as error:
+            raise LostError(_why(error)) from None
+
+    def answered(self) -> bool:
+        return self._pong is not None and self._pong.done()
 
     async def messages(self) -> AsyncIterator[FromBot]:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cordboard.calls.state import Call, Leg
 from cordboard.calls.switchboard import Switchboard
-from cordboard.live.access import Caller, masked
+from cordboard.live.access import Caller, masked, masked_within
 from cordboard.services import names
 from cordboard.services.tenants import Tenant
 from cordboard.v1 import call_service_pb2 as pb
@@ -34,11 +34,11 @@ def call_message(tenant: str, board: Switchboard, call: Call) -> pb.Call:
 
 
 def show_caller(held: Tenant, call: pb.Call, who: Caller) -> pb.Call:
-    """The same call, with its caller as ``who`` may see it, and its transcript opened."""
+    """The same call, with its caller and its transcript as ``who`` may see them."""
     keys = held.keys
     call.caller = masked(keys.shown(call.caller) if keys is not None else call.caller, who)
     for line in call.transcript:
-        line.text = keys.opened(line.text) if keys is not None else line.text
+        line.text = masked_within(keys.opened(line.text) if keys is not None else line.text, who)
     return call
 
 

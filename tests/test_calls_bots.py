@@ -78,7 +78,16 @@ def test_a_bot_is_told_of_the_call_what_it_needs_and_its_address_is_not_in_the_j
     assert ADA not in json.dumps([made.journal, made.effects])
     [dial] = commands_of([effect], NODE, made.calls)
     assert isinstance(dial, Dial) and dial.to == ADA and not dial.trunk and dial.caller == "138"
-    assert dial.headers == (("contact", leg), ("queue", "billing"), ("number", "4001"), ("language", "zh"))
+    assert dial.headers == (("language", "zh"), ("contact", leg), ("queue", "billing"), ("number", "4001"))
+
+
+def test_a_bot_is_told_the_language_that_the_caller_has_chosen():
+    flow = 'start = "choose"\n[languages.en]\n[languages.zh]\n[steps.choose]\nlanguage = "en"\nnext = "wait"\n[steps.wait]\nqueue = "billing"\n'
+    made = Floor(CENTER, CALLS.replace('queue = "billing"', 'flow = "flow.toml"', 1), {ADA: TALKS}, {"flow.toml": flow})
+    made.call()
+    [effect] = [one for one in made.effects if one["effect"] == "leg_dial"]
+    [dial] = commands_of([effect], NODE, made.calls)
+    assert [text for name, text in dial.headers if name == "language"] == ["zh", "en"]  # the last one holds
 
 
 def test_a_bot_hands_over_to_a_queue_and_the_next_agent_has_its_transcript():

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 
 import grpc
 import pytest
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-import cordboard.v1
+from cordboard.services.security.rules import services
 from tests.serving import served
 
-MODULES = [
-    importlib.import_module(f"cordboard.v1.{found.name}")
-    for found in pkgutil.iter_modules(cordboard.v1.__path__)
-    if found.name.endswith("_pb2")
-]
-SERVICES = [service for module in MODULES for service in module.DESCRIPTOR.services_by_name.values()]
+SERVICES = services()
 
 
 def test_the_server_has_every_service_of_the_contract_and_every_rpc_has_a_method(tmp_path):

@@ -30,6 +30,7 @@ from cordboard.bindings.pjsip.ways import Ways, start
 from cordboard.bindings.settings import SipSettings
 from cordboard.media.backend import (
     HEADERS_MAX,
+    HIDDEN,
     RECORDING_SUFFIX,
     RINGBACK,
     TEXT_MAX,
@@ -487,8 +488,9 @@ class PjsipMedia:
                 return
             self._end(leg, self._cause(leg, code, local), 0 if local else code)
         elif kind == pj.KEY:
-            self._reports.append(Key(leg.name, chr(code).upper()))
-            self._bots.keys(leg.sinks, chr(code).upper())
+            key = chr(code).upper()
+            heard = self._bots.keys(leg.sinks, key)  # it may be of a card: it is told to the bot alone
+            self._reports.append(Key(leg.name, HIDDEN if heard and key.isdecimal() else key))
         elif kind == pj.QUALITY:
             leg.stats = numbers
         elif kind == pj.AUDIO:

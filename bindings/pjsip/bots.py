@@ -90,11 +90,14 @@ class Bots:
         """The report of a hand-over."""
         return backend.HandedOver(leg, self._bots[leg].caller, news.queue, news.agent, news.why, news.transcript)
 
-    def keys(self, legs: Iterable[str], keys: str) -> None:
-        """Those of the legs that are bots hear keys."""
-        for leg in [leg for leg in legs if leg in self._bots]:
-            for key in keys if self._lines is not None else "":
-                self._lines.key(leg, key)  # type: ignore[union-attr]
+    def keys(self, legs: Iterable[str], keys: str) -> bool:
+        """Those of the legs that are bots hear keys; whether there are any."""
+        hears = [leg for leg in legs if leg in self._bots]
+        if self._lines is not None:
+            for leg in hears:
+                for key in keys:
+                    self._lines.key(leg, key)
+        return bool(hears)
 
     def close(self, leg: str) -> None:
         """Its leg is over."""

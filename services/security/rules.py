@@ -35,13 +35,16 @@ STANDARD: dict[str, str] = {
 }
 
 
+OTHERS = {"BotService"}  # whom others serve: media nodes call voice bots
+
+
 def services() -> list[ServiceDescriptor]:
-    """Every service of cordboard.v1."""
+    """Every service of cordboard.v1 that the server has."""
     found = []
     for module in pkgutil.iter_modules(cordboard.v1.__path__):
         if module.name.endswith("_pb2"):
             file = importlib.import_module(f"cordboard.v1.{module.name}").DESCRIPTOR
-            found += list(file.services_by_name.values())
+            found += [service for service in file.services_by_name.values() if service.name not in OTHERS]
     return found
 
 

@@ -95,7 +95,8 @@ class Bots:
         """What a bot is told of a call beside its caller."""
         if call is None or self.phone(person) is None:
             return {}
-        return {"headers": [["contact", call.contact], ["queue", call.queue], ["number", call.number]]}
+        told = [["contact", call.contact], ["queue", call.queue], ["number", call.number]]
+        return {"headers": told if call.flow is None else [*told, ["language", call.flow.language]]}
 
     def costs(self) -> dict[str, Any]:
         """What the routing is told with each contact: a bot is worth less by what it costs."""

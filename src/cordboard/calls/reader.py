@@ -62,10 +62,11 @@ def _bot_address(reader: Reader, path: Path, value: Any) -> str:
     try:
         parts = urlsplit(address)
         known = parts.scheme in BOT_SCHEMES and bool(parts.hostname) and parts.port != 0
+        known = known and not (parts.scheme.startswith("grpc") and (parts.path or parts.query or parts.username))
     except ValueError:
         known = False
     if not known:
-        raise Wrong(path, f"{shown(value)} is no address of a bot", "Write wss://HOST/PATH")
+        raise Wrong(path, f"{shown(value)} is no address of a bot", "Write wss://HOST/PATH or grpcs://HOST:PORT")
     return address
 
 
@@ -86,8 +87,8 @@ _BOT: dict[str, Check] = {
 _TRUNK: dict[str, Check] = {"caller": line_text}
 _CAMPAIGN = campaign_checks(prompts, line_text)
 _TOP = ("calls", "numbers", "queues", "phones", "bots", "trunks", "campaigns")
-BOT_SCHEMES = ("ws", "wss")
-PARAMETERS_MAX = HEADERS_MAX - 3  # beside contact, queue and number
+BOT_SCHEMES = ("ws", "wss", "grpc", "grpcs")
+PARAMETERS_MAX = HEADERS_MAX - 4  # beside contact, queue, number and language
 
 
 class _CallsReader(Reader):

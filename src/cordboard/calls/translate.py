@@ -86,7 +86,7 @@ def _command(effect: dict[str, Any], calls: Calls, numbers: Numbers) -> Command:
         if "entry" in fields:
             fields["number"] = numbers(fields.pop("campaign"), fields.pop("entry"))
         to, trunk = fields.pop("number", phone.to), fields.pop("trunk", phone.trunk)
-        headers = (*map(tuple, fields.pop("headers", ())), *phone.parameters)
+        headers = (*phone.parameters, *map(tuple, fields.pop("headers", ())))  # the call's come last and hold
         return Dial(to=to, trunk=trunk, headers=headers, **fields)
     if kind == "leg_hang_up":
         return HangUp(fields["leg"], Cause(fields["cause"]))

@@ -9,6 +9,7 @@ itself whatever its scope. All of this is pure: no clock, no files, no network.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -257,3 +258,11 @@ def masked(number: str, caller: Caller | None = None) -> str:
         else:
             hidden.append(char)
     return "".join(hidden)
+
+
+_NUMBER = re.compile(r"\+?\d(?:[ ./()-]{0,2}\d){6,}")  # seven digits or more, as people write them
+
+
+def masked_within(text: str, caller: Caller | None = None) -> str:
+    """A text as this caller may see it: numbers of telephones, cards and the like in it as ``masked`` shows them."""
+    return _NUMBER.sub(lambda found: masked(found[0], caller), text)

@@ -63,7 +63,7 @@ PERSON: Mapping[str, str] = {
     "call_consulted": "to_number",
 }
 TEXTS = ("headers", "transcript")  # fields of pairs, a name and what is sealed
-NOBODY = "anonymous"  # for whom those are sealed where there is no caller
+NOBODY = "anonymous"  # for whom those are sealed where there is no caller; another one each day, so that days can end
 _SUBJECT = re.compile(r"s-[A-Za-z0-9_-]{22}")
 _SEALED = re.compile(rf"sealed:({_SUBJECT.pattern}):([A-Za-z0-9_=-]+)")
 _SEALED_BYTES_MAX = (TEXT_MAX - len("sealed:s-:") - 22) // 4 * 3 - 16  # of a text, so that it fits when it is sealed
@@ -305,7 +305,7 @@ class KeyStore:
             return event
         if field == "customer" and person is not None:
             checked_name(person, field)  # the journal checks the subject alone
-        who = NOBODY if person is None else person[:NAME_CHARACTERS_MAX]
+        who = f"{NOBODY} {self._clock() // DAY_S:.0f}" if person is None else person[:NAME_CHARACTERS_MAX]
         at = None if person is None else field
         known = self.known(who)
         if known is not None:
