@@ -34,6 +34,7 @@ from cordboard.media.backend import (
     Record,
     Report,
 )
+from benchmarks.rtp_peer import Telephones
 from tests.recorded import RECIPIENT
 from tests.sipp import SIPP, Sipp, answerer, caller
 
@@ -98,6 +99,16 @@ class Run:
         share = [len(range(i, calls, -(-calls // LEGS_A_PEER))) for i in range(-(-calls // LEGS_A_PEER))]
         self.peers = [Sipp(self.folder, answerer(hangs_up_ms=hangs_up_ms), calls=n, more=("-timeout", "300s")) for n in share]
 
+    def call(self, telephones: Telephones, legs: int, rate: float) -> list[str]:
+        """Call so many telephones; the legs, when all have answered."""
+        start = time.monotonic()
+        for i in range(legs):
+            while (wait := start + i / rate - time.monotonic()) > 0.0:
+                self.seen += self.media.reports(wait)
+            self.media.send([Dial(f"t{i}", telephones.address(), caller="4001")])
+        self.pump(lambda: self.count(Answered) + self.count(Ended) >= legs)
+        return [report.leg for report in self.seen if isinstance(report, Answered)]
+
     def dial(self, calls: int, rate: float, prefix: str = "d") -> None:
         """Dial so many at a rate, taking reports in between."""
         start = time.monotonic()
@@ -158,6 +169,40 @@ def bridged(legs: int, seconds: float, record: bool, rate: float = 100.0, opus: 
             "of it sealing and writing": 100.0 * writer / len(names),
             "lost anywhere %": 100.0 * lost / max(1, received + lost),  # sipp's sockets, which send back what they get, too
             "dropped at our sockets %": 100.0 * drops / max(1, received + lost),
+        }
+
+
+def talking(legs: int, seconds: float, record: bool = False, rate: float = 100.0) -> dict[str, float]:
+    """Telephones connected in pairs, each of which sends G.711 of its own and gets the other's, perhaps recorded in stereo: CPU,
+    packets that a telephone missed by their numbers, and what the node adds to the way of the audio there and back."""
+    with tempfile.TemporaryDirectory() as folder:
+        telephones, run = Telephones(Path(folder), legs), Run(Path(folder))
+        try:
+            names = run.call(telephones, legs, rate)
+            pairs = list(zip(names[::2], names[1::2], strict=False))
+            run.media.send([Connect(*pair) for a, b in pairs for pair in ((a, b), (b, a))])
+            if record:
+                run.media.send([Record(f"r{i}", pair) for i, pair in enumerate(pairs)])
+            settled = time.monotonic() + 3.0
+            run.pump(lambda: time.monotonic() >= settled)
+            telephones.begin()
+            begun, used, passed = time.monotonic(), cpu_s(), run.media._sip.passed
+            run.pump(lambda: time.monotonic() - begun >= seconds)
+            took, used, passed = time.monotonic() - begun, cpu_s() - used, run.media._sip.passed - passed
+            counted, drops = telephones.end(), dropped()
+            run.media.send([HangUp(name) for name in names])
+        finally:
+            run.close()
+            telephones.close()
+        return {
+            "legs": len(names),
+            "CPU % of a core a leg": 100.0 * used / took / len(names),
+            "packets a second and leg": counted["received"] / took / len(names),
+            "passed on %": 100.0 * passed / max(1.0, counted["received"]),
+            "missing %": 100.0 * counted["missing"] / max(1.0, counted["received"] + counted["missing"]),
+            "dropped at our sockets": drops,
+            "two-way delay ms p50": 2.0 * counted["delay_p50_ms"],
+            "p99": 2.0 * counted["delay_p99_ms"],
         }
 
 
@@ -224,6 +269,8 @@ def main() -> None:
     parser.add_argument("--only", help="a part of the names of what is measured", default="")
     options = parser.parse_args()
     tables: list[tuple[str, Callable[[], dict[str, float]]]] = [
+        ("talking", lambda: talking(options.legs, options.seconds)),
+        ("talking, recorded", lambda: talking(options.legs, options.seconds, record=True)),
         ("bridged", lambda: bridged(options.legs, options.seconds, record=False)),
         ("bridged, recorded", lambda: bridged(options.legs, options.seconds, record=True)),
         ("recorded, Opus", lambda: bridged(options.legs, options.seconds, record=True, opus=True)),

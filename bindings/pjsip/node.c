@@ -3,6 +3,7 @@
 #include "node.h"
 #include "accounts.h"
 #include "guard.h"
+#include "passing.h"
 #include "registrar.h"
 #include "stream.h"
 
@@ -229,6 +230,7 @@ static void on_call_media_state(pjsua_call_id call) {
     if (info.media_cnt > 0 && info.media[0].type == PJMEDIA_TYPE_AUDIO &&
         info.media[0].status != PJSUA_CALL_MEDIA_NONE && info.media[0].status != PJSUA_CALL_MEDIA_ERROR)
         event.code = info.media[0].stream.aud.conf_slot;
+    passing_port(call, event.code);
     node_push(&event);
     if (info.state == PJSIP_INV_STATE_EARLY && info.role == PJSIP_ROLE_UAC) { /* told again, now that there is audio */
         event.kind = NODE_EARLY;
@@ -318,6 +320,8 @@ static pj_status_t start_library(const node_settings *settings) {
     ua.cb.on_reg_state2 = &accounts_registered;
     ua.cb.on_call_transfer_request2 = &on_call_transfer_request;
     ua.cb.on_call_replace_request2 = &on_call_replace_request;
+    ua.cb.on_create_media_transport = &passing_wrap;
+    ua.cb.on_conf_op_completed = &passing_changed;
     ua.cb.on_stream_created2 = &on_stream_created;
     ua.cb.on_call_media_state = &on_call_media_state;
     ua.cb.on_stream_destroyed = &on_stream_destroyed;
@@ -368,7 +372,7 @@ int node_start(const node_settings *settings) {
         return status;
     if ((status = pjsua_start()) != PJ_SUCCESS || (status = pjsua_set_null_snd_dev()) != PJ_SUCCESS)
         return status;
-    if ((status = hang_bell()) != PJ_SUCCESS)
+    if ((status = passing_start()) != PJ_SUCCESS || (status = hang_bell()) != PJ_SUCCESS)
         return status;
     return recorder_start();
 }
@@ -458,6 +462,7 @@ int node_keys(int call, int64_t leg, const char *keys) {
     pj_str_t digits = pj_str((char *)keys);
     if (!node_is_leg(call, leg))
         return NODE_GONE;
+    passing_rest(call);
     int status = pjsua_call_dial_dtmf(call, &digits);
     if (status == PJ_SUCCESS)
         return status;

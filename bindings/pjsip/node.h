@@ -98,6 +98,7 @@ int node_keys(int call, int64_t leg, const char *keys);
 
 int node_connect(int source, int sink);    /* ports of the bridge */
 int node_disconnect(int source, int sink);
+int64_t node_passed(void);                 /* packets that were passed on and not mixed, see passing.c */
 /* port: of the bridge, to connect it anew when the sink's has changed */
 int node_play(const char *path, int loop, int sink, int *player, int *port, int64_t *number);
 int node_stop_player(int player);

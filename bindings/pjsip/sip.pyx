@@ -57,6 +57,7 @@ cdef extern from "node.h" nogil:
     int node_poll(int ms)
     int node_take(node_event *into, int max)
     int64_t node_overflowed()
+    int64_t node_passed()
     void node_wake()
     int node_admit(const unsigned char *address, int bits)
     void node_limit(double requests_per_s)
@@ -179,6 +180,11 @@ cdef class Sip:
     def overflowed(self):
         """Events that were lost because nobody polled in time."""
         return node_overflowed()
+
+    @property
+    def passed(self):
+        """Packets of audio that went from one leg to the other as they came, in this process so far."""
+        return node_passed()
 
     @property
     def refused(self):
