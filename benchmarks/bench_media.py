@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.rtp_peer import Telephones
 from cordboard.media.backend import (
     Answer,
     Answered,
@@ -34,7 +35,6 @@ from cordboard.media.backend import (
     Record,
     Report,
 )
-from benchmarks.rtp_peer import Telephones
 from tests.recorded import RECIPIENT
 from tests.sipp import SIPP, Sipp, answerer, caller
 

@@ -9,7 +9,22 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from cordboard.media.backend import Answered, Connect, Dial, Disconnect, Ended, HangUp, Key, Play, Played, Record, Recorded, Report, SendKeys, Stop
+from cordboard.media.backend import (
+    Answered,
+    Connect,
+    Dial,
+    Disconnect,
+    Ended,
+    HangUp,
+    Key,
+    Play,
+    Played,
+    Record,
+    Recorded,
+    Report,
+    SendKeys,
+    Stop,
+)
 from cordboard.media.simulated import FarEnd
 from tests.media_contract import LONG
 from tests.recorded import channels
