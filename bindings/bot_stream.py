@@ -4,6 +4,7 @@ connection of its own is one call, so that no bot waits for another."""
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -69,16 +70,16 @@ class Stream:
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         target = f"dns:///{host}:{parts.port or PORTS[parts.scheme]}"
         if parts.scheme == "grpcs":
-            channel = grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(trusted(authority)), OPTIONS)
+            channel = grpc.aio.secure_channel(target, credentials(authority), OPTIONS)
         else:
             channel = grpc.aio.insecure_channel(target, OPTIONS)
+        wire = cls(channel)
         try:
-            wire = cls(channel)
             await wire._write(pb.ConverseRequest(start=_start(about)))
             if (await wire._read()).WhichOneof("message") != "welcome":
                 raise GarbageError("the bot has not begun with a welcome")
         except BaseException as error:
-            await channel.close()
+            await wire._drop()
             if isinstance(error, EOFError):
                 raise LostError("the bot has ended the line without a welcome") from None
             raise
@@ -152,11 +153,14 @@ class Stream:
         except (EOFError, TimeoutError, LostError, GarbageError):
             return
         finally:
-            await self._channel.close()
-            left = [task for task in (self._writing, self._reading) if task is not None]
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+            await self._drop()
+
+    async def _drop(self) -> None:
+        await self._channel.close()
+        left = [task for task in (self._writing, self._reading) if task is not None]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 def _start(about: About) -> pb.BotStart:
@@ -187,10 +191,11 @@ def _line(line: pb.BotLine) -> Said:
     return Said(line.who, line.text[:TEXT_MAX])
 
 
-def trusted(authority: Path | None) -> bytes | None:
-    """Who vouches for bots, PEM: a file, or whom the system trusts, as OpenSSL finds them; None if it knows nobody."""
+@functools.cache
+def credentials(authority: Path | None) -> grpc.ChannelCredentials:
+    """Who vouches for bots: a file (PEM), or without one whom the system trusts, as OpenSSL finds them."""
     if authority is not None:
-        return authority.read_bytes()
+        return grpc.ssl_channel_credentials(authority.read_bytes())
     paths = ssl.get_default_verify_paths()
     files = [Path(paths.cafile)] if paths.cafile else sorted(Path(paths.capath).glob("*.0")) if paths.capath else []
-    return b"\n".join(file.read_bytes() for file in files) or None
+    return grpc.ssl_channel_credentials(b"\n".join(file.read_bytes() for file in files) or None)
