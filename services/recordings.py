@@ -92,8 +92,7 @@ def shelves(options: argparse.Namespace, settings: Settings, tenants: Mapping[st
         return {}
     found = {}
     for tenant in tenants:
-        usual, schema = records_place(settings, tenant)
-        place, schema = (options.records, f"cordboard_{tenant}_records") if options.records else (usual, schema)
+        place, schema = records_place(settings, tenant, options.records)
         folder = options.recordings if options.recordings is None or len(tenants) == 1 else options.recordings / tenant
         found[tenant] = Shelf(place, schema, folder, identities)
     return found

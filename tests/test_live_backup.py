@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("pyrage")
 pytest.importorskip("sqlalchemy")
 
+import psycopg
 import pyrage
 
 from cordboard.center import parse_center
@@ -22,9 +23,11 @@ from cordboard.cli import main
 from cordboard.errors import InputError
 from cordboard.live import Engine, Settings, backup
 from cordboard.live.backup_file import Opener, Seal, read_backup, write_backup
+from cordboard.live.beside import records_place
 from cordboard.recordings.index import Index, Wanted
-from cordboard.records import Records, steps_of_journal
+from cordboard.records import Records, steps_of_data, steps_of_journal
 from tests.clocks import until
+from tests.test_live_compaction import compacted, settings_of, weeks
 from tests.test_recordings import journal as recorded_journal
 
 CENTER = parse_center("""
@@ -165,6 +168,78 @@ def test_holds_of_recordings_outlive_a_restore_and_the_records_are_booked_beside
         found = [(one.recording, one.held_why, one.deleted_by) for one in index.find(Wanted())]
     # then they are held and deleted as before
     assert found == [("r1", "case 12", None), ("r2", None, "cron"), ("r3", None, None)]
+
+
+def test_records_in_postgresql_are_backed_up_with_their_holds_and_restored_to_either(tmp_path, postgres_url):
+    # given a journal in PostgreSQL, and records there with a recording that is held and one that was deleted
+    floor = recorded_journal()
+    lines = b"".join(json.dumps(event).encode() + b"\n" for event in floor.journal)
+    settings = Settings(data=tmp_path / "data", database=postgres_url)
+    with Engine.open(CENTER, settings) as engine:
+        engine.submit_many([{"event": "contact_queued", "contact": "c1", "queue": "billing"}]).result(10)
+    place = records_place(settings, "default")
+    with Records(*place) as records:
+        records.apply_steps(steps_of_journal(floor.center, io.BytesIO(lines)))
+        index = Index(records)
+        index.hold("r1", "boss", "case 12")
+        (tmp_path / "r2.cbr").write_bytes(b"")
+        assert index.delete(index.get("r2"), tmp_path, "cron")
+        before = b"".join(records.dump())
+    # when it is backed up, drilled, and restored into SQLite, and into another schema's place
+    assert main(["backup", str(settings.data), "--database", postgres_url, "--to", str(tmp_path / "b"), "--plain"]) == 0
+    drill = backup.drill(tmp_path / "b", OPEN)
+    assert drill.differences == [] and drill.manifest["tenants"]["default"]["care"]["recordings"] == 2
+    backup.restore(tmp_path / "b", OPEN, tmp_path / "restored")
+    with psycopg.connect(postgres_url, autocommit=True) as db:
+        for schema in ("cordboard_default", "cordboard_default_records"):
+            db.execute(f"DROP SCHEMA {schema} CASCADE")
+    backup.restore_database(tmp_path / "b", OPEN, postgres_url)
+    # then they are held and deleted as before, once the records are booked again, which gives the same ones
+    for there in ((tmp_path / "restored" / "default" / "records.db",), place):
+        with Records(*there) as records:
+            records.apply_steps(steps_of_journal(floor.center, io.BytesIO(lines)))
+            assert b"".join(records.dump()) == before
+            found = [(one.recording, one.held_why, one.deleted_by) for one in Index(records).find(Wanted())]
+        assert found == [("r1", "case 12", None), ("r2", None, "cron"), ("r3", None, None)]
+    # and a hold is not restored over those that are there
+    with psycopg.connect(postgres_url, autocommit=True) as db:
+        db.execute("DROP SCHEMA cordboard_default CASCADE")
+    with pytest.raises(InputError, match="there are records already"):
+        backup.restore_database(tmp_path / "b", OPEN, postgres_url)
+
+
+def test_all_records_in_postgresql_are_in_the_backup_of_a_journal_that_has_forgotten_its_beginning(tmp_path, postgres_url):
+    # given a journal of eight days whose records were booked before it forgot five of them
+    settings = settings_of(tmp_path / "data", postgres_url, keep_days=3)
+    place = records_place(settings, "default")
+    weeks(settings, calls=20)
+    with Records(*place) as records:
+        records.apply_steps(steps_of_data(settings, "default"))
+        before, contacts = b"".join(records.dump()), records.counts()["contacts"]
+    assert compacted(settings).base > 0
+    # when it is backed up, and restored to a folder and to the database
+    taken = backup.take(settings, tmp_path / "b", PLAIN)
+    assert taken.manifest["tenants"]["default"]["records"]["contacts"] == contacts == 160
+    assert backup.drill(tmp_path / "b", OPEN).differences == []
+    backup.restore(tmp_path / "b", OPEN, tmp_path / "restored")
+    with psycopg.connect(postgres_url, autocommit=True) as db:
+        for schema in ("cordboard_default", "cordboard_default_records"):
+            db.execute(f"DROP SCHEMA {schema} CASCADE")
+    backup.restore_database(tmp_path / "b", OPEN, postgres_url)
+    # then the records are those of before
+    for there in ((tmp_path / "restored" / "default" / "records.db",), place):
+        with Records(*there) as records:
+            assert b"".join(records.dump()) == before
+
+
+def test_a_backup_makes_no_records_in_postgresql_where_there_are_none(tmp_path, postgres_url):
+    settings = Settings(data=tmp_path / "data", database=postgres_url)
+    with Engine.open(CENTER, settings) as engine:
+        engine.submit_many([{"event": "contact_queued", "contact": "c1", "queue": "billing"}]).result(10)
+    assert "care" not in backup.take(settings, tmp_path / "b", PLAIN).manifest["tenants"]["default"]
+    with psycopg.connect(postgres_url) as db:
+        schemas = {row[0] for row in db.execute("SELECT schema_name FROM information_schema.schemata")}
+    assert "cordboard_default" in schemas and "cordboard_default_records" not in schemas
 
 
 def test_two_tenants_are_kept_apart_in_one_backup(tmp_path):

@@ -19,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", required=True, metavar="FILE", help=pick(lang, "the file to write", "备份文件"))
     database = pick(lang, "journals are in PostgreSQL there", "日志所在的 PostgreSQL 数据库")
     parser.add_argument("--database", metavar="URL", default="", help=database)
+    records = pick(lang, "where records are, if the server was told", "记录所在处（若服务器另有指定）")
+    parser.add_argument("--records", metavar="PLACE", default="", help=records)
     recipient = pick(lang, "seal it for this age recipient; may be given more than once", "age 接收者，可多次给出")
     parser.add_argument("--recipient", metavar="age1...", action="append", default=[], help=recipient)
     recipients = pick(lang, "recipients, one a line", "接收者列表文件")
@@ -37,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     recipients = [*options.recipient, *lines_of(options.recipients_file)]
     seal = Seal(tuple(recipients), passphrase_of(options.passphrase_file), options.plain)
     settings = Settings(data=options.data, database=options.database)
-    taken = take(settings, Path(options.to), seal, replay=not options.quick)
+    taken = take(settings, Path(options.to), seal, replay=not options.quick, records_at=options.records)
     tenants = taken.manifest["tenants"]
     if options.json:
         record = {"file": options.to, "bytes": taken.bytes, "seconds": round(taken.seconds, 3)}

@@ -162,12 +162,11 @@ def needs_of(options: argparse.Namespace) -> dict[str, Callable[[], int]]:
     settings = Settings(data=options.data, database=options.database)
     folder = settings.tenant_folder(options.tenant)
     needs: dict[str, Callable[[], int]] = {}
-    usual, schema = records_place(settings, options.tenant)
-    place = options.records or usual
+    place, schema = records_place(settings, options.tenant, options.records)
     if place != OFF and (place.startswith("postgres") or os.path.exists(place)):
         from cordboard.records import Records
 
-        with Records(place, f"cordboard_{options.tenant}_records" if options.records else schema) as records:
+        with Records(place, schema) as records:
             revision = records.revision
         needs["records"] = functools.partial(int, revision)
     if (folder / "webhooks.db").exists():

@@ -2,8 +2,9 @@
 
 A backup holds for each tenant everything that was acknowledged when its copy was made: the journal with its snapshots,
 the audit log, how far webhooks are, the notes of campaigns, and the models that learn. Left out are the records (a
-projection, rebuilt on demand; of a journal that was compacted they are in it) and, on purpose, the key stores of
-personal data: a subject that was erased must not come back from a backup.
+projection, rebuilt on demand; holds of recordings, which no journal has, are in it, and all records of a journal that
+was compacted) and, on purpose, the key stores of personal data: a subject that was erased must not come back from a
+backup.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from cordboard import __version__
 from cordboard.acd import Acd
 from cordboard.center import Center
 from cordboard.errors import CordboardError, InputError, MissingExtraError, StoreError, Where
-from cordboard.live import backup_beside
+from cordboard.live import backup_beside, backup_records
 from cordboard.live.archive import BASE, Archive
 from cordboard.live.backup_file import Opener, Seal, read_backup, write_backup
+from cordboard.live.beside import records_place
 from cordboard.live.compaction import note_backup
 from cordboard.live.hub import Hub
 from cordboard.live.settings import Settings
@@ -86,9 +88,10 @@ def tenants_of(settings: Settings) -> list[str]:
     return [name.removeprefix(PREFIX) for name in found if name.startswith(PREFIX)]
 
 
-def take(settings: Settings, target: Path, seal: Seal, *, replay: bool = True) -> Taken:
+def take(settings: Settings, target: Path, seal: Seal, *, replay: bool = True, records_at: str = "") -> Taken:
     """Make a backup of all tenants, beside a running server. ``replay``: replay the copies, for the manifest's counts
-    of records; without, a drill can't compare those."""
+    of records; without, a drill can't compare those. ``records_at``: where the records are, if not beside the
+    journals."""
     began = time.time()
     tenants = tenants_of(settings)
     if not tenants:
@@ -97,7 +100,7 @@ def take(settings: Settings, target: Path, seal: Seal, *, replay: bool = True) -
         folder = Path(name)
         files: dict[str, Path] = {}
         for tenant in tenants:
-            files |= _copies(settings, tenant, folder)
+            files |= _copies(settings, tenant, folder, records_place(settings, tenant, records_at))
         for extra in Path(settings.data).glob("audit.public.jwks"):
             files[extra.name] = extra
         copied = time.time()
@@ -112,22 +115,20 @@ def take(settings: Settings, target: Path, seal: Seal, *, replay: bool = True) -
     return Taken(manifest, size, time.time() - began, copied - began)
 
 
-def _copies(settings: Settings, tenant: str, folder: Path) -> dict[str, Path]:
+def _copies(settings: Settings, tenant: str, folder: Path, records_at: tuple[str, str]) -> dict[str, Path]:
     """Copies of a tenant's files in the folder: name in the backup -> path."""
-    here, beside = folder / tenant, settings.tenant_folder(tenant)
+    here, there = folder / tenant, settings.tenant_folder(tenant)
     here.mkdir()
     kept = Settings(data=folder)
+    # The records first: they must not be ahead of the journal.
+    backup_records.copy(*records_at, here / RECORDS, whole=bool(_base(settings, tenant)))
     if settings.database:
         copy_journal(settings, kept, tenant)
     else:
-        # The records first: they must not be ahead of the journal.
-        if (beside / RECORDS).exists():
-            copy = backup_beside.vacuum if _base(settings, tenant) else backup_beside.care
-            copy(beside / RECORDS, here / RECORDS)
-        backup_beside.vacuum(beside / "journal.db", here / "journal.db")
+        backup_beside.vacuum(there / "journal.db", here / "journal.db")
         _copy_beginning(settings, kept, tenant)
     names = ["journal.db", *(name for name in ("snapshots.db", RECORDS) if (here / name).exists())]
-    found = {name: here / name for name in names} | backup_beside.copies(beside, here)
+    found = {name: here / name for name in names} | backup_beside.copies(there, here)
     return {f"{tenant}/{name}": path for name, path in found.items()}
 
 
@@ -196,7 +197,9 @@ def summary(settings: Settings, tenant: str) -> dict[str, Any]:
     with closing(archive.store):
         core = archive.recover(Hub(settings.history))
     state = {"revision": core.revision, "t": core.ticks / 1e6, "counts": core.acd.counts()}
-    return {**state, "state_sha256": digest(core.acd), **backup_beside.told(settings.tenant_folder(tenant))}
+    folder = settings.tenant_folder(tenant)
+    more = backup_beside.told(folder) | backup_records.told(folder / RECORDS)
+    return {**state, "state_sha256": digest(core.acd), **more}
 
 
 def digest(acd: Acd) -> str:
@@ -261,11 +264,14 @@ def restore(source: Path, opener: Opener, folder: Path) -> dict[str, Any]:
 
 
 def restore_database(source: Path, opener: Opener, database: str) -> dict[str, Any]:
-    """Unpack a backup's journals into PostgreSQL, where these tenants must have none; returns its manifest."""
+    """Unpack a backup's journals, and the records that are in it, into PostgreSQL, where these tenants must have none;
+    returns its manifest."""
     with tempfile.TemporaryDirectory(prefix="cordboard-restore-") as name:
         manifest = restore(source, opener, Path(name))
         for tenant in manifest["tenants"]:
-            copy_journal(Settings(data=name), Settings(data=name, database=database), tenant)
+            here, there = Settings(data=name), Settings(data=name, database=database)
+            copy_journal(here, there, tenant)
+            backup_records.restore(here.tenant_folder(tenant) / RECORDS, *records_place(there, tenant))
     return manifest
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import sqlite3
 from contextlib import closing
@@ -14,8 +13,6 @@ from cordboard.errors import CordboardError, StoreError
 DATABASES = ("webhooks.db", "outbound.db", "campaigns/*.db", "models/*/notes.db")
 WHOLE = ("models/*/CURRENT", "models/*/audit.jsonl", "models/*/*.model")  # after the notes: these may be newer
 LOGS = ("audit*/audit-*.log",)
-
-log = logging.getLogger(__name__)
 
 
 def copies(source: Path, target: Path) -> dict[str, Path]:
@@ -37,22 +34,6 @@ def vacuum(source: Path, copy: Path) -> None:
             db.execute("VACUUM INTO ?", [str(copy)])
     except sqlite3.Error as error:
         raise StoreError("i/o error", f"{source}: {error}") from error
-
-
-def care(source: Path, copy: Path) -> None:
-    """What of the records is not made of the journal: holds and deletions of recordings. A file that has this table
-    alone becomes the whole records when they are booked again; without any hold there is none."""
-    try:
-        with closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True, timeout=30)) as db:
-            made = db.execute("SELECT sql FROM sqlite_master WHERE name = 'recording_care'").fetchone()
-            rows = db.execute("SELECT * FROM recording_care").fetchall() if made else []
-    except sqlite3.DatabaseError as error:
-        log.warning("holds of recordings are not in the backup: %s: %s", source, error)
-        return
-    if rows:
-        with closing(sqlite3.connect(copy)) as db, db:
-            db.execute(made[0])
-            db.executemany(f"INSERT INTO recording_care VALUES ({', '.join('?' * len(rows[0]))})", rows)
 
 
 def _whole_lines(source: Path, copy: Path) -> None:

@@ -49,10 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser, lang: words.Lang) -> None:
     parser.add_argument("--logs", metavar="URL", help=words.pick(lang, *text))
 
 
-def records_place(settings: Settings, tenant: str) -> tuple[str, str]:
-    """Where a tenant's records are if nothing else is said: (place, schema), beside its journal."""
-    if settings.database:
-        return settings.database, f"cordboard_{tenant}_records"
+def records_place(settings: Settings, tenant: str, own: str = "") -> tuple[str, str]:
+    """Where a tenant's records are: (place, schema). ``own``: what ``--records`` says; otherwise beside its journal."""
+    if own or settings.database:
+        return own or settings.database, f"cordboard_{tenant}_records"
     return str(settings.tenant_folder(tenant) / "records.db"), ""
 
 
@@ -118,9 +118,7 @@ class Beside:
         if self._options.records != OFF:
             from cordboard.records import Follower
 
-            usual, schema = records_place(settings, tenant)
-            own = self._options.records
-            follower = Follower(engine, own or usual, f"cordboard_{tenant}_records" if own else schema).start()
+            follower = Follower(engine, *records_place(settings, tenant, self._options.records)).start()
             self._followers.append(follower)
         endpoints = [endpoint for endpoint in self._endpoints if endpoint.tenant == tenant]
         if endpoints:
