@@ -37,7 +37,9 @@ from cordboard.bindings.bot_messages import (
     Say,
     Transcript,
     Wire,
+    plain,
 )
+from cordboard.journal import NAME_CHARACTERS_MAX
 from cordboard.media.backend import Cause
 
 TICK_S = 0.02
@@ -310,4 +312,5 @@ class Lines:
             for one in message.said:
                 line.transcript.add(one)
             whole = line.transcript.whole(message.summary)
-            self._tell(line.about.leg, HandedOver(message.queue, message.agent, "", whole))
+            queue, agent = (plain(name)[:NAME_CHARACTERS_MAX] for name in (message.queue, message.agent))
+            self._tell(line.about.leg, HandedOver(queue, agent, "", whole))

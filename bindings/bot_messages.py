@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from cordboard.center import UNFIT
 from cordboard.media.backend import SUMMARY, TRANSCRIPT_MAX
 
 FRAME = 160  # bytes of audio that are sent at once: 20 ms
@@ -96,6 +97,11 @@ class HandOver:
 FromBot: TypeAlias = Say | Mark | Clear | Said | HandOver
 
 
+def plain(text: str) -> str:
+    """A text of a bot as it can stand in a report: without what does not belong into a line."""
+    return UNFIT.sub(" ", text)
+
+
 class GarbageError(Exception):
     """A bot has sent what is no message. The text says why."""
 
@@ -132,9 +138,10 @@ class Transcript:
     def add(self, said: Said) -> None:
         """The beginning of what is too long is kept. Whoever is none of SPEAKERS is the bot."""
         who = said.who if said.who in SPEAKERS else "bot"
-        for at in range(0, len(said.text), LINE_MAX):
-            if len(self.lines) < TRANSCRIPT_MAX:
-                self.lines.append((who, said.text[at : at + LINE_MAX]))
+        for text in map(plain, said.text.splitlines()):
+            for at in range(0, len(text), LINE_MAX):
+                if len(self.lines) < TRANSCRIPT_MAX:
+                    self.lines.append((who, text[at : at + LINE_MAX]))
 
     def whole(self, summary: str = "") -> tuple[tuple[str, str], ...]:
         """With the summary before it."""

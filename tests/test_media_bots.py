@@ -11,6 +11,8 @@ from typing import Any
 import grpc
 import pytest
 
+from cordboard.calls.translate import event_of
+from cordboard.journal import CALL_EVENTS, EVENTS, check_event
 from cordboard.media.backend import (
     HIDDEN,
     Answer,
@@ -25,6 +27,7 @@ from cordboard.media.backend import (
     Key,
 )
 from cordboard.media.simulated import FarEnd
+from cordboard.services.media_messages import report_message
 from tests.sip_peer import Telephone
 from tests.test_docs import ROOT
 
@@ -160,6 +163,18 @@ def test_a_bot_hands_over_with_its_transcript_and_says_goodbye(world, bot):
     bot.hang_up()
     assert world.until(Ended) == Ended("ada", Cause.NORMAL)
     assert not [one for one in world.reports if isinstance(one, HandedOver)]
+
+
+def test_what_a_bot_writes_can_stand_in_a_report_whatever_it_is(world, bot):
+    world.connect(bot.url)
+    world.wait(lambda: bot.frames)
+    bot.said("caller", "" if bot.NORMAL == grpc.StatusCode.OK else "\ud800!")  # which no message of gRPC can carry
+    bot.hand_over(queue="p" * 5000 + "\n", agent="l\x00i", summary="a refund\nof 20\r\n\tyuan\x1b[2J")
+    found = world.until(HandedOver)
+    event = event_of(found, "n1")
+    assert found.to_agent == "l i" and len(found.to_queue) == 255
+    assert found.transcript[:3] == (("summary", "a refund"), ("summary", "of 20"), ("summary", " yuan [2J"))
+    assert check_event({"t": 0.0, **event}, EVENTS | CALL_EVENTS) and report_message(found).SerializeToString()
 
 
 @pytest.mark.parametrize(

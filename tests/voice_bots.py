@@ -58,7 +58,7 @@ class TwilioBot(Bot):
         super().__init__()
         self.got: list[dict[str, Any]] = []
         self._socket: ServerConnection | None = None
-        self._loop, ready = asyncio.new_event_loop(), threading.Event()
+        ready = threading.Event()
         secure = None
         if tls is not None:
             import ssl
@@ -67,13 +67,13 @@ class TwilioBot(Bot):
             secure.load_cert_chain(*tls)
 
         async def live() -> None:
-            self._stop = asyncio.Event()
+            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
             async with serve(self._talk, "127.0.0.1", 0, ssl=secure, max_queue=1) as server:
                 self.port = next(iter(server.sockets)).getsockname()[1]
                 ready.set()
                 await self._stop.wait()
 
-        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(live()), daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(live()), daemon=True)
         self._thread.start()
         assert ready.wait(PATIENCE_S)
         self.url = f"{'wss' if secure else 'ws'}://127.0.0.1:{self.port}/ada?key=1"
