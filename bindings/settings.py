@@ -217,7 +217,9 @@ class SipSettings:
 
     @staticmethod
     def _check(sources: tuple[str, ...], key: str) -> None:
-        try:
-            networks(sources)
-        except ValueError as error:
-            raise InputError(str(error), Where(key=key), "Write an address or a network such as 10.0.0.0/8") from error
+        for source in sources:
+            try:
+                networks((source,))
+            except ValueError:
+                hint = "Write an address or a network such as 10.0.0.0/8"
+                raise InputError(f"{source!r} is no address or network", Where(key=key), hint) from None

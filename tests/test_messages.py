@@ -18,7 +18,8 @@ from cordboard.cli import main
 from cordboard.errors import EventError, LimitError, MissingExtraError, UnknownNameError, Where
 from cordboard.messages import catalog, chinese, pairs
 
-SOURCES = Path(__file__).resolve().parents[1] / "src" / "cordboard"
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = tuple(ROOT / folder for folder in ("src/cordboard", "services", "bindings"))
 CARRIED = ("what", "hint")  # parameters of these names carry sentences
 HINTS = ("nearest",)  # functions that make hints for other modules; their own module uses them too
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -54,7 +55,7 @@ class Reader:
     """Finds the sentences of the errors of one module: from each call that takes one back to where it is written."""
 
     def __init__(self, path: Path) -> None:
-        self.name = path.relative_to(SOURCES).as_posix()
+        self.name = path.relative_to(ROOT).as_posix()
         self.tree = ast.parse(path.read_text("utf-8"))
         self.functions = {node.name: node for node in ast.walk(self.tree) if isinstance(node, Function)}
         self.carriers = dict(ERRORS)  # function or class -> parameter -> its place in a call
@@ -146,6 +147,11 @@ class Reader:
         return []
 
 
+def modules() -> list[Path]:
+    """Every Python file that may raise an error of ours."""
+    return sorted(path for folder in SOURCES for path in folder.rglob("*.py") if "examples" not in path.parts)
+
+
 @functools.cache
 def listed() -> dict[str, str]:
     """The catalog, English to Chinese."""
@@ -157,7 +163,7 @@ def listed() -> dict[str, str]:
 @functools.cache
 def sentences() -> list[tuple[str, str]]:
     """(place, template) of every sentence of an error in the package, and of the functions that make hints for it."""
-    readers = [Reader(path) for path in sorted(SOURCES.rglob("*.py"))]
+    readers = [Reader(path) for path in modules()]
     return [one for reader in readers for one in reader.found()]
 
 
@@ -172,7 +178,7 @@ def test_every_sentence_of_an_error_has_its_chinese() -> None:
 def test_the_catalog_has_no_sentence_twice_and_none_that_nobody_says() -> None:
     # Given every string of the sources
     said = set()
-    for path in SOURCES.rglob("*.py"):
+    for path in modules():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Constant | ast.JoinedStr):
                 said.add(template(node))

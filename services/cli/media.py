@@ -61,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", choices=("pjsip", "wheel"), default="pjsip", help=layer)
     check = words.pick(lang, "only say whether the settings can be used", "仅检查设置是否可用")
     parser.add_argument("--check", action="store_true", help=check)
-    add("--server", "HOST:PORT", f"the server ({SERVER})", f"服务器（{SERVER}）", SERVER)
+    server = f"the server: host:port or unix:FILE ({SERVER})", f"服务器：主机:端口 或 unix:文件（{SERVER}）"
+    add("--server", "ADDRESS", *server, SERVER)
     add("--tenant", "NAME", "the tenant (default)", "租户（default）", "default")
     add("--node", "NAME", "this node's name, its own (media1)", "本节点名称（media1）", "media1")
     add("--capacity", "LEGS", "legs at once (1000; wheel: 32)", "同时的通话腿数（1000；wheel：32）", None, int)

@@ -20,7 +20,8 @@ from cordboard.live.clock import FileClock
 from cordboard.live.privacy import KeyStore
 from cordboard.live.server_file import ServerFile, load_server_file
 from cordboard.live.tenants import AuditLogs, TenantEngines, audit_key, open_key_stores
-from cordboard.services import recordings
+from cordboard.services import local_socket, recordings
+from cordboard.services.local_socket import LocalSocket
 from cordboard.services.recordings import Shelf, shelves
 from cordboard.services.security import plan
 from cordboard.services.security.limits import make_room
@@ -57,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-days", metavar="DAYS", type=float, default=0.0, help=keep)
     listen = words.pick(lang, f"address; port 0 lets the system choose ({LISTEN})", f"监听地址（{LISTEN}）")
     parser.add_argument("--listen", metavar="HOST:PORT", help=listen)
+    local = words.pick(lang, "a Unix socket beside it, for this user's programs", "另设 Unix 套接字，供本机程序使用")
+    parser.add_argument("--socket", metavar="FILE", type=Path, help=local)
     drain = words.pick(lang, "seconds that conversations get at the end (30)", "停止时留给通话的秒数（30）")
     parser.add_argument("--drain", metavar="SECONDS", type=float, default=DRAIN_S, help=drain)
     clock = words.pick(
@@ -94,6 +97,9 @@ def run(options: argparse.Namespace) -> int:
     safety = Plan.of(options, file)
     safety.check(options.listen, centers)
     safety.metrics(options.metrics)
+    options.socket = options.socket or file.socket
+    if options.socket is not None:
+        local_socket.check(options.socket, safety)
     company = Beside(options)
     kept = shelves(options, settings, centers)
     company.check(centers)
@@ -150,6 +156,7 @@ async def serve(
         loop.add_signal_handler(number, signals.put_nowait, number)
     engines = await asyncio.to_thread(TenantEngines.open, centers, settings, clock=clock, store=company.store)
     audit: AuditLogs | None = None
+    local: LocalSocket | None = None
     keys: dict[str, KeyStore] = {}
     try:
         await asyncio.to_thread(company.begin, engines, safety.metrics(options.metrics))
@@ -164,12 +171,16 @@ async def serve(
         make_room(guard.limits.connections)
         server = Server(Tenants(engines, keys, calls, kept), guard=guard, options=guard.limits.server_options())
         port = server.listen(options.listen, safety.credentials())
+        if options.socket is not None:
+            local = LocalSocket(server, options.socket)
         await server.start()
         interpreter.tune()
         say_ready(options, port, engines, safety, company.metrics)
         await signals.get()
         await wind_down(server, signals, options.drain)
     finally:
+        if local is not None:
+            local.close()
         await asyncio.to_thread(engines.close)
         await asyncio.to_thread(company.close)
         for store in keys.values():

@@ -14,11 +14,6 @@ from cordboard.errors import InputError, Where
 from cordboard.live.certificates import read_pair
 from cordboard.live.keyfiles import read_file
 
-HOW = (
-    "Make them: cordboard certs init certs && cordboard certs server certs --host NAME, then give --tls-cert"
-    " certs/server.pem --tls-key certs/server.key; or listen on 127.0.0.1"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Tls:
@@ -53,7 +48,11 @@ def check_address(address: str, tls: Tls | None, *, knows_callers: bool) -> None
     if is_local(address):
         return
     if tls is None:
-        raise InputError(f"no listening on {address} without certificates", Where(key="listen"), HOW)
+        hint = (
+            "Make them: cordboard certs init certs && cordboard certs server certs --host NAME, then give --tls-cert"
+            " certs/server.pem --tls-key certs/server.key; or listen on 127.0.0.1"
+        )
+        raise InputError(f"no listening on {address} without certificates", Where(key="listen"), hint)
     if not knows_callers:
         hint = "Give --token-keys (see cordboard token), or --tls-clients for clients with certificates"
         raise InputError(f"no listening on {address} where nobody could be known", Where(key="listen"), hint)

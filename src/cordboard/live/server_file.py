@@ -23,7 +23,7 @@ TENANTS_MAX = 1000
 TEAM_AGENTS_MAX = 20_000
 
 _TABLES: dict[str, tuple[str, ...]] = {
-    "server": ("listen", "data"),
+    "server": ("listen", "socket", "data"),
     "tls": ("certificate", "key", "clients"),
     "tokens": ("keys", "audience"),
     "audit": ("keys",),
@@ -51,6 +51,7 @@ class ServerFile:
     """What a settings file says; None and empty for what it leaves out."""
 
     listen: str | None = None
+    socket: Path | None = None
     data: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
@@ -109,6 +110,7 @@ def _read(data: dict[str, Any], folder: Path) -> ServerFile:
 
     return ServerFile(
         listen=text("server", "listen"),
+        socket=file("server", "socket"),
         data=file("server", "data"),
         certificate=file("tls", "certificate"),
         key=file("tls", "key"),
