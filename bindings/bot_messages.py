@@ -11,7 +11,7 @@ from cordboard.center import UNFIT
 from cordboard.media.backend import SUMMARY, TRANSCRIPT_MAX
 
 FRAME = 160  # bytes of audio that are sent at once: 20 ms
-LINE_MAX = 200  # characters of a line of a transcript: longer ones are made several
+LINE_MAX = 180  # characters of a line of a transcript: longer ones are made several. So much fits when it is sealed
 MESSAGE_BYTES_MAX = 1 << 20  # that a bot sends at once
 TEXT_MAX = 20_000  # characters of a text of a bot
 SPEAKERS = ("caller", "bot", "agent", SUMMARY)  # all that stands readable of a transcript: no names of people

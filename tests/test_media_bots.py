@@ -158,8 +158,8 @@ def test_a_bot_hands_over_with_its_transcript_and_says_goodbye(world, bot):
     bot.hand_over(queue="people", summary="a refund", transcript=[{"who": "caller", "text": "yes"}])
     found = world.until(HandedOver)
     assert (found.leg, found.caller, found.to_queue, found.to_agent, found.why) == ("ada", "138", "people", "", "")
-    assert found.transcript[:3] == (("summary", "a refund"), ("caller", "my bill"), ("bot", "x" * 200))
-    assert [len(text) for _, text in found.transcript] == [8, 7, 200, 200, 100, 3]
+    assert found.transcript[:3] == (("summary", "a refund"), ("caller", "my bill"), ("bot", "x" * 180))
+    assert [len(text) for _, text in found.transcript] == [8, 7, 180, 180, 140, 3]
     bot.hang_up()
     assert world.until(Ended) == Ended("ada", Cause.NORMAL)
     assert not [one for one in world.reports if isinstance(one, HandedOver)]

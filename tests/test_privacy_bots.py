@@ -29,7 +29,7 @@ from tests.test_media_node import Running, WallMedia, until
 from tests.test_privacy_calls import files_with
 
 CALLER, CARD = "+8613800138000", "4111 1111 1111 1111"
-LINES = (("summary", "Mrs Zhang wants a refund"), ("caller", f"my card is {CARD}, flat 12"), ("bot", "\u5f20\u5973\u58eb" * 60))
+LINES = (("summary", "Mrs Zhang wants a refund"), ("caller", f"my card is {CARD}, flat 12"), ("bot", "\u5f20\u5973\u58eb" * 20 + "\U0001f600" * 120))
 DAY_S = 86_400.0
 
 

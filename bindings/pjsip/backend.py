@@ -30,7 +30,6 @@ from cordboard.bindings.pjsip.ways import Ways, start
 from cordboard.bindings.settings import SipSettings
 from cordboard.media.backend import (
     HEADERS_MAX,
-    HIDDEN,
     RECORDING_SUFFIX,
     RINGBACK,
     TEXT_MAX,
@@ -45,7 +44,6 @@ from cordboard.media.backend import (
     Ended,
     HangUp,
     Incoming,
-    Key,
     Listen,
     PauseRecording,
     Play,
@@ -200,7 +198,7 @@ class PjsipMedia:
         if not _KEYS.fullmatch(command.keys):
             return "these are no keys"
         if leg.bot:
-            self._bots.keys((leg.name,), command.keys)
+            self._bots.hear((leg.name,), command.keys)
             return ""
         return self._sip.keys(leg.call, leg.number, command.keys)
 
@@ -488,9 +486,7 @@ class PjsipMedia:
                 return
             self._end(leg, self._cause(leg, code, local), 0 if local else code)
         elif kind == pj.KEY:
-            key = chr(code).upper()
-            heard = self._bots.keys(leg.sinks, key)  # it may be of a card: it is told to the bot alone
-            self._reports.append(Key(leg.name, HIDDEN if heard and key.isdecimal() else key))
+            self._reports.append(self._bots.pressed(leg, chr(code).upper()))
         elif kind == pj.QUALITY:
             leg.stats = numbers
         elif kind == pj.AUDIO:

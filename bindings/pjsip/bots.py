@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cordboard.bindings.bot_lines import HandedOver, Lines, News, Opened, Over, refusal
 from cordboard.bindings.bot_messages import About
+from cordboard.bindings.pjsip.legs import Leg
 from cordboard.bindings.settings import SipSettings
 from cordboard.media import backend
 from cordboard.media.backend import Dial
@@ -90,7 +91,12 @@ class Bots:
         """The report of a hand-over."""
         return backend.HandedOver(leg, self._bots[leg].caller, news.queue, news.agent, news.why, news.transcript)
 
-    def keys(self, legs: Iterable[str], keys: str) -> bool:
+    def pressed(self, leg: Leg, key: str) -> backend.Key:
+        """A key was pressed on a leg: its report. A digit that a bot hears may be of a card, and is covered."""
+        heard = self.hear(leg.sinks, key)
+        return backend.Key(leg.name, backend.HIDDEN if heard and key.isdecimal() else key)
+
+    def hear(self, legs: Iterable[str], keys: str) -> bool:
         """Those of the legs that are bots hear keys; whether there are any."""
         hears = [leg for leg in legs if leg in self._bots]
         if self._lines is not None:
