@@ -258,6 +258,7 @@ class Telephone:
 
     def _up(self, call: Call) -> None:
         call.up = True
+        call.speech = getattr(call.far, "audio", call.speech)
         if call.far.hangs_up is not None:
             call.due.append((time.monotonic() + call.far.hangs_up, "hang up"))
 

@@ -373,3 +373,19 @@ def test_what_can_not_be_is_refused_and_changes_nothing(act, error, words: str) 
     with pytest.raises(error, match=words):
         act(pacer)
     assert pacer.state() == before
+
+
+@pytest.mark.parametrize("listened", [False, True])
+def test_after_a_machine_the_agent_is_there_for_the_next_call(listened: bool) -> None:
+    # given one agent, and a call that a machine answers, found out at once or by listening for a while
+    pacer = Pacer(target=0.03)
+    pacer.agent("li", "idle", now=0.0)
+    [call] = pacer.plan(now=0.0, leads=[Leads(count=5)]).ids
+    pacer.call(call, "placed", now=0.0)
+    if listened:
+        pacer.call(call, "answered", now=5.0)
+        assert not pacer.plan(now=5.5, leads=[Leads(count=4)]).ids
+    # when it is let go, then the next one is dialed, and nobody was dropped
+    pacer.call(call, "machine", now=6.5)
+    assert len(pacer.plan(now=7.0, leads=[Leads(count=4)]).ids) == 1
+    assert pacer.ringing == 0 and all(window.dropped == 0 for window in pacer.ledger.windows(7.0))

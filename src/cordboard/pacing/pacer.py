@@ -260,7 +260,8 @@ class Pacer:
 
         ``greeting`` and ``greeted`` are the start and the end of the person's greeting, for rules that count from
         there. ``connected``: an agent has it; ``dropped``: ended by us without an agent; ``hung_up``: by the person,
-        likewise; ``failed``: busy or no answer; ``invalid``: no such number; ``machine``: taken for one and ended.
+        likewise; ``failed``: busy or no answer; ``invalid``: no such number; ``machine``: taken for one and ended, at
+        once or after it was ``answered``.
         """
         if event == "placed":
             self._place(id, now, math.nan if p is None else p, group)
@@ -329,7 +330,7 @@ class Pacer:
 
     def _progress(self, id: Hashable, call: _Call, event: CallEvent, now: float) -> None:
         answered = call.answered is not None
-        if (event in ("connected", "dropped", "hung_up")) != answered and event != "ringing":
+        if (event in ("connected", "dropped", "hung_up")) != answered and event not in ("ringing", "machine"):
             what = "has been answered already" if answered else "has not been answered"
             raise StaleEventError(
                 f"the call {id!r} {what}, it can't be {event}", Where(key="event"), "Check the order."
@@ -349,10 +350,11 @@ class Pacer:
             self._waiting -= 1
             agent = now if event == "connected" else None
             left = now if event == "hung_up" else None
-            self.ledger.record(now, AnsweredCall(call.answered, call.greeting, call.greeted, agent, left))
+            machine = event == "machine"  # found out after a while, during which an agent was to be free
+            self.ledger.record(now, AnsweredCall(call.answered, call.greeting, call.greeted, agent, left, machine))
         elif event == "machine":
             self.ledger.machine(now)
-        if event in ("failed", "invalid", "machine"):
+        if event in ("failed", "invalid", "machine") and not answered:
             self._outcomes += 1
             self._valid.append(event != "invalid")
         del self._calls[id]
