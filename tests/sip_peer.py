@@ -70,6 +70,7 @@ class Call:
     over: bool = False
     due: list[tuple[float, str]] = field(default_factory=list)  # what it does, when
     sent: int = 0
+    sent_before: int = 0  # the answer
     heard: np.ndarray = field(default_factory=lambda: np.zeros(0))
     heard_at: float = 0.0
     keys: str = ""
@@ -257,7 +258,7 @@ class Telephone:
             call.over = True
 
     def _up(self, call: Call) -> None:
-        call.up = True
+        call.up, call.sent_before = True, call.sent
         call.speech = getattr(call.far, "audio", call.speech)
         if call.far.hangs_up is not None:
             call.due.append((time.monotonic() + call.far.hangs_up, "hang up"))
@@ -292,11 +293,11 @@ class Telephone:
             return np.pad(frame, (0, FRAME - frame.size))
         if not getattr(call.far, "silent", False):
             return tone(call.hertz, FRAME, call.sent * FRAME)
-        since = call.sent * FRAME / RATE
-        for begin, end in call.far.says:  # noise like that of a voice
+        since = (call.sent - call.sent_before) * FRAME / RATE
+        for begin, end in call.far.says if call.up else ():  # noise like that of a voice
             if begin <= since < end:
                 return np.random.default_rng(call.sent).normal(0.0, 3000.0, FRAME)
-        for hertz, begin, end in call.far.sends:
+        for hertz, begin, end in call.far.sends if call.up else call.far.early:
             if begin <= since < end:
                 return tone(hertz, FRAME, call.sent * FRAME)
         return np.zeros(FRAME)

@@ -10,7 +10,7 @@ from cordboard.media.simulated import FarEnd
 from tests.sip_floor import SipFloor, sip_floor, until
 
 pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
-from cordboard.bindings.tones import HERTZ
+from cordboard.bindings.prompts import HERTZ
 
 CENTER = "[queues.look]\n[agents.li]\n"
 CALLS = """

@@ -14,10 +14,9 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cordboard.bindings import tones
+from cordboard.bindings import prompts
 from cordboard.bindings.addresses import user_of
 from cordboard.bindings.bot_lines import is_bot
 from cordboard.bindings.outcomes import CODES, RETRY_AFTER_S, quality, refusal
@@ -31,7 +30,6 @@ from cordboard.bindings.settings import SipSettings
 from cordboard.media.backend import (
     HEADERS_MAX,
     RECORDING_SUFFIX,
-    RINGBACK,
     TEXT_MAX,
     USED,
     Answer,
@@ -328,7 +326,7 @@ class PjsipMedia:
     def _play(self, leg: Leg, command: Play) -> str:
         if leg.port < 0:
             return NOT_OPEN
-        files = [self._prompt(name) for name in command.prompts]
+        files = [prompts.find(self._settings.prompts, name) for name in command.prompts]
         if not files or not all(files):
             return "there is no such prompt"
         self._stop(leg)
@@ -337,16 +335,6 @@ class PjsipMedia:
         if why:
             leg.playing = None
         return why
-
-    def _prompt(self, name: str) -> str:
-        """The file of a prompt in the folder of prompts; empty if there is none."""
-        path = Path(name)
-        if not name or path.is_absolute() or ".." in path.parts or _CONTROL.search(name):
-            return ""
-        for file in (self._settings.prompts / path, self._settings.prompts / f"{name}.wav"):
-            if file.is_file():
-                return str(file)
-        return tones.ringback() if name == RINGBACK else ""
 
     def _next_prompt(self, leg: Leg, playing: Playing) -> str:
         alone = playing.command.loop and len(playing.files) == 1

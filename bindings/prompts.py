@@ -1,16 +1,32 @@
-"""The prompt that a SIP media layer has where its folder of prompts has none: ringing, as whoever dials hears it."""
+"""Where a SIP media layer finds its prompts: files of a folder, and ringing of its own where that has none."""
 
 from __future__ import annotations
 
 import os
+import re
 import wave
 from functools import cache
+from pathlib import Path
 
 import numpy as np
+
+from cordboard.media.backend import RINGBACK
 
 RATE = 8000
 HERTZ, ON_S, OFF_S = 425.0, 1.0, 4.0  # what ITU-T E.180 recommends
 LEVEL = 3000.0
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def find(folder: Path, name: str) -> str:
+    """The file of a prompt in the folder of prompts; empty if there is none."""
+    path = Path(name)
+    if not name or path.is_absolute() or ".." in path.parts or _CONTROL.search(name):
+        return ""
+    for file in (folder / path, folder / f"{name}.wav"):
+        if file.is_file():
+            return str(file)
+    return ringback() if name == RINGBACK else ""
 
 
 @cache
