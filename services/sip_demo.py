@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from cordboard.calls.config import parse_calls
 from cordboard.calls.speaking import RATE, speak, write_wav
 from cordboard.campaigns.listing import Row
 from cordboard.center import Center, parse_center
+from cordboard.demo.show import decision_text
 from cordboard.errors import InputError, Where
 from cordboard.kpi import KPIS, QueueTallies
 from cordboard.live import Engine, Settings
@@ -93,29 +95,34 @@ class Show:
         self._entries = tenant.engine.subscribe(0)
         self.tallies = QueueTallies({queue.name: queue.target_within for queue in self._center.queues})
         self.recorded = self.bridged = 0
+        self._decisions: deque[str] = deque(maxlen=5)
         self._began = time.monotonic()
 
     async def board(self) -> Board:
         """The screen of this moment."""
         engine = self.tenant.engine
+        passed = int(time.monotonic() - self._began)
+        clock = f"{passed // 60:02d}:{passed % 60:02d}"
         while entries := self._entries.poll():
             for entry in entries:
                 self.tallies.observe(None if entry.error else entry.event, entry.effects)
                 self.recorded += entry.event["event"] == "leg_recorded"
+                offers = [effect for effect in entry.effects if effect["effect"] == "offer"]
+                self._decisions.extendleft(f"{clock}  {decision_text(offer, self._lang)}" for offer in offers)
                 self.bridged += sum(effect["effect"] == "offer_accepted" for effect in entry.effects)
         state = await self.tenant.settle(engine.read(lambda acd: acd.state()))
         agents: dict[str, int] = {}
         for agent in state["agents"].values():
             agents[agent["state"]] = agents.get(agent["state"], 0) + 1
-        passed = int(time.monotonic() - self._began)
         en, zh = "cordboard demo · real SIP and RTP on loopback", "cordboard 演示 · 本机真实 SIP/RTP"
         return Board(
             title=pick(self._lang, en, zh),
-            clock=f"{passed // 60:02d}:{passed % 60:02d}",
+            clock=clock,
             queues=[self._queue(queue.name, state["queues"][queue.name]) for queue in self._center.queues],
             agents=agents,
             half_hours=[],
             campaign=await asyncio.to_thread(self.campaign),
+            decisions=tuple(self._decisions),
         )
 
     def _queue(self, name: str, state: dict[str, Any]) -> QueueRow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import socket
 import struct
@@ -13,7 +14,7 @@ import pytest
 pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
 from cordboard.media.simulated import FarEnd
 from tests.bare_node import BareNode
-from tests.fuzz.sip import SDP, Stranger, judged, let_loose, tortured
+from tests.fuzz.sip import SDP, Stranger, judged, let_loose, mutate, tortured
 from tests.sip_peer import Telephone, to_ulaw, tone
 
 PATIENCE_S = 20.0
@@ -292,3 +293,27 @@ def test_many_short_calls_leave_nothing_behind(node):
     after = idle(node)  # memory is the soak's matter: transactions of SIP live 32 s (benchmarks/soak_calls.py)
     assert after["descriptors"] <= before["descriptors"] and after["threads"] <= before["threads"]
     assert node.close()["reports"]["Ended"] == 300
+
+
+def test_calls_of_a_known_source_beyond_what_the_node_holds_are_refused_and_all_end(start):
+    node = start(legs=8)
+    flooding, known = Stranger(node.port), Stranger(node.port, "127.0.0.6")
+    for _ in range(300):  # nobody acknowledges anything
+        flooding.say(flooding.message("INVITE", to="4001", body=SDP))
+    assert known.lives()
+    until(lambda: node.state()["reports"].get("Incoming", 0) >= 8)
+    state = node.state()
+    assert state["legs"] <= 8 and state["reports"]["Incoming"] < 300
+    ended = node.close()
+    assert ended["reports"]["Ended"] == ended["reports"]["Incoming"]
+
+
+def test_answers_whose_sessions_are_mangled_leave_the_node_alive_and_every_leg_accounted_for(node):
+    source = random.Random(7)
+    for _ in range(40):
+        answerer = Answerer(node)
+        answerer.answer("183 Session Progress", body=mutate(source, SDP).encode("utf-8", "replace").decode())
+        answerer.answer("200 OK", body=mutate(source, SDP).encode("utf-8", "replace").decode())
+        answerer.peer.close()
+    assert Stranger(node.port).lives()
+    assert node.close()["dialed"] == 40

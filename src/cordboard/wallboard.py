@@ -85,10 +85,8 @@ def render(board: Board, lang: Lang = "en") -> RenderableType:
         Layout(_decisions(board, lang), name="decisions", size=7),
     )
     layout["body"].split_row(Layout(name="left", ratio=2), Layout(name="right", ratio=1))
-    layout["left"].split_column(
-        Layout(_queues(board, lang), ratio=3),
-        Layout(_half_hours(board, lang), size=5),
-    )
+    history = [Layout(_half_hours(board, lang), size=5)] if board.half_hours else []
+    layout["left"].split_column(Layout(_queues(board, lang), ratio=3), *history)
     layout["right"].split_column(
         Layout(_agents(board, lang), size=8),
         Layout(_campaign(board, lang)),

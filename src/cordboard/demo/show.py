@@ -97,8 +97,13 @@ def campaign_row(campaign: Campaign, lang: Lang) -> CampaignRow:
 
 def decision_line(offer: dict[str, Any], lang: Lang) -> str:
     """One offer and its reason in a line."""
+    return f"{time_of_day(offer['t'])}  {decision_text(offer, lang)}"
+
+
+def decision_text(offer: dict[str, Any], lang: Lang) -> str:
+    """The same without its time."""
     why = offer["why"]
-    line = f"{time_of_day(offer['t'])}  {offer['contact']} → {offer['agent']}  "
+    line = f"{offer['contact']} → {offer['agent']}  "
     line += pick(lang, f"{why['eligible']} eligible, by {why['key']}", f"{why['eligible']} 人可接，依据 {why['key']}")
     if why["runner_up"] is not None:
         line += pick(lang, f", before {why['runner_up']}", f"，先于 {why['runner_up']}")
