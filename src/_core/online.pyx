@@ -25,8 +25,7 @@ cdef extern from "online_kernel.h" nogil:
         int n_numbers, n_recent, n_codes, n_levels
         double prior, prior_logit, window, strength, cell_decay
         double pool_rate, pool_decay, pool_share, platt_rate, platt_decay, platt_pull
-        double *w
-        double *g2
+        double *table
         double *lr
         double *decay
         double *eps
@@ -178,15 +177,20 @@ cdef class OnlineLearner:
         })
 
     cdef int take(self, dict arrays) except -1:
-        # The dict owns the memory; the struct points into it. Arrays by number have room for whole vectors.
+        # The dict owns the memory; the struct points into it. Arrays by number have room for whole vectors. A weight lies beside
+        # its sum of squares: the two are always used together, and so they cost one line of the cache.
         cdef Py_ssize_t n
+        table = aligned(2 * ONLINE_LANES * self.n_weights).reshape(self.n_weights, 2, ONLINE_LANES)
+        self.m.table = address(table.reshape(-1))
+        for i, name in enumerate(("w", "g2")):
+            table[:, i] = arrays[name]
+            arrays[name] = table[:, i]
         for name in ("mean", "var", "count"):
             n = len(arrays[name])
-            whole = np.zeros((n + ONLINE_WIDE - 1) // ONLINE_WIDE * ONLINE_WIDE)
+            whole = aligned((n + ONLINE_WIDE - 1) // ONLINE_WIDE * ONLINE_WIDE)
             whole[:n] = arrays[name]
             arrays[name] = whole[:n]
         self.arrays = arrays
-        self.m.w, self.m.g2 = address(arrays["w"].reshape(-1)), address(arrays["g2"].reshape(-1))
         self.m.scale_w, self.m.scale_g = address(arrays["scale_w"]), address(arrays["scale_g"])
         self.m.lr, self.m.decay = address(arrays["lr"]), address(arrays["decay"])
         self.m.eps, self.m.keep = address(arrays["eps"]), address(arrays["keep"])
@@ -228,15 +232,19 @@ cdef class OnlineLearner:
 
     cdef int rescale(self) except -1:
         # Lazily decayed sums are kept divided by a scale that falls; before it gets too small, all is rewritten at scale 1.
-        cdef dict a = self.arrays
-        for sums, scale in (("w", "scale_w"), ("g2", "scale_g")):
-            if a[scale].min() < SCALE_MIN:
-                a[sums] *= a[scale]
-                a[scale][:] = 1.0
-        if self.m.cell_scale[0] < SCALE_MIN:
-            a["cell_s"] *= a["cell_scale"]
-            a["cell_n"] *= a["cell_scale"]
-            a["cell_scale"][:] = 1.0
+        # Looked at without Python: it happens every few hundred rows, and a look through NumPy would cost 6 % of their time.
+        cdef dict a
+        cdef int lane
+        cdef double least = self.m.cell_scale[0]
+        for lane in range(ONLINE_LANES):
+            least = min(least, self.m.scale_w[lane], self.m.scale_g[lane])
+        if least >= SCALE_MIN:
+            return 0
+        a = self.arrays
+        for sums, scale in (("w", "scale_w"), ("g2", "scale_g"), ("cell_s", "cell_scale"), ("cell_n", "cell_scale")):
+            a[sums] *= a[scale]
+        for scale in SCALES:
+            a[scale][:] = 1.0
         return 0
 
     # -- rows ------------------------------------------------------------------------------------------------------------
@@ -414,6 +422,12 @@ cdef class OnlineLearner:
     def calibration(self):
         """(slope, intercept, used): the calibration, and whether it serves now."""
         return self.m.platt[0], self.m.platt[1], bool(self.m.platt[4] >= 0.0)
+
+
+cdef object aligned(Py_ssize_t n):
+    # Zeros (n,) that begin at a line of the cache (64 bytes): a vector that lies across two lines costs twice.
+    block = np.zeros(n + 7)
+    return block[-(block.ctypes.data // 8) % 8 :][:n]
 
 
 cdef inline double* address(double[::1] array) noexcept:

@@ -27,7 +27,7 @@ typedef struct {
     int n_numbers, n_recent, n_codes, n_levels;
     double prior, prior_logit, window, strength, cell_decay;
     double pool_rate, pool_decay, pool_share, platt_rate, platt_decay, platt_pull;
-    double *w, *g2;                                    /* [weight][lane], to be multiplied by the lane's scale */
+    double *table; /* [weight][w of each lane, then g2 of each], to be multiplied by the lane's scale */
     double *lr, *decay, *eps, *keep, *scale_w, *scale_g; /* [lane]; keep = 1 - weight decay */
     double *mean, *var, *count;                        /* [number], and on to a multiple of ONLINE_WIDE */
     double *cell_s, *cell_n, *cell_scale;              /* [cell]; decayed successes and labels, times *cell_scale */
@@ -42,6 +42,8 @@ typedef struct {
     const int32_t *codes, *cells;
     double extra;
 } OnlineRow;
+
+typedef struct { V4 w, g2; } OnlineWeight; /* one line of the cache, where the table is aligned */
 
 typedef struct { /* n rows one behind the other */
     ptrdiff_t n;

@@ -8,12 +8,13 @@ typedef struct { V4 a, b; } NAME(Pair); /* of eight slots */
 
 /* log-odds of the lanes, kept within ONLINE_Z_MAX */
 TARGET static inline V4 NAME(lanes)(const OnlineModel *m, const OnlineRow *row, const double *x) {
-    const V4 *w = (const V4 *)m->w;
+    const OnlineWeight *w = (const OnlineWeight *)m->table;
+    const int32_t *code = row->codes, *end = code + m->n_codes - m->n_codes % 2;
     int n_x = m->n_numbers + m->n_recent;
-    V4 a = w[0], b = V4_(all)(0.0), c = b; /* three chains of additions, so that none need wait for the others */
-    for (int d = 0; d < n_x; d++) a += w[1 + d] * x[d];
-    for (int i = 0; i + 2 <= m->n_codes; i += 2) b += w[row->codes[i]], c += w[row->codes[i + 1]];
-    if (m->n_codes % 2) b += w[row->codes[m->n_codes - 1]];
+    V4 a = w[0].w, b = V4_(all)(0.0), c = b; /* three chains of additions, so that none need wait for the others */
+    for (int d = 0; d < n_x; d++) a += w[1 + d].w * x[d];
+    for (; code < end; code += 2) b += w[code[0]].w, c += w[code[1]].w;
+    if (m->n_codes % 2) b += w[*code].w;
     return V4_(clip)((a + b + c) * *(const V4 *)m->scale_w, ONLINE_Z_MAX);
 }
 
@@ -91,27 +92,28 @@ TARGET static inline void NAME(pool)(OnlineModel *m, NAME(Pair) cum) {
     weight[1] = b * keep + on2 * give;
 }
 
+TARGET static inline __attribute__((always_inline)) void NAME(nudge)(OnlineWeight *w, V4 rate, V4 add, V4 scale, V4 eps) {
+    V4 s = w->g2 + add;
+    w->g2 = s;
+    w->w -= rate * V4_(rsqrt_rough)(s * scale + eps);
+}
+
 TARGET static inline void NAME(step)(OnlineModel *m, const OnlineRow *row, const double *x, V4 g) {
-    V4 *w = (V4 *)m->w, *g2 = (V4 *)m->g2, eps = *(const V4 *)m->eps;
+    OnlineWeight *w = (OnlineWeight *)m->table;
+    V4 eps = *(const V4 *)m->eps;
     V4 *scale_w = (V4 *)m->scale_w, *scale_g = (V4 *)m->scale_g;
     int n_x = m->n_numbers + m->n_recent;
     *scale_w *= *(const V4 *)m->keep;
     *scale_g *= *(const V4 *)m->decay;
     V4 scale = *scale_g, rate = g * *(const V4 *)m->lr / (*scale_w * DET_ROUGH), add = g * g / scale;
-    g2[0] += add; /* the bias */
-    w[0] -= rate * V4_(rsqrt_rough)(g2[0] * scale + eps);
-    for (int d = 0; d < n_x; d++) {
+    NAME(nudge)(w, rate, add, scale, eps); /* the bias */
+    w++;
+    for (int d = 0; d < n_x; d++, w++) {
         double v = x[d];
-        V4 s = g2[1 + d] + add * (v * v);
-        g2[1 + d] = s;
-        w[1 + d] -= rate * v * V4_(rsqrt_rough)(s * scale + eps);
+        NAME(nudge)(w, rate * v, add * (v * v), scale, eps);
     }
-    for (int c = 0; c < m->n_codes; c++) {
-        int32_t at = row->codes[c];
-        V4 s = g2[at] + add;
-        g2[at] = s;
-        w[at] -= rate * V4_(rsqrt_rough)(s * scale + eps);
-    }
+    w = (OnlineWeight *)m->table;
+    for (int c = 0; c < m->n_codes; c++) NAME(nudge)(w + row->codes[c], rate, add, scale, eps);
 }
 
 /* Charges what each slot said, calibrates, and gives the lanes' gradient by log-odds; `pooled` are the discounted losses for
