@@ -110,14 +110,13 @@ class Run:
         return [report.leg for report in self.seen if isinstance(report, Answered)]
 
     def dial(self, calls: int, rate: float, prefix: str = "d") -> None:
-        """Dial so many at a rate, taking reports in between."""
+        """Dial so many at a rate, taking reports in between; how late each INVITE was, from when it was due."""
         start = time.monotonic()
         for i in range(calls):
             while (wait := start + i / rate - time.monotonic()) > 0.0:
                 self.seen += self.media.reports(wait)
-            begun = time.perf_counter()
             self.media.send([Dial(f"{prefix}{i}", self.peers[i % len(self.peers)].address(), caller="4001")])
-            self.dial_s.append(time.perf_counter() - begun)
+            self.dial_s.append(time.monotonic() - start - i / rate)
 
     def close(self) -> None:
         self.media.close()
@@ -237,18 +236,26 @@ def called(calls: int, rate: float) -> dict[str, float]:
 
 
 def dialed_beside(legs: int, calls: int, rate: float) -> dict[str, float]:
-    """How long a Dial takes until its INVITE is with the kernel, which is when ``send`` returns, while legs carry audio."""
+    """Attempts at a rate while legs carry audio in pairs: how long after it is due the INVITE of each is with the kernel, which is
+    when ``send`` returns; half of them are answered and hung up by the peer after 200 ms, half are refused as busy."""
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(Path(folder))
+        telephones, run = Telephones(Path(folder), legs), Run(Path(folder))
         try:
-            run.answerers(legs + calls, None)
-            run.dial(legs, 100.0, "m")
-            run.pump(lambda: run.count(Answered) >= legs)
-            run.dial_s.clear()
-            run.dial(calls, rate)
+            names = run.call(telephones, legs, 100.0)
+            run.media.send([Connect(*pair) for a, b in zip(names[::2], names[1::2], strict=False) for pair in ((a, b), (b, a))])
+            answered = Sipp(run.folder, answerer(hangs_up_ms=200), calls=calls, more=("-timeout", "300s"))
+            run.peers = [answered, Sipp(run.folder, answerer("486 Busy Here"), calls=calls, more=("-timeout", "300s"))]
+            run.seen.clear()
+            begun, used = time.monotonic(), cpu_s()
+            run.dial(calls // 2 * 2, rate)
+            took = time.monotonic() - begun
+            run.pump(lambda: run.count(Ended) >= calls // 2 * 2)
+            used = cpu_s() - used
+            lost = calls // 2 * 2 - run.count(Ended)
         finally:
             run.close()
-        return {"legs": legs, "calls": calls, "a second": rate} | times(run)
+            telephones.close()
+        return {"legs": legs, "calls": calls, "a second": calls / took, "not ended": lost, "CPU ms a call": 1000.0 * used / calls} | times(run)
 
 
 def failures(run: Run) -> int:
@@ -276,7 +283,7 @@ def main() -> None:
         ("recorded, Opus", lambda: bridged(options.legs, options.seconds, record=True, opus=True)),
         ("dialed", lambda: dialed(options.calls, options.rate)),
         ("called", lambda: called(options.calls, options.rate)),
-        ("dialed beside audio", lambda: dialed_beside(options.legs, options.calls // 2, options.rate)),
+        ("attempts beside audio", lambda: dialed_beside(500, 4 * options.calls, 400.0)),
     ]
     for name, measure in [each for each in tables if options.only in each[0]]:
         print(f"{name:20}", "  ".join(f"{key} {value:.4g}" for key, value in measure().items()), flush=True)

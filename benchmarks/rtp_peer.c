@@ -23,12 +23,16 @@
 #define MAGIC 0x2a
 #define DIGIT 0x10 /* bytes from here on are loud; a digit is every fourth, since decoding and encoding may change one by one */
 #define STEP 4
+#define DIGITS 16
+#define FIRST 2 /* where in a frame */
 
 typedef struct {
     int socket, known, heard;
     struct sockaddr_in remote;
     uint16_t seq, last;
     uint32_t ts;
+    int digits;   /* of the time in what it hears, so far */
+    int64_t time;
 } telephone;
 
 static telephone telephones[MAX];
@@ -52,15 +56,20 @@ static void take(telephone *t, const uint8_t *packet, ssize_t size, int64_t at) 
         missing += (int16_t)(seq - t->last) - 1;
     t->heard = 1;
     t->last = seq;
-    if (size < 12 + FRAME || abs(packet[12] - MAGIC) > 1 || abs(packet[13] - MAGIC) > 1)
-        return;
-    int64_t then = 0;
-    for (int i = 0; i < 16; i++)
-        then = then << 4 | (int64_t)((packet[14 + i] - DIGIT + STEP / 2) / STEP & 15);
-    if (!first_us)
-        first_us = at;
-    if (delay_count < DELAYS && at >= then)
-        delays[delay_count++] = (uint32_t)(at - then);
+    for (int i = 12; i < size; i++) {
+        if (abs(packet[i] - MAGIC) <= 1) {
+            t->digits = 0;
+            continue;
+        }
+        t->time = t->time << 4 | (int64_t)((packet[i] - DIGIT + STEP / 2) / STEP & 15);
+        if (++t->digits != DIGITS)
+            continue;
+        int64_t delay = at - t->time + (i - 12 - (DIGITS - 1) - FIRST) * 125; /* it may stand elsewhere in a frame than before */
+        if (!first_us)
+            first_us = at;
+        if (delay_count < DELAYS && delay >= 0 && delay < 10000000)
+            delays[delay_count++] = (uint32_t)delay;
+    }
 }
 
 static void receive(telephone *t) {
@@ -98,8 +107,8 @@ static void speak(telephone *t, uint32_t id) {
     memcpy(packet + 4, &ts, 4);
     memcpy(packet + 8, &id, 4);
     memset(packet + 12, MAGIC, FRAME);
-    for (int i = 0; i < 16; i++)
-        packet[14 + i] = (uint8_t)(DIGIT + STEP * (at >> (60 - 4 * i) & 15));
+    for (int i = 0; i < DIGITS; i++)
+        packet[12 + FIRST + i] = (uint8_t)(DIGIT + STEP * (at >> (60 - 4 * i) & 15));
     if (sendto(t->socket, packet, sizeof(packet), MSG_DONTWAIT, (struct sockaddr *)&t->remote, sizeof(t->remote)) > 0)
         sent++;
 }
