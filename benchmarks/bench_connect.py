@@ -67,7 +67,7 @@ def connected(calls: int, agents: int) -> dict[str, float]:
             prompt(folder / "prompts" / "sorry.wav", 3000.0, 0.4)
             floor.add_node("n1", "--trunk", f"main=127.0.0.1:{floor.telephone.port}")
             person = FarEnd(rings=0.05, picks_up=0.2, hangs_up=4.0, silent=True, says=((0.2, 0.8),))
-            floor.telephone.fars.update({number: person for number in numbers})
+            floor.telephone.fars.update(dict.fromkeys(numbers, person))
             (folder / "list.csv").write_text("number\n" + "\n".join(numbers) + "\n")
             floor.command("campaign", "import", "spring", "list.csv")
             with Client(floor.address) as client:
@@ -80,7 +80,8 @@ def connected(calls: int, agents: int) -> dict[str, float]:
             first = floor.telephone.first  # type: ignore[attr-defined]
             journal, dials = floor.journal(), floor.effects("leg_dial")
     decided = {event["leg"]: event["t"] for event in journal if event["event"] in ("leg_answered", "leg_judged")}  # the later of the two
-    waits = [1000.0 * (first[dial["number"]] - decided[dial["leg"]]) for dial in dials if dial.get("number") in first and dial["leg"] in decided]
+    reached = {dial["leg"]: numbers[int(dial["entry"]) - 1] for dial in dials if "entry" in dial}  # entries count from 1, in the list's order
+    waits = [1000.0 * (first[number] - decided[leg]) for leg, number in reached.items() if number in first and leg in decided]
     waits.sort()
     return {"calls": calls, "connected": len(waits), "ms p50": statistics.median(waits), "p95": waits[int(0.95 * (len(waits) - 1))], "most": waits[-1]}
 

@@ -30,8 +30,8 @@
 #define RESTING 500  /* packets from a leg while keys are sent to it */
 #define LINGER 3     /* packets that are passed on while the jitter buffer fills */
 #define JUMP 100     /* in numbers of packets: the source began anew */
-#define LOOK_MS 500
-#define TOO_MANY 125  /* packets between two looks: two who send back what they get would toss it between them for ever */
+#define LOOK_MS 1000
+#define TOO_MANY 250  /* packets between two looks: two who send back what they get would toss it between them for ever */
 
 typedef struct passage passage;
 enum step { MIXED, READY, PASSED, LINGERING }; /* READY: the bridge does without it, from the next packet on it is passed on */
@@ -438,7 +438,7 @@ static void look(void *unused) {
         if (!p)
             continue;
         if (p->to && p->came == p->came_before)
-            cut(p, UNSTEADY);
+            cut(p, LOOK);
         p->came_before = p->came;
     }
     pthread_mutex_unlock(&passing.mutex);
