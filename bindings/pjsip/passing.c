@@ -31,7 +31,7 @@
 #define LINGER 3     /* packets that are passed on while the jitter buffer fills */
 #define JUMP 100     /* in numbers of packets: the source began anew */
 #define LOOK_MS 1000
-#define TOO_MANY 250  /* packets between two looks: two who send back what they get would toss it between them for ever */
+#define TOO_MANY 250 /* packets between two looks: two who send back what they get would toss it between them for ever */
 
 typedef struct passage passage;
 enum step { MIXED, READY, PASSED, LINGERING }; /* READY: the bridge does without it, from the next packet on it is passed on */
