@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Coroutine
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cordboard.calls.config import Calls
@@ -86,6 +87,11 @@ class Nodes:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self.keep(self._await_return())
+
+    def change(self, calls: Calls, before: Calls) -> None:
+        """Go over to another file of calls. Phones of the one ``before`` that it has no more may be dialed by what was
+        decided already."""
+        self.calls = replace(calls, phones={**before.phones, **calls.phones})
 
     def keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do something beside; a task that nobody holds may be forgotten before it is done."""

@@ -29,10 +29,21 @@ class Outbound:
         self._dialer: Dialer | None = None
         self._book: Book | None = None
         self._starting: asyncio.Task[None] | None = None
-        if calls.campaigns:
-            folder = tenant.engine.settings.tenant_folder(tenant.name)
+        self._begin()
+
+    def _begin(self) -> None:
+        if self.calls.campaigns and self._book is None:
+            folder = self._tenant.engine.settings.tenant_folder(self._tenant.name)
             self._book = Book(folder / BOOK)
             self._starting = asyncio.get_running_loop().create_task(self._start(self._book))
+
+    async def change(self, calls: Calls) -> None:
+        """Go over to another file of calls, which the engine has taken over."""
+        await self.ready()
+        self.calls = calls
+        if self._dialer is not None:
+            await asyncio.to_thread(self._dialer.change, calls)
+        self._begin()
 
     async def _start(self, book: Book) -> None:
         """The journal may have to be read for it."""

@@ -19,6 +19,7 @@ from cordboard.live.privacy import KeyStore, is_private
 from cordboard.media.backend import Command, Dial
 from cordboard.services.board import Board
 from cordboard.services.calling import caller_of
+from cordboard.services.calls_file import CallsFile
 from cordboard.services.campaigns import Campaigns
 from cordboard.services.feed import Feed
 from cordboard.services.lines import Lines
@@ -42,6 +43,7 @@ class Tenant:
         keys: KeyStore | None = None,
         telephony: config.Calls | None = None,
         shelf: Shelf | None = None,
+        file: str = "",
     ) -> None:
         loop = asyncio.get_running_loop()
         self.name, self.engine, self.keys, self.shelf = name, engine, keys, shelf
@@ -53,6 +55,7 @@ class Tenant:
         self.lines = Lines(self)
         self.outbound = Outbound(self, telephony or config.Calls())
         self.nodes = Nodes(self, telephony or config.Calls())
+        self.calls_file = CallsFile(self, file)
         self.lookups = Lookups(self)
         self.board = Board(self)
         self.models = Models(engine.settings.tenant_folder(name) / "models")
@@ -124,7 +127,7 @@ class Tenant:
 
 class Tenants:
     """The tenants of a server. ``keys``: the stores of those whose personal data is kept apart. ``telephony``: the
-    files of calls of those who have any; ``shelves``: their recordings."""
+    files of calls of those who have any, ``files`` where they are; ``shelves``: their recordings."""
 
     def __init__(
         self,
@@ -132,11 +135,14 @@ class Tenants:
         keys: Mapping[str, KeyStore] | None = None,
         telephony: Mapping[str, config.Calls] | None = None,
         shelves: Mapping[str, Shelf] | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> None:
-        held, files, kept = keys or {}, telephony or {}, shelves or {}
+        held, read, kept, paths = keys or {}, telephony or {}, shelves or {}, files or {}
         self.calls = Calls()
         self._tenants = {
-            name: Tenant(name, engine, self.calls, held.get(name), files.get(name), kept.get(name))
+            name: Tenant(
+                name, engine, self.calls, held.get(name), read.get(name), kept.get(name), paths.get(name, "")
+            )
             for name, engine in engines.items()
         }
 

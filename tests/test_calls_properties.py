@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cordboard import Acd
-from cordboard.calls.config import Calls
+from cordboard.calls.config import Calls, calls_record, parse_calls
 from cordboard.calls.state import Phase, Stage, hears
 from cordboard.calls.switchboard import Switchboard
 from cordboard.errors import EventError
@@ -197,6 +198,14 @@ class Crowd(Floor):
             campaign = ("spring", "summer", "desk")[n // 200 % 3]
             self.attempt(("campaign_paused", "campaign_started")[n // 100 % 2], campaign=campaign)
 
+    def reload(self, n: int) -> None:
+        """Another file of calls, in which something is gone, or the first one again."""
+        gone = ("[numbers.4003]", "[phones.zhao]", "[bots.ada]", "[campaigns.spring]", "[campaigns.summer]")
+        parts = re.split(r"(?m)^(?=\[)", CROWD_CALLS)
+        text = "".join(part for part in parts if n % 2 or not part.startswith(gone[n // 2 % len(gone)]))
+        self.apply("calls_changed", calls=calls_record(parse_calls(text, self.center, flows={"main": EVERY_KIND})))
+        self.attempt("campaign_started", campaign=("spring", "summer")[n % 2])
+
     def lead(self, n: int) -> None:
         """Entries of a list that an agent sees first, and numbers that agents dial."""
         agent, kind = AGENTS[n % 3], ("offered", "offered", "accepted", "accepted", "skipped", "dialed", "cancelled")[n // 3 % 7]
@@ -246,7 +255,7 @@ class Crowd(Floor):
     steps: tuple[Callable[[Crowd, int], None], ...] = (
         agent_does, somebody_calls, somebody_hangs_up, click, transfer, consult, end_consult, hold, mute, park, pick_up,
         monitor, pause, phone_is, wait, campaign, report_again,
-        press, press, look_up, hear, lead, lead, lead, bot_is, hand_over, hand_over,
+        press, press, look_up, hear, lead, lead, lead, bot_is, hand_over, hand_over, reload,
     )  # fmt: skip
 
     def agree(self) -> None:

@@ -63,6 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     given.value("--time-zone", "COLUMN", "the column of time zones (time_zone)", "时区所在列", default="")
     named("export", "every entry with what came of it, as CSV", "以 CSV 导出每条名单及其结果")
 
+    taken = placed(actions.add("reload", "take over the server's file of calls as it is now", "采用修改后的呼叫文件"))
+    taken.switch("--check", "say what would change, and change nothing", "只检查并列出差异")
+
     def person(name: str, en: str, zh: str) -> Action:
         action = placed(actions.add(name, en, zh))
         action.value("agent", "AGENT", "the agent", "座席")
@@ -227,7 +230,27 @@ def _dial(client: Client, options: argparse.Namespace) -> int:
     return 0
 
 
-DESK = {"lead": _lead, "accept": _decide, "skip": _decide, "dial": _dial}
+def _reload(client: Client, options: argparse.Namespace) -> int:
+    """What changes is told first; the change is made only if nobody else has changed anything since."""
+    found = client.check_calls()
+    etag = found.etag
+    if not found.errors and not options.check:
+        etag = client.reload_calls(etag=found.etag).etag
+    zh = options.lang == "zh"
+    changes = [one.chinese_text if zh else one.english_text for one in found.changes]
+    errors = [f"{one.line} [{one.key}]: {one.what}. {one.hint}" for one in found.errors]
+    if options.json:
+        record = {"errors": errors, "warnings": [*found.warnings], "changes": changes, "etag": etag}
+        print(json.dumps(record, ensure_ascii=False))
+    else:
+        for line in (*errors, *found.warnings):
+            print(line, file=sys.stderr)
+        for line in changes:
+            print(line)
+    return 1 if errors else 0
+
+
+DESK = {"reload": _reload, "lead": _lead, "accept": _decide, "skip": _decide, "dial": _dial}
 ACTIONS = {
     "start": _start,
     "pause": _start,

@@ -13,7 +13,7 @@ from pathlib import Path
 from cordboard import words
 from cordboard.calls.config import Calls, calls_record, load_calls
 from cordboard.center import Center, load_center
-from cordboard.errors import InputError, Where
+from cordboard.errors import CordboardError, InputError, Where
 from cordboard.live import Engine, Settings, beside, interpreter
 from cordboard.live.beside import Beside
 from cordboard.live.clock import FileClock
@@ -82,7 +82,8 @@ def run(options: argparse.Namespace) -> int:
     tenants = {name: load_center(tenant.center) for name, tenant in file.tenants.items()}
     centers = tenants or {TENANT: load_center(options.center)}
     paths = {name: tenant.calls for name, tenant in file.tenants.items()} or {TENANT: options.calls}
-    calls = {name: load_calls(path, centers[name]) for name, path in paths.items() if path is not None}
+    files = {name: str(path) for name, path in paths.items() if path is not None}
+    calls = {name: load_calls(path, centers[name]) for name, path in files.items()}
     options.listen = options.listen or file.listen or LISTEN
     settings = Settings(
         data=options.data or file.data or DATA,
@@ -106,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
     if options.check:
         return checked(centers, calls, options)
     with asyncio.Runner(loop_factory=new_loop()) as runner:
-        return runner.run(serve(centers, calls, settings, safety, company, kept, options))
+        return runner.run(serve(centers, calls, settings, safety, company, kept, files, options))
 
 
 def new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -145,6 +146,7 @@ async def serve(
     safety: Plan,
     company: Beside,
     kept: Mapping[str, Shelf],
+    files: Mapping[str, str],
     options: argparse.Namespace,
 ) -> int:
     """Serve until a signal; the first one drains, the second one hurries."""
@@ -169,14 +171,18 @@ async def serve(
         if not signals.empty():  # it is to end before it has begun
             return 0
         make_room(guard.limits.connections)
-        server = Server(Tenants(engines, keys, calls, kept), guard=guard, options=guard.limits.server_options())
+        tenants = Tenants(engines, keys, calls, kept, files)
+        server = Server(tenants, guard=guard, options=guard.limits.server_options())
         port = server.listen(options.listen, safety.credentials())
         if options.socket is not None:
             local = LocalSocket(server, options.socket)
         await server.start()
         interpreter.tune()
+        loop.add_signal_handler(signal.SIGHUP, signals.put_nowait, signal.SIGHUP)
         say_ready(options, port, engines, safety, company.metrics)
-        await signals.get()
+        while await signals.get() == signal.SIGHUP:
+            await reload(tenants, options.lang)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # it hurries nobody
         await wind_down(server, signals, options.drain)
     finally:
         if local is not None:
@@ -188,6 +194,21 @@ async def serve(
         if audit is not None:
             await asyncio.to_thread(audit.close)
     return 0
+
+
+async def reload(tenants: Tenants, lang: words.Lang) -> None:
+    """Go over to the files of calls as they are now; those that can't be used change nothing."""
+    for tenant in tenants:
+        if not tenant.calls_file.path:
+            continue
+        try:
+            await tenant.calls_file.reload(actor="SIGHUP")
+        except CordboardError as error:
+            stays = words.pick(lang, "the settings of calls stay as they are", "呼叫设置保持不变")
+            print(f"{tenant.name}: {error.text(lang)}\n{tenant.name}: {stays}", file=sys.stderr, flush=True)
+        else:
+            taken = words.pick(lang, "the file of calls was taken over", "已采用新的呼叫文件")
+            print(f"{tenant.name}: {taken}", file=sys.stderr, flush=True)
 
 
 def adopt(engine: Engine, calls: Calls) -> None:

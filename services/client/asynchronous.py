@@ -141,6 +141,14 @@ class AsyncClient:
         """Go over to another configuration (the text of a center file); see CenterService.Apply."""
         return await self._call(self.stubs.center.Apply, self._make.apply_center(text, etag, request_id))
 
+    async def check_calls(self) -> center_pb.CheckCallsResponse:
+        """What is wrong in the server's file of calls, and what it would change; see CenterService.CheckCalls."""
+        return await self._call(self.stubs.center.CheckCalls, center_pb.CheckCallsRequest(tenant=self._make.tenant))
+
+    async def reload_calls(self, *, etag: str = "", request_id: str = "") -> center_pb.ReloadCallsResponse:
+        """Go over to the server's file of calls as it is now; see CenterService.ReloadCalls."""
+        return await self._call(self.stubs.center.ReloadCalls, self._make.reload_calls(etag, request_id))
+
     async def connect(self, agent: str, *, lease: float = 15.0) -> AsyncLine:
         """Open an agent's line. CallError if it can't be."""
         line = AsyncLine(self, agent, lease)

@@ -164,6 +164,11 @@ class Requests:
             tenant=self.tenant, center_toml=text, etag=etag, request_id=request_id or new_request_id()
         )
 
+    def reload_calls(self, etag: str, request_id: str) -> center_pb.ReloadCallsRequest:
+        return center_pb.ReloadCallsRequest(
+            tenant=self.tenant, etag=etag, request_id=request_id or new_request_id()
+        )
+
     def watch(
         self,
         start_revision: int,

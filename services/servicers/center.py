@@ -1,4 +1,4 @@
-"""CenterService: the configuration, read, checked, compared and changed."""
+"""CenterService: the configuration, read, checked, compared and changed; and that of calls."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import dataclasses
 import json
 from typing import Any
 
+from cordboard.calls.change import CallsChange, diff_calls
+from cordboard.calls.config import Calls, calls_record
+from cordboard.calls.switchboard import Switchboard
 from cordboard.center import Center, parse_center
 from cordboard.center_diff import CenterChange, diff_centers
-from cordboard.errors import CenterError
+from cordboard.errors import CallsError, CenterError
 from cordboard.live.center_json import center_record, encode, etag_of
+from cordboard.live.core import calls_etag
 from cordboard.services import names
 from cordboard.services.tenants import Tenants
 from cordboard.services.translate import applied
@@ -48,6 +52,48 @@ class CenterServicer:
         center = await asyncio.to_thread(parse_center, request.center_toml, FILE)
         future = held.engine.change_center(center, etag=request.etag, request_id=request.request_id, actor=who.name)
         return pb.ApplyResponse(applied=applied(await held.settle(future)), etag=etag_of(center))
+
+
+    async def GetCalls(self, request: pb.GetCallsRequest, context: Any) -> pb.GetCallsResponse:
+        held, _ = self._tenants.of(names.tenant_of(request.tenant, "tenant"))
+        return await held.settle(held.engine.read_calls(_calls_in_force))
+
+    async def CheckCalls(self, request: pb.CheckCallsRequest, context: Any) -> pb.CheckCallsResponse:
+        held, _ = self._tenants.of(names.tenant_of(request.tenant, "tenant"))
+        try:
+            calls = await held.calls_file.read()
+        except CallsError as error:
+            found = [_finding(one) for one in (error.errors or (error,))[:FINDINGS_MAX]]
+            return pb.CheckCallsResponse(errors=found, etag=held.engine.calls_etag)
+        return pb.CheckCallsResponse(
+            warnings=[str(one) for one in calls.warnings],
+            changes=[_calls_change(one) for one in diff_calls(held.outbound.calls, calls)],
+            etag=held.engine.calls_etag,
+            new_etag=calls_etag(calls),
+        )
+
+    async def ReloadCalls(self, request: pb.ReloadCallsRequest, context: Any) -> pb.ReloadCallsResponse:
+        held, who = self._tenants.of(names.tenant_of(request.tenant, "tenant"))
+        who.require_all()
+        done = await held.calls_file.reload(etag=request.etag, request_id=request.request_id, actor=who.name)
+        return pb.ReloadCallsResponse(applied=applied(done), etag=held.engine.calls_etag)
+
+
+def _calls_in_force(board: Switchboard | None) -> pb.GetCallsResponse:
+    calls = Calls() if board is None else board.calls
+    return pb.GetCallsResponse(calls_json=encode(calls_record(calls)), etag=calls_etag(calls))
+
+
+def _calls_change(one: CallsChange) -> pb.CenterChange:
+    told = one.kind == "changed" and (one.old is not None or one.new is not None)
+    return pb.CenterChange(
+        kind=pb.CenterChange.Kind.Value(f"KIND_{one.kind.upper()}"),
+        key=one.key,
+        old_json=_json(one.old) if told else "",
+        new_json=_json(one.new) if told else "",
+        english_text=one.text("en"),
+        chinese_text=one.text("zh"),
+    )
 
 
 def _finding(error: CenterError) -> pb.CenterFinding:

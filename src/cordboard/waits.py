@@ -31,6 +31,7 @@ NEW, CALL_BACK, PRIORITY_CHANGED = -1, -2, -3
 
 _ORDERS = {"priority": 0, "score": 1, "ratio": 2}
 _STAFFED = {"agent_ready": True, "agent_away": False, "agent_offline": False}
+_ENGAGED = {"agent_engaged": True, "agent_released": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class WaitEstimator:
             agent_group, np.array(slots, dtype=np.int32), _ORDERS[center.order], kinds, kinds * LINES_MAX
         )
         self._slots: dict[object, int] = {}
+        self._engaged: dict[int, float] = {}  # agents on calls that are no contacts of theirs -> expected ends a second
         self._apart: set[object] = set()  # conversations of queues that the center no longer has
         self._waiting: dict[object, tuple[int, int, float]] = {}  # contact -> queue, kind, priority
         self._kinds: dict[object, int] = {}
@@ -111,8 +113,11 @@ class WaitEstimator:
             if refused:  # ... and a contact must have come to be turned away
                 self._gone(t, contact, abandoned=False)
             elif effects is not None:
-                offered = any(effect["effect"] == "offer" and effect["contact"] == contact for effect in effects)
-                self._core.refused(slot, not offered)
+                offers = [effect for effect in effects if effect["effect"] == "offer"]
+                to = [effect["agent"] for effect in offers if effect["contact"] == contact]
+                if event.get("handed_over") and event["preferred_agent"] in to:
+                    self._engage(t, event["preferred_agent"], False)  # by this contact, which she has from now on
+                self._core.refused(slot, not to)
         else:
             self._event(t, name, event, held)
 
@@ -161,6 +166,8 @@ class WaitEstimator:
             self._gone(t, event["contact"], abandoned=True)
         elif name in _STAFFED:
             self._core.agent_staffed(t, _known(self._agents, event["agent"], "agent"), _STAFFED[name])
+        elif name in _ENGAGED:
+            self._engage(t, event["agent"], _ENGAGED[name])
         elif name == "offer_declined":
             self._core.refused(self._slot(event["contact"]), True)
         elif name == "priority_changed":
@@ -188,6 +195,14 @@ class WaitEstimator:
                 queue = _known(self._queues, effect["to"], "queue")
                 own = kind >= len(self._queues)  # it brought its own requirements and keeps them
                 self._move(t, effect["contact"], (queue, kind if own else queue, priority), before)
+
+    def _engage(self, t: float, name: str, engaged: bool) -> None:
+        """An agent on a call that is no contact of hers (she consults, previews, listens in) is as busy as with one."""
+        agent = _known(self._agents, name, "agent")
+        if engaged and agent not in self._engaged:
+            self._engaged[agent] = self._core.engaged(t, agent, 0.0)
+        elif not engaged and agent in self._engaged:
+            self._core.engaged(t, agent, self._engaged.pop(agent))
 
     def _queued(self, t: float, contact: object, event: Mapping[str, Any]) -> int:
         queue = _known(self._queues, event["queue"], "queue")

@@ -32,6 +32,7 @@ class WaitsCapture:
         self.lines = [[kind, *known, line] for kind, found in estimator._lines.items() for known, line in found.items()]
         self.kinds = [[key, kind] for key, kind in estimator._kinds.items()]
         self.apart = sorted(map(str, estimator._apart))
+        self.engaged = sorted(estimator._engaged.items())
 
     def pack(self) -> tuple[Meta, bytes]:
         """What JSON can hold, and the rest."""
@@ -47,6 +48,7 @@ class WaitsCapture:
         stream = io.BytesIO()
         np.savez(stream, **parts)
         meta = {"learned": self.learned, "lines": self.lines, "kinds": self.kinds, "apart": self.apart}
+        meta["engaged"] = self.engaged
         return meta, stream.getvalue()
 
 
@@ -65,6 +67,7 @@ def unpack(center: Center, meta: Meta, data: bytes) -> WaitEstimator:
     places = zip(queues, kinds, arrays["priorities"].tolist(), strict=True)
     estimator._waiting = {name: place for name, place in zip(names, places, strict=True) if place[0] >= 0}
     estimator._apart = set(meta["apart"])
+    estimator._engaged = dict(meta.get("engaged", ()))
     return estimator
 
 
@@ -73,8 +76,11 @@ def begin(acd: Acd, meta: Meta | None = None, data: bytes = b"", queues: list[st
     estimator = WaitEstimator(acd.center)
     core, now, center = estimator._core, acd.now, acd.center
     for index in range(len(center.agents)):
-        if acd._router.agent(index)["presence"] == "ready":
+        agent = acd._router.agent(index)
+        if agent["presence"] == "ready":
             core.agent_staffed(now, index, True)
+        if agent["engaged"]:
+            estimator._engage(now, center.agents[index].name, True)
     rows, slots = acd._router.contact_rows()
     for slot in slots[np.argsort(rows["seq"])].tolist():
         name = acd._name(slot)

@@ -31,6 +31,11 @@ class Bots:
         phone = self._board.calls.phones.get(person)
         return phone if phone is not None and phone.bot and person in self._board.agents else None
 
+    def _of(self, leg: Leg) -> Phone | None:
+        """The phone of a bot that is on a call, as it is, or was when it was taken away."""
+        phone = self.phone(leg.person) or self._board.left.phones.get(leg.person)
+        return phone if phone is not None and phone.bot else None
+
     def index(self) -> None:
         """What is worked out once of the settings and the center."""
         phones = [(name, phone) for name, phone in self._board.calls.phones.items() if self.phone(name) is not None]
@@ -107,7 +112,7 @@ class Bots:
         board = self._board
         leg = board.reports.leg(event)
         call = board.state.calls.get(leg.call)
-        if call is None or self.phone(leg.person) is None or not self._talks(call, leg):
+        if call is None or self._of(leg) is None or not self._talks(call, leg):
             what = f'leg "{leg.name}" is no bot in conversation'
             raise StaleEventError(what, Where(key="leg"), "It came too late, or twice")
         call.transcript = [list(line) for line in event.get("transcript", ())]
@@ -124,7 +129,7 @@ class Bots:
 
     def _pass_on(self, call: Call, leg: Leg | None, queue: str = "", agent: str = "") -> None:
         """The caller waits again: where the bot has said, if that can be, or where its settings say."""
-        board, phone = self._board, self._board.calls.phones[call.agent]
+        board, phone = self._board, self._board.calls.phones.get(call.agent) or self._board.left.phones[call.agent]
         here = board.desk.eligible(call, agent) and board.acd.agent_state(agent)["state"] == "ready"
         board.desk.let_go(call, leg)
         board.state.legs[call.legs[0]].held = False
@@ -136,7 +141,7 @@ class Bots:
 
     def lost(self, call: Call, leg: Leg, cause: Cause) -> bool:
         """The leg of a conversation has ended: whether it was a bot's that failed, whose caller waits now."""
-        if self.phone(leg.person) is None or not self._talks(call, leg) or cause in (Cause.NORMAL, Cause.LOST):
+        if self._of(leg) is None or not self._talks(call, leg) or cause in (Cause.NORMAL, Cause.LOST):
             return False
         if not call.legs or self._board.state.legs[call.legs[0]].role != Role.CALLER:
             return False

@@ -75,6 +75,10 @@ class Dialing:
             raise UnknownNameError(f'there is no campaign "{name}"', Where(key="campaign"), nearest(name, known))
         return known[name]
 
+    def _of(self, call: Call) -> Campaign | None:
+        """The campaign of a call, as it is, or was when it was taken away."""
+        return self._board.calls.campaigns.get(call.campaign) or self._board.left.campaigns.get(call.campaign)
+
     def _started(self, event: Event) -> None:
         self.campaign(event)
         if event["campaign"] not in self._board.state.campaigns:
@@ -165,7 +169,7 @@ class Dialing:
             if call.stage == Stage.TALKING:  # the routing has no contact of it; else the outcome comes with that
                 self.decide(call, "connected", agent=call.placed_by)
             return
-        campaign = self._board.calls.campaigns.get(call.campaign)
+        campaign = self._of(call)
         if campaign is not None and campaign.detect:
             call.stage = Stage.LISTENING
             call.agent_by = round((self._board.now + ANSWER_WAIT_S) * 1e6) / 1e6
@@ -184,7 +188,7 @@ class Dialing:
         """A leg that was dialed has audio before it is answered: what is heard there tells, too."""
         call = self._board.state.calls.get(leg.call)
         if call is not None and call.stage == Stage.DIALING:
-            campaign = self._board.calls.campaigns.get(call.campaign)
+            campaign = self._of(call)
             if campaign is not None and campaign.detect:
                 self.listen(call)
 
@@ -193,7 +197,7 @@ class Dialing:
         self._board.say(call.node, "leg_listen", leg=call.legs[0], machine_at=self._machine_at(call))
 
     def _machine_at(self, call: Call) -> float:
-        campaign = self._board.calls.campaigns.get(call.campaign)
+        campaign = self._of(call)
         return campaign.machine_at if campaign is not None else MACHINE_AT
 
     def heard(self, call: Call, sound: str) -> None:
@@ -217,7 +221,7 @@ class Dialing:
         self._connect(call)
 
     def _connect(self, call: Call) -> None:
-        campaign = self._board.calls.campaigns.get(call.campaign)
+        campaign = self._of(call)
         if campaign is None:  # the file of calls has changed
             self._board.end_call(call)
         else:
@@ -225,7 +229,7 @@ class Dialing:
 
     def message(self, call: Call) -> tuple[str, ...]:
         """What a person hears who is let go."""
-        campaign = self._board.calls.campaigns.get(call.campaign)
+        campaign = self._of(call)
         return campaign.message if campaign is not None else ()
 
     def person_left(self, call: Call, cause: Cause) -> None:

@@ -113,8 +113,12 @@ class Guide:
     # ---- steps
 
     def flow(self, call: Call) -> Flow | None:
-        """The flow of a call, or None: it has none, or the file of calls has it no more."""
-        return None if call.flow is None else self._board.calls.flows.get(call.flow.flow)
+        """The flow of a call, or None if it has none."""
+        return None if call.flow is None else self.known(call.flow.flow)
+
+    def known(self, name: str) -> Flow | None:
+        """A flow by its name; of one that the file of calls has no more, what it was, while calls use it."""
+        return self._board.calls.flows.get(name) or self._board.left.flows.get(name)
 
     def step(self, call: Call) -> Step | None:
         """The step where a call is."""
@@ -123,7 +127,8 @@ class Guide:
 
     def start(self, call: Call, name: str) -> None:
         """A caller begins a flow."""
-        flow = self._board.calls.flows[name]
+        flow = self.known(name)
+        assert flow is not None
         call.flow = FlowState(name, "", flow.language)
         self._go(call, flow.start)
 
@@ -311,7 +316,7 @@ class Guide:
     def _hours(self, call: Call, state: FlowState, step: Step) -> str | None:
         flow = self.flow(call)
         assert flow is not None
-        is_open = flow.hours[step.value].are_open(self._board.now, self._board.calls.zone)
+        is_open = flow.hours[step.value].are_open(self._board.now, self._board.calls.zone or self._board.left.zone)
         return step.open if is_open else step.closed
 
     def _lookup(self, call: Call, state: FlowState, step: Step) -> str | None:

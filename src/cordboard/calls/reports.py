@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cordboard.calls.change import left_of
 from cordboard.calls.config import record_calls
 from cordboard.calls.flow_waiting import announces_waits
 from cordboard.calls.state import UNHEARD, UNKNOWN, Call, Leg, Node, Phase, Role, Stage
@@ -51,18 +52,27 @@ class Reports:
         }
 
     def _calls_changed(self, event: Event) -> None:
-        """Other settings: they hold from the next step of each call on."""
+        """Other settings: they hold from the next step of each call on. Calls that use what is gone go on with it; a
+        campaign that is gone dials no more, and is paused if it comes back."""
         board = self._board
         told, bots = announces_waits(board.calls.flows), board.bots.named()
         try:
-            board.calls = record_calls(event["calls"])
+            calls = record_calls(event["calls"])
         except JournalError as error:
             raise EventError(error.what, error.where, error.hint) from error
+        board.left = left_of(board.calls, board.left, calls, board.state)
+        board.calls = calls
+        board.state.campaigns = [name for name in board.state.campaigns if name in calls.campaigns]
         board.bots.index()
         board.leads.withdraw()
         if announces_waits(board.calls.flows) and not told:
             board.acd.learn_waits()  # from here on, whatever was learned before: a replay may know nothing of that
         board.bots.on_duty(bots)
+        self._nail_up()
+        for agent, leg in list(board.nailed.items()):
+            phone = calls.phones.get(agent)
+            if not leg.call and (phone is None or not phone.nailed_up):
+                board.hang_up(leg)
 
     # ---- nodes
 
@@ -95,10 +105,15 @@ class Reports:
             if unknown not in known:
                 board.say(name, "leg_hang_up", leg=unknown, cause=Cause.NORMAL.value)
         self._say_audio_again(name, held)
+        self._nail_up()
+        board.bots.on_duty()
+
+    def _nail_up(self) -> None:
+        """Bring up the permanent legs of those who are ready."""
+        board = self._board
         for phone in board.calls.phones:
             if phone in board.agents and board.acd.agent_state(phone)["presence"] == "ready":
                 board.nail_up(phone)
-        board.bots.on_duty()
 
     def _forget_node(self) -> None:
         """Make room for another one: the first that was lost and never came back. Machines that come and go have a new
@@ -236,7 +251,7 @@ class Reports:
             if call.stage == Stage.CALLING_BACK:
                 board.guide.backs.reached(call)
                 return
-            number = board.calls.numbers.get(call.number)
+            number = board.number_of(call)
             call.stage = Stage.GREETING
             if number is None or not number.greeting:
                 self._greeted(call)
@@ -248,8 +263,8 @@ class Reports:
         board.settle(call)
 
     def _greeted(self, call: Call) -> None:
-        number = self._board.calls.numbers.get(call.number)
-        if number is not None and number.flow in self._board.calls.flows:
+        number = self._board.number_of(call)
+        if number is not None and self._board.guide.known(number.flow) is not None:
             self._board.guide.start(call, number.flow)
             return
         priority = {"priority": number.priority} if number is not None and number.priority else {}

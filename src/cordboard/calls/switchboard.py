@@ -23,7 +23,7 @@ from typing import Any
 from cordboard.acd import Acd
 from cordboard.calls import flow_hearing
 from cordboard.calls.bots import Bots
-from cordboard.calls.config import Calls, QueueCalls
+from cordboard.calls.config import Calls, Number, QueueCalls
 from cordboard.calls.desk import Desk
 from cordboard.calls.dialing import Dialing
 from cordboard.calls.flow_runner import Guide
@@ -53,8 +53,9 @@ def with_calls(engine: Acd | Switchboard) -> Switchboard:
 class Switchboard:
     """See above. ``acd`` and ``calls`` may be looked at, and are this one's to change."""
 
-    def __init__(self, acd: Acd, calls: Calls, state: State | None = None) -> None:
+    def __init__(self, acd: Acd, calls: Calls, state: State | None = None, left: Calls | None = None) -> None:
         self.acd, self.calls = acd, calls
+        self.left = left if left is not None else Calls()  # what calls use that the settings have no more
         self.state = state if state is not None else State()
         self.out: list[Effect] = []
         self._work: deque[Effect] = deque()
@@ -358,6 +359,10 @@ class Switchboard:
         found = [self.state.legs[name] for name in call.legs]
         return [leg for leg in found if role in (None, leg.role) and person in (None, leg.person)]
 
+    def number_of(self, call: Call) -> Number | None:
+        """The number by which a call came in, as it is, or was when it was taken away."""
+        return self.calls.numbers.get(call.number) or self.left.numbers.get(call.number)
+
     def sounds(self, call: Call) -> QueueCalls:
         return self.calls.queues.get(call.queue, _QUIET)
 
@@ -418,7 +423,9 @@ class Switchboard:
 
     def release(self, leg: Leg) -> None:
         """Take a leg out of its call: a nailed-up one comes to rest, the others are hung up."""
-        stays = leg.nailed and leg.person in self.agents and not self.state.nodes[leg.node].draining
+        phone = self.calls.phones.get(leg.person)
+        stays = leg.nailed and phone is not None and phone.nailed_up and leg.person in self.agents
+        stays = stays and not self.state.nodes[leg.node].draining
         if stays and self.acd.agent_state(leg.person)["presence"] != "offline":
             self.part(leg, speaks=True)
         else:
@@ -477,7 +484,7 @@ class Switchboard:
 
     def settle(self, call: Call) -> None:
         """Say what has changed of who hears whom and what is played."""
-        number = self.calls.numbers.get(call.number)
+        number = self.number_of(call)
         greeting = number.greeting if number else ()
         legs = self.legs(call)
         wanted = {leg.name: hears(self.state, call, leg) for leg in legs}

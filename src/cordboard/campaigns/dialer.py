@@ -13,7 +13,7 @@ import threading
 import time
 import zoneinfo
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,6 +121,7 @@ class Dialer:
         self._missed: set[str] = set()  # agents who let a lead expire, or did not answer the phone for it
         self.works = {name: self._work(name, campaign) for name, campaign in calls.campaigns.items()}
         self._groups = self._grouped()
+        self._gone: dict[str, Campaign] = {}  # that the file has no more, and that have calls
         self._wake, self._stopping = threading.Event(), False
         self._turn, self._pause = threading.Lock(), STEP_S
         self._renew: set[str] = set()
@@ -138,6 +139,40 @@ class Dialer:
             kind: PacerGroup({name: self.works[name].pacer for name, one in kinds.items() if one == kind})
             for kind in dict.fromkeys(kinds.values())
         }
+
+    def change(self, calls: Calls) -> None:
+        """Go over to another file of calls, which the engine has taken over. Lists and ledgers stay, as after a
+        restart; campaigns that share agents with none that has changed go on as they were."""
+        with self._turn:
+            self._poll()
+            self._follow_waiting()
+            self._write()
+            kept = self._kept(calls)
+            there = {one.campaign for one in self._open.values()}
+            known = self._gone | {name: work.campaign for name, work in self.works.items()}
+            self._gone = {name: one for name, one in known.items() if name in there and name not in calls.campaigns}
+            groups = {kind: self._groups[kind] for kind in kept if kind in self._groups}
+            works = {
+                name: self.works[name] if _kind(campaign) in kept else self._work(name, campaign)
+                for name, campaign in calls.campaigns.items()
+            }
+            self.works = works
+            self._groups = self._grouped() | groups
+            self._calls, self._center = calls, None
+            self._told = {key: state for key, state in self._told.items() if key[0] in groups}
+        self._wake.set()
+
+    def _kept(self, calls: Calls) -> set[Kind]:
+        """The kinds of campaigns in which nothing has changed."""
+
+        def by_kind(campaigns: Mapping[str, Campaign]) -> dict[Kind, dict[str, Campaign]]:
+            found: dict[Kind, dict[str, Campaign]] = {}
+            for name, campaign in campaigns.items():
+                found.setdefault(_kind(campaign), {})[name] = campaign
+            return found
+
+        before = by_kind({name: work.campaign for name, work in self.works.items()})
+        return {kind for kind, campaigns in by_kind(calls.campaigns).items() if before.get(kind) == campaigns}
 
     def _work(self, name: str, campaign: Campaign) -> Work:
         rules = [rule(one) for one in campaign.rules]
@@ -278,7 +313,7 @@ class Dialer:
     def _put_back(self, work: Work | None, attempt: Attempt) -> None:
         """Once more later, or never."""
         key, ended = (attempt.campaign, attempt.entry), attempt.ended or 0.0
-        campaign = None if work is None else work.campaign
+        campaign = self._gone.get(attempt.campaign) if work is None else work.campaign
         wait = None if campaign is None or campaign.mode == "manual" else campaign.redial.get(attempt.outcome)
         if wait is None or campaign is None or attempt.attempt >= campaign.attempts:
             self._places[key] = Place(*key, "done", attempt.attempt, 0.0, attempt.outcome)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from cordboard.errors import ConflictError, CordboardError, JournalError, Where
 from cordboard.live.entry import Entry, Outcome
-from cordboard.live.inbox import Submission
+from cordboard.live.inbox import Changes, Submission
 from cordboard.live.store import Row
 
 Plan = list[int | Row | CordboardError]  # for each event: its revision, the row of its request, or why it is refused
@@ -74,6 +74,8 @@ def of_the_future(queued_at: float) -> JournalError:
     return JournalError(f"{queued_at} is later than now", Where(key="queued_at"), "It can't lie in the future")
 
 
-def out_of_date(given: str, now: str) -> ConflictError:
+def out_of_date(changes: Changes, given: str, now: str) -> ConflictError:
     what = f'the center has changed: its etag is "{now}" and not "{given}"'
+    if changes == "calls":
+        what = f'the settings of calls have changed: their etag is "{now}" and not "{given}"'
     return ConflictError(what, "Read it again, and decide whether your change still fits")

@@ -51,4 +51,9 @@ def _queue(record: dict[str, Any]) -> Queue:
 
 def etag_of(center: Center) -> str:
     """A short text that is another one for another center."""
-    return hashlib.sha256(encode(center_record(center)).encode()).hexdigest()[:32]
+    return text_etag(encode(center_record(center)))
+
+
+def text_etag(text: str) -> str:
+    """A short text that is another one for another text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

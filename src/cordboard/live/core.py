@@ -18,7 +18,7 @@ from cordboard.calls.switchboard import Switchboard, with_calls
 from cordboard.center import Center
 from cordboard.errors import CordboardError, EventError, JournalError, LimitError, SnapshotError
 from cordboard.journal import CALL_EVENTS
-from cordboard.live.center_json import center_record, encode, etag_of, record_center
+from cordboard.live.center_json import center_record, encode, etag_of, record_center, text_etag
 from cordboard.live.entry import Entry
 from cordboard.live.store import Row
 
@@ -60,6 +60,7 @@ class Core:
         self.acd, self.options, self.board = acd, options, board
         self.revision, self.ticks = revision, ticks
         self.etag = etag_of(acd.center)
+        self.calls_etag = calls_etag(board.calls if board is not None else Calls())
 
     @classmethod
     def new(cls, center: Center, options: CoreOptions) -> Core:
@@ -92,6 +93,8 @@ class Core:
         revision, ticks, center, dump = self.revision, self.ticks, self.acd.center, self.acd.dump_later()
         board = self.board
         calls = None if board is None else {"settings": calls_record(board.calls), "state": board.state.record()}
+        if calls is not None and board is not None:
+            calls["left"] = calls_record(board.left)
 
         def later() -> bytes:
             meta = {"revision": revision, "ticks": ticks, "center": center_record(center), "calls": calls}
@@ -119,6 +122,8 @@ class Core:
             else:
                 self.board = with_calls(self.acd if self.board is None else self.board)
                 effects = self.board.apply(event, checked=True)
+                if event["event"] == "calls_changed":
+                    self.calls_etag = calls_etag(self.board.calls)
         except (EventError, LimitError) as refused:
             effects, error = refused.effects, refused.with_traceback(None)
         except Exception as cause:
@@ -161,9 +166,15 @@ def _board(acd: Acd, calls: Any) -> Switchboard | None:
     if calls is None:
         return None
     try:
-        return Switchboard(acd, record_calls(calls["settings"]), State.of(calls["state"]))
+        left = record_calls(calls["left"]) if "left" in calls else None
+        return Switchboard(acd, record_calls(calls["settings"]), State.of(calls["state"]), left)
     except (JournalError, KeyError, TypeError) as error:
         raise SnapshotError(f"the dump of calls does not make sense: {error!r}", hint="Take an earlier one") from error
+
+
+def calls_etag(calls: Calls) -> str:
+    """A short text that is another one for other settings of calls."""
+    return text_etag(encode(calls_record(calls)))
 
 
 def calls_changed(calls: Calls) -> Event:

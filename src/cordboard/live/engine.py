@@ -35,11 +35,11 @@ from cordboard.live.archive import Archive
 from cordboard.live.center_json import encode, etag_of
 from cordboard.live.clock import EvenClock
 from cordboard.live.compaction import Compaction, Needs, backed_up
-from cordboard.live.core import Core, Event, calls_changed, center_changed
+from cordboard.live.core import Core, Event, calls_changed, calls_etag, center_changed
 from cordboard.live.drain import Drain
 from cordboard.live.entry import EngineState, Entry, Outcome
 from cordboard.live.hub import Hub, Subscription
-from cordboard.live.inbox import Asked, Checked, Inbox, Item, Look, Reply, Submission
+from cordboard.live.inbox import Asked, Changes, Checked, Inbox, Item, Look, Reply, Submission
 from cordboard.live.requests import KEPT_TICKS, Requests
 from cordboard.live.settings import Settings
 from cordboard.live.store import PASSING, Row, Store, make_store
@@ -219,16 +219,21 @@ class Engine:
         """
         return self._change(center_changed(center), request_id, actor, etag, etag_of(center))
 
-    def change_calls(self, calls: Calls, *, request_id: str = "", actor: str = "") -> Future[Outcome]:
+    def change_calls(
+        self, calls: Calls, *, etag: str = "", request_id: str = "", actor: str = ""
+    ) -> Future[Outcome]:
         """Go over to other settings of calls: an event ``calls_changed``, with all that decides, in the journal. They
-        hold from the next step of each call on."""
-        return self._change(calls_changed(calls), request_id, actor)
+        hold from the next step of each call on; calls that use what is gone end as they would. ``etag``: as in
+        ``change_center``, of the settings of calls (``calls_etag``)."""
+        return self._change(calls_changed(calls), request_id, actor, etag, calls_etag(calls), "calls")
 
-    def _change(self, event: Event, request_id: str, actor: str, etag: str = "", new_etag: str = "") -> Future[Outcome]:
+    def _change(
+        self, event: Event, request_id: str, actor: str, etag: str, new_etag: str, changes: Changes = "center"
+    ) -> Future[Outcome]:
         self._check_open()
         _check_texts(actor, [request_id])
         future: Future[Outcome] = Future()
-        self._put(Submission([(event, encode(event))], [request_id], actor, future, False, etag, new_etag))
+        self._put(Submission([(event, encode(event))], [request_id], actor, future, False, etag, new_etag, changes))
         return future
 
     def read_calls(self, look: Callable[[Switchboard | None], T]) -> Future[T]:
@@ -385,6 +390,11 @@ class Engine:
     def etag(self) -> str:
         """Changes with the center; for ``change_center``."""
         return self._writer.core.etag
+
+    @property
+    def calls_etag(self) -> str:
+        """Changes with the settings of calls; for ``change_calls``."""
+        return self._writer.core.calls_etag
 
     def drain(self, seconds: float) -> None:
         """Come to rest: every agent is set away, for the reason ``drain``, and none can become ready, so that there are

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from cordboard.errors import CordboardError, LimitError, UnavailableError
 from cordboard.live.core import Core
@@ -36,10 +36,13 @@ class Asked(NamedTuple):
     refusal: CordboardError | None = None
 
 
+Changes = Literal["center", "calls"]
+
+
 @dataclass(slots=True)
 class Submission:
-    """Events that were checked, and whoever waits for them. ``etag``: of the center that this is to change, or empty;
-    ``new_etag``: of the one that it brings. ``refusal``: why it is not done, unless it was before."""
+    """Events that were checked, and whoever waits for them. ``etag``: of what this is to change (``changes``), or
+    empty; ``new_etag``: of what it brings. ``refusal``: why it is not done, unless it was before."""
 
     events: Sequence[Checked]
     request_ids: list[str]
@@ -48,6 +51,7 @@ class Submission:
     many: bool
     etag: str = ""
     new_etag: str = ""
+    changes: Changes = "center"
     refusal: CordboardError | None = None
 
     @property

@@ -30,7 +30,7 @@ from cordboard.live.archive import Archive
 from cordboard.live.core import CLOCK, Core, CoreError, Event, event_of
 from cordboard.live.entry import Entry, Outcome
 from cordboard.live.hub import Hub
-from cordboard.live.inbox import Inbox, Item, Look, Submission
+from cordboard.live.inbox import Changes, Inbox, Item, Look, Submission
 from cordboard.live.requests import KEPT_TICKS, Requests
 from cordboard.live.store import Row
 
@@ -51,7 +51,7 @@ class _Round:
         self.events: list[Event] = []
         self.plans: dict[int, Plan] = {}  # place among the items -> its plan
         self.first = core.revision + 1
-        self.etag = core.etag
+        self.etags: dict[Changes, str] = {"center": core.etag, "calls": core.calls_etag}
         self.clock = False  # whether the first row is a timer's
 
     def add(self, event: Event, text: str, actor: str, request_id: str) -> Row:
@@ -198,8 +198,8 @@ class Writer:
             if item.refusal is not None:
                 plan.append(item.refusal)
                 continue
-            if item.etag and item.etag != turn.etag:
-                plan.append(out_of_date(item.etag, turn.etag))
+            if item.etag and item.etag != turn.etags[item.changes]:
+                plan.append(out_of_date(item.changes, item.etag, turn.etags[item.changes]))
                 continue
             if "queued_at" in event and tick(event["queued_at"]) > turn.now:  # it was not when it was submitted
                 plan.append(of_the_future(event["queued_at"]))
@@ -209,7 +209,7 @@ class Writer:
             if request_id:
                 known[request_id] = row
             if item.new_etag:
-                turn.etag = item.new_etag
+                turn.etags[item.changes] = item.new_etag
         return plan
 
     # ---- after the commit
