@@ -152,16 +152,12 @@ cdef class WaitCore:
         group.load = group.load + sign * self.agent[agent].load if group.busy > 0 else 0.0
 
     def engaged(self, double t, int agent, double load) -> float:
-        """The agent is on a call that is no contact of its own: held as by a conversation of which nothing is known but
-        the mean handle time of all. ``load`` 0: from now on; the expected completions a second that come back are to be
-        given at its end."""
+        """The agent is on a call that is no contact (``load`` 0), as long as the mean handle time of all, or not any more.
+        Gives the expected completions a second, which are the ``load`` at its end."""
         self._decay(t)
-        if load > 0.0:
-            self._hold(agent, load, -1)
-            return load
-        load = 1.0 / self._tau()
-        self._hold(agent, load, 1)
-        return load
+        cdef double one = load if load > 0.0 else 1.0 / self._tau()
+        self._hold(agent, one, -1 if load > 0.0 else 1)
+        return one
 
     def queued(self, double t, int line, double arrival) -> int:
         """A contact comes to wait in ``line``; ``arrival`` is when its wait began. Its slot: its name from now on."""

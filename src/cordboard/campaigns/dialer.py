@@ -13,7 +13,7 @@ import threading
 import time
 import zoneinfo
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +23,7 @@ from cordboard.calls.config import Calls
 from cordboard.calls.switchboard import Switchboard
 from cordboard.campaigns import hours
 from cordboard.campaigns.book import Attempt, Book, Place
-from cordboard.campaigns.scene import Scene, look_at, team_of
+from cordboard.campaigns.scene import Kind, Scene, kind_of, look_at, team_of, unchanged
 from cordboard.campaigns.shelf import Shelf
 from cordboard.center import Center
 from cordboard.errors import (
@@ -54,7 +54,6 @@ WRITE_S = 0.25  # between two transactions of the book
 RETRY_S = 5.0  # after which an entry is tried again that could not be dialed
 LEARN_S = 2 * 3600.0  # attempts so young teach a pacer after a restart
 TURN_MAX_S = 5.0  # that an agent waits because of the calls per second of a campaign
-Kind = tuple[str, bool]  # a queue, and whether its agents see entries before they are dialed
 CALLS: dict[str, CallEvent] = {
     one: one for one in ("connected", "dropped", "hung_up", "invalid", "machine", "cancelled")
 }
@@ -134,7 +133,7 @@ class Dialer:
 
     def _grouped(self) -> dict[Kind, PacerGroup]:
         """The campaigns that share agents in the same way; whoever dials by hand is not paced."""
-        kinds = {name: _kind(work.campaign) for name, work in self.works.items() if work.campaign.mode != "manual"}
+        kinds = {name: kind_of(work.campaign) for name, work in self.works.items() if work.campaign.mode != "manual"}
         return {
             kind: PacerGroup({name: self.works[name].pacer for name, one in kinds.items() if one == kind})
             for kind in dict.fromkeys(kinds.values())
@@ -147,13 +146,13 @@ class Dialer:
             self._poll()
             self._follow_waiting()
             self._write()
-            kept = self._kept(calls)
+            kept = unchanged({name: work.campaign for name, work in self.works.items()}, calls.campaigns)
             there = {one.campaign for one in self._open.values()}
             known = self._gone | {name: work.campaign for name, work in self.works.items()}
             self._gone = {name: one for name, one in known.items() if name in there and name not in calls.campaigns}
             groups = {kind: self._groups[kind] for kind in kept if kind in self._groups}
             works = {
-                name: self.works[name] if _kind(campaign) in kept else self._work(name, campaign)
+                name: self.works[name] if kind_of(campaign) in kept else self._work(name, campaign)
                 for name, campaign in calls.campaigns.items()
             }
             self.works = works
@@ -161,18 +160,6 @@ class Dialer:
             self._calls, self._center = calls, None
             self._told = {key: state for key, state in self._told.items() if key[0] in groups}
         self._wake.set()
-
-    def _kept(self, calls: Calls) -> set[Kind]:
-        """The kinds of campaigns in which nothing has changed."""
-
-        def by_kind(campaigns: Mapping[str, Campaign]) -> dict[Kind, dict[str, Campaign]]:
-            found: dict[Kind, dict[str, Campaign]] = {}
-            for name, campaign in campaigns.items():
-                found.setdefault(_kind(campaign), {})[name] = campaign
-            return found
-
-        before = by_kind({name: work.campaign for name, work in self.works.items()})
-        return {kind for kind, campaigns in by_kind(calls.campaigns).items() if before.get(kind) == campaigns}
 
     def _work(self, name: str, campaign: Campaign) -> Work:
         rules = [rule(one) for one in campaign.rules]
@@ -305,7 +292,7 @@ class Dialer:
     def _tell(self, work: Work | None, attempt: Attempt, event: CallEvent, t: float) -> None:
         if work is not None and event == "machine":
             work.pacer.ledger.set_false_positives(_person(attempt))
-        group = None if work is None else self._groups.get(_kind(work.campaign))
+        group = None if work is None else self._groups.get(kind_of(work.campaign))
         if group is not None:
             with suppress(StaleEventError):  # known already, or placed so long ago that the pacer was not told
                 group.call(attempt.campaign, _id(attempt), event, t)
@@ -580,10 +567,6 @@ class Dialer:
             self._write()
         except StoreError as error:  # the next one takes it from the journal
             log.warning("the book of campaigns is behind: %s", error)
-
-
-def _kind(campaign: Campaign) -> Kind:
-    return campaign.queue, campaign.mode == "preview"
 
 
 def _id(attempt: Attempt) -> str:

@@ -6,12 +6,14 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from cordboard.calls.campaign import Campaign
 from cordboard.calls.state import Stage
 from cordboard.calls.switchboard import Switchboard
 from cordboard.center import Center, serves
 from cordboard.pacing.pacer import AgentState
 
 AGENTS: dict[str, AgentState] = {"ready": "idle", "offered": "talk", "connected": "talk", "wrap_up": "wrap"}
+Kind = tuple[str, bool]  # a queue, and whether its agents see entries before they are dialed
 Team = tuple[list[str], list[str]]  # the agents of a queue, and the other queues for voice that they serve
 
 
@@ -74,3 +76,17 @@ def team_of(center: Center, queue: str, campaigns: Collection[str]) -> Team:
         if name not in campaigns and one.channel == "voice" and any(serves(agent, one) for agent in team)
     ]
     return [agent.name for agent in team], others
+
+
+def kind_of(campaign: Campaign) -> Kind:
+    """Campaigns of one kind share agents in the same way."""
+    return campaign.queue, campaign.mode == "preview"
+
+
+def unchanged(before: Mapping[str, Campaign], now: Mapping[str, Campaign]) -> set[Kind]:
+    """The kinds in which every campaign is as it was, and none has come or gone."""
+
+    def of(campaigns: Mapping[str, Campaign], kind: Kind) -> dict[str, Campaign]:
+        return {name: campaign for name, campaign in campaigns.items() if kind_of(campaign) == kind}
+
+    return {kind for kind in map(kind_of, now.values()) if of(before, kind) == of(now, kind)}
