@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import re
 from typing import Any
 
@@ -15,14 +15,14 @@ from cordboard.v1 import media_service_pb2 as pb
 def command_message(command: Command | HideKeys) -> pb.MediaCommand:
     """A command as a message."""
     message = pb.MediaCommand()
-    _fill(getattr(message, _field(command)), command)
+    _fill(getattr(message, _field(type(command).__name__)), command)
     return message
 
 
 def report_message(report: Report) -> pb.MediaReport:
     """A report as a message."""
     message = pb.MediaReport()
-    _fill(getattr(message, _field(report)), report)
+    _fill(getattr(message, _field(type(report).__name__)), report)
     return message
 
 
@@ -38,26 +38,27 @@ def report_of(message: pb.MediaReport) -> Report:
     return report
 
 
-def _field(record: Command | HideKeys | Report) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(record).__name__).lower()
+@functools.cache
+def _field(kind: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
 
 
 def _fill(part: Any, record: Any) -> None:
     part.SetInParent()
-    for one in dataclasses.fields(record):
-        value = getattr(record, one.name)
-        if one.name == "headers":
-            for name, text in value:
-                part.headers.add(name=name, value=text)
-        elif one.name == "transcript":
+    for name in type(record).__match_args__:
+        value = getattr(record, name)
+        if name == "headers":
+            for header, text in value:
+                part.headers.add(name=header, value=text)
+        elif name == "transcript":
             for who, text in value:
                 part.transcript.add(who=who, text=text)
         elif isinstance(value, tuple):
-            getattr(part, one.name).extend(value)
+            getattr(part, name).extend(value)
         elif isinstance(value, Quality):
             _fill(part.quality, value)
         elif value is not None:
-            setattr(part, one.name, value)
+            setattr(part, name, value)
 
 
 def _made(message: Any, key: str) -> Any:
@@ -66,7 +67,7 @@ def _made(message: Any, key: str) -> Any:
         raise InputError("an empty message", Where(key=key), "Send another one")
     part = getattr(message, kind)
     made: type[Any] = getattr(backend, part.DESCRIPTOR.name)
-    return made(**{one.name: _value(part, one.name, key) for one in dataclasses.fields(made)})
+    return made(**{name: _value(part, name, key) for name in made.__match_args__})
 
 
 def _value(part: Any, name: str, key: str) -> Any:
@@ -78,8 +79,8 @@ def _value(part: Any, name: str, key: str) -> Any:
     if name in ("prompts", "legs", "words"):
         return tuple(value)
     if name == "quality":
-        fields = dataclasses.fields(Quality)
-        return Quality(**{one.name: getattr(value, one.name) for one in fields}) if part.HasField("quality") else None
+        told = {one: getattr(value, one) for one in Quality.__match_args__}
+        return Quality(**told) if part.HasField("quality") else None
     if name == "cause":
         try:
             return Cause(value)

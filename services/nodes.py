@@ -30,6 +30,7 @@ SILENT_S = 1.5  # so that its legs have ended two seconds after it was heard las
 RETURN_S = 10.0
 OUTBOX_MAX = 10_000  # messages that wait for one node
 REPORTS_MAX = 10_000  # of one node that are not in the journal yet
+TOGETHER_MAX = 256  # reports in a message, and commands in one
 RETRY_S = 0.2
 
 log = logging.getLogger(__name__)
@@ -41,10 +42,11 @@ class Wire:
     def __init__(self, node: str, run: str, loop: asyncio.AbstractEventLoop) -> None:
         self.node, self.run = node, run
         self.ended: CordboardError | None = None
-        self.said_goodbye = False
+        self.said_goodbye = self.silent = False
         self.secrets = SecretKeys(node)
         self._loop = loop
         self._outbox: asyncio.Queue[pb.AttachResponse | None] = asyncio.Queue()
+        self._watch: asyncio.TimerHandle | None = None
         self.tasks: list[asyncio.Task[None]] = []
         self.reports: asyncio.Queue[tuple[int, Awaitable[Outcome]]] = asyncio.Queue(REPORTS_MAX)
         self.heard()
@@ -65,17 +67,24 @@ class Wire:
         self.ended = self.ended or error
         self._outbox.put_nowait(None)
 
+    def watch(self) -> None:
+        """Whether the node is silent: once in the time that it may be, and not with each message."""
+        if self._loop.time() >= self.until:
+            self.silent = True
+            self.end(UnavailableError("the media node was silent for too long", "silent"))
+        else:
+            self._watch = self._loop.call_at(self.until, self.watch)
+
     async def next(self) -> pb.AttachResponse | None:
         """The next message to send; None at the end. Silence is an end."""
-        while True:
-            left = self.until - self._loop.time()
-            if left <= 0:
-                self.ended = UnavailableError("the media node was silent for too long", "silent")
-                return None
-            try:
-                return await asyncio.wait_for(self._outbox.get(), left)
-            except TimeoutError:
-                continue
+        return None if self.silent else await self._outbox.get()
+
+    def close(self) -> None:
+        """Nobody looks after it any more."""
+        for task in self.tasks:
+            task.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
 
 
 class Nodes:
@@ -121,7 +130,9 @@ class Nodes:
         wire.secrets = SecretKeys(node, secret)
         self._wires[node] = wire
         wire.heard()
-        wire.put(pb.AttachResponse(welcome=pb.NodeWelcome(revision=outcome.entry.revision, secret_legs=secret)))
+        wire.watch()
+        welcome = pb.NodeWelcome(revision=outcome.entry.revision, secret_legs=secret, reports_max=TOGETHER_MAX)
+        wire.put(pb.AttachResponse(welcome=welcome))
         wire.tasks = [
             self.keep(self._command(wire, subscription, outcome.entry.revision)),
             self.keep(self._acknowledge(wire)),
@@ -134,16 +145,19 @@ class Nodes:
         try:
             while True:
                 ringing = bell.ringing()
-                entries = subscription.poll()
+                entries, told = subscription.poll(), pb.MediaCommands()
                 for entry in entries:
                     hides = wire.secrets.follow(entry.effects)
                     effects = entry.effects if entry.revision >= first else ()
                     commands = commands_of(effects, wire.node, self.calls, self._tenant.outbound.number)
-                    if commands or hides:
-                        told_first = [command_message(one) for one in hides]
-                        shown = told_first + [command_message(self._tenant.shown(command)) for command in commands]
-                        told = pb.MediaCommands(revision=entry.revision, commands=shown)
+                    told.commands.extend(map(command_message, hides))
+                    told.commands.extend(command_message(self._tenant.shown(command)) for command in commands)
+                    told.revision = entry.revision
+                    if len(told.commands) >= TOGETHER_MAX:
                         wire.put(pb.AttachResponse(commands=told))
+                        told = pb.MediaCommands()
+                if told.commands:
+                    wire.put(pb.AttachResponse(commands=told))
                 if not entries:
                     await asyncio.shield(ringing)
         except CordboardError as error:  # it fell behind, or the engine is closed: attaching anew makes both the same
@@ -187,8 +201,7 @@ class Nodes:
 
     def close(self, wire: Wire, draining: bool) -> None:
         """A connection has ended."""
-        for task in wire.tasks:
-            task.cancel()
+        wire.close()
         if self._wires.get(wire.node) is not wire:
             return
         del self._wires[wire.node]

@@ -19,6 +19,8 @@ The tests speak of what is reported and heard, and in which order, never of when
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -164,6 +166,21 @@ class MediaContract:
             assert isinstance(reports[-1], Ended), reports
 
     # ---- placing a call
+
+    def test_whoever_waits_for_reports_is_woken_by_another_thread(self, world: World, watch: Watch):
+        back = threading.Event()
+        waits = threading.Thread(target=lambda: (watch.seen.extend(world.backend.reports(PATIENCE_S)), back.set()))
+        # Given somebody who waits for reports, or is about to
+        began = time.monotonic()
+        waits.start()
+        # When it is woken though nothing happens
+        world.backend.wake()
+        # Then it comes back at once
+        assert back.wait(PATIENCE_S / 2)
+        waits.join()
+        assert time.monotonic() - began < PATIENCE_S / 2
+        # And what happens is told as ever
+        dialed(world, watch, "d1")
 
     def test_a_phone_that_is_dialed_rings_answers_and_ends_when_it_hangs_up(self, world, watch):
         world.backend.send([Dial("d1", world.phone(FarEnd(picks_up=0.3, hangs_up=0.3)))])

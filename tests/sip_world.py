@@ -35,7 +35,7 @@ class Watched:
 
     def __init__(self, backend) -> None:
         self.inner, self.dialed, self.came = backend, dict[str, str](), list[str]()
-        self.legs, self.close = backend.legs, backend.close
+        self.legs, self.close, self.wake = backend.legs, backend.close, backend.wake
 
     def send(self, commands):
         for command in commands:

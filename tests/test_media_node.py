@@ -52,7 +52,7 @@ class WallMedia(SimulatedMedia):
         self.advance(time.monotonic() - self.began)
         found = super().reports(0.0)
         if not found:
-            time.sleep(timeout)
+            time.sleep(min(timeout, 0.01))
         return found
 
 
@@ -180,6 +180,37 @@ def test_a_report_that_is_sent_twice_counts_once_and_is_acknowledged(tmp_path):
             heard.set()
         incoming = [entry for entry in server.engine.entries() if entry.event["event"] == "leg_incoming"]
         assert len(incoming) == 1
+
+
+def test_several_reports_come_in_one_message_and_old_nodes_go_on_sending_one(tmp_path):
+    with center(tmp_path) as server:
+        stub = server.stub(media_service_pb2_grpc)
+        calls = [pb.NodeReport(number=n, report=report_message(backend.Incoming(f"c{n}", "4001"))) for n in (1, 2, 3)]
+        said = [pb.AttachRequest(reports=pb.NodeReports(reports=calls[:2])), pb.AttachRequest(report=calls[2])]
+        heard = threading.Event()
+        hello = pb.AttachRequest(hello=pb.NodeHello(node=NODE, capacity=10, run="a"))
+        stream = stub.Attach(message for message in (hello, *said, None) if message or (heard.wait(PATIENCE_S) and False))
+        assert next(stream).welcome.reports_max >= 2
+        assert any(response.acknowledged == 3 for response in stream)
+        heard.set()
+        incoming = [entry.event["leg"] for entry in server.engine.entries() if entry.event["event"] == "leg_incoming"]
+        assert incoming == ["c1", "c2", "c3"]
+
+
+@pytest.mark.parametrize(("takes", "expected"), [(0, [1, 1, 1, 1, 1]), (2, [2, 2, 1]), (256, [5])])
+def test_a_node_puts_as_many_reports_into_a_message_as_its_server_takes(takes, expected):
+    async def sizes() -> list[tuple[str, int]]:
+        async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
+            node = MediaNode(channel, WallMedia(), NODE, 100)
+            node._together = takes
+            node._number_reports([backend.Incoming(f"c{n}", "4001") for n in range(5)])
+            found = []
+            while node._unsent:
+                message = node._reports_message()
+                found.append((message.WhichOneof("message"), len(message.reports.reports) or 1))
+            return found
+
+    assert asyncio.run(sizes()) == [("reports" if takes else "report", size) for size in expected]
 
 
 def test_conversations_go_on_over_a_restart_of_the_server(tmp_path):

@@ -86,7 +86,7 @@ class PjsipMedia:
         self._settings = settings
         self._sealer = Sealer(settings.recipients) if settings.recipients else None
         with ExitStack() as undo:
-            words = Recognizing(settings.recognizers, self.wake)  # before anybody can call
+            words = Recognizing(settings.recognizers, self._ring)  # before anybody can call
             undo.callback(words.close)
             self._sip = start(settings)
             undo.callback(self._sip.stop)
@@ -96,7 +96,7 @@ class PjsipMedia:
         self.tcp_port, self.tls_port = self._sip.port(1), self._sip.port(2)
         self._turned_away = 0
         self._prefix = secrets.token_hex(4)
-        self._ears, self._bots = Ears(self._sip, words), Bots(settings, self._sip, self.wake)
+        self._ears, self._bots = Ears(self._sip, words), Bots(settings, self._sip, self._ring)
         self._legs: dict[str, Leg] = {}
         self._by_number: dict[int, Leg] = {}
         self._used: dict[str, None] = {}
@@ -106,7 +106,7 @@ class PjsipMedia:
         self._due: list[tuple[float, str, int]] = []  # see _place and _tick
         self._watch_at = time.monotonic() + WATCHDOG_S
         self._reports: list[Report] = []
-        self._closed = False
+        self._closed = self._awake = False
 
     # ---- MediaBackend
 
@@ -126,8 +126,9 @@ class PjsipMedia:
             self._take(self._sip.poll(0.0 if self._reports else max(0.0, until - now)))
             self._take_news()
             self._tick(time.monotonic())
-            if self._reports or time.monotonic() >= end:
+            if self._reports or self._awake or time.monotonic() >= end:
                 break
+        self._awake = False
         found, self._reports = self._reports, []
         return found
 
@@ -142,6 +143,11 @@ class PjsipMedia:
 
     def wake(self) -> None:
         """From any thread: let ``reports`` return at once."""
+        self._awake = True
+        self._ring()
+
+    def _ring(self) -> None:
+        """From any thread: there is news of a bot or a recognizer."""
         self._sip.wake()
 
     def close(self) -> None:

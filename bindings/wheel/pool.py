@@ -143,7 +143,8 @@ class WheelMedia:
         self._missing: list[float] = []  # when children that died are to be replaced
         self._delay = AGAIN_S[0]
         self._looked = time.monotonic()
-        self._closing = self._closed = False
+        self._closing = self._closed = self._awake = False
+        self._bell = socket.socketpair()
         self.turned_away = 0
         try:
             self._start()
@@ -157,6 +158,9 @@ class WheelMedia:
         self._socket.setblocking(False)
         self.port: int = self._socket.getsockname()[1]
         self._selector.register(self._socket, selectors.EVENT_READ)
+        for end_of_bell in self._bell:
+            end_of_bell.setblocking(False)
+        self._selector.register(self._bell[0], selectors.EVENT_READ)
         self._front = Front((settings.address, self.port), self._place, self._addresses, secrets.token_bytes(16))
         for _ in range(-(-settings.legs_max // self._calls)):
             self._spawn()
@@ -180,10 +184,17 @@ class WheelMedia:
         end = time.monotonic() + timeout
         while not self._closed:
             self._turn(0.0 if self._reports else max(0.0, end - time.monotonic()))
-            if self._reports or time.monotonic() >= end:
+            if self._reports or self._awake or time.monotonic() >= end:
                 break
+        self._awake = False
         found, self._reports = self._reports, []
         return found
+
+    def wake(self) -> None:
+        """From any thread: let ``reports`` return at once."""
+        self._awake = True
+        with suppress(OSError):  # a full bell rings already
+            self._bell[1].send(b"!")
 
     def legs(self) -> frozenset[str]:
         """The legs that are not over."""
@@ -212,6 +223,8 @@ class WheelMedia:
         self._children.clear()
         self._selector.close()
         self._socket.close()
+        for end_of_bell in self._bell:
+            end_of_bell.close()
         self._folder.cleanup()
 
     # ---- commands
@@ -401,7 +414,9 @@ class WheelMedia:
         dues = [child.outbox[0][0] for child in self._children if child.outbox]
         wait = max(0.0, min(seconds, min(dues, default=inf) - now, 0.25))
         for key, _ in self._selector.select(wait):
-            if key.data is None:
+            if key.fileobj is self._bell[0]:
+                self._bell[0].recv(4096)
+            elif key.data is None:
                 self._relay()
             else:
                 self._hear(key.data)

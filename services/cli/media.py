@@ -135,7 +135,7 @@ def simulated(asked: argparse.Namespace) -> MediaBackend:
     numbers = tuple(asked.number or ["4001"])
     habits = Habits(asked.hourly, numbers, asked.stays, missed=asked.missed, answers=asked.answers)
     prefix = f"{asked.node}.{uuid.uuid4().hex[:8]}."
-    return CrowdedMedia(People(habits, asked.seed), prefix, time.monotonic, time.sleep, lines=asked.capacity)
+    return CrowdedMedia(People(habits, asked.seed), prefix, time.monotonic, lines=asked.capacity)
 
 
 def sip_settings(asked: argparse.Namespace) -> SipSettings:

@@ -46,9 +46,9 @@ async def _listen(held: Tenant, who: Caller, wire: Wire, requests: AsyncIterator
             async for request in requests:
                 wire.heard()
                 kind = request.WhichOneof("message")
-                if kind == "report":
-                    report = report_of(request.report.report)
-                    await held.nodes.report(wire, request.report.number, report, who.name)
+                if kind in ("report", "reports"):
+                    for one in request.reports.reports if kind == "reports" else (request.report,):
+                        await held.nodes.report(wire, one.number, report_of(one.report), who.name)
                 elif kind == "draining":
                     held.nodes.keep(held.nodes.drain(wire, who.name))
                 elif kind == "goodbye":

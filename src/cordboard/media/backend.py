@@ -400,13 +400,16 @@ def refusals(command: Command, why: str) -> list[Report]:
 
 
 class MediaBackend(Protocol):
-    """A media layer. One thread at a time calls it; none of its methods waits for the network."""
+    """A media layer. One thread at a time calls it, but for ``wake``; none of its methods waits for the network."""
 
     def send(self, commands: Sequence[Command]) -> None:
         """Take commands, in order. What can't be done is a Refused report, never an exception."""
 
     def reports(self, timeout: float) -> list[Report]:
         """What has happened, in order: at once if there is something, else after at most ``timeout`` seconds."""
+
+    def wake(self) -> None:
+        """From any thread: let the ``reports`` that waits, or the next one, return at once, though nothing happened."""
 
     def legs(self) -> frozenset[str]:
         """The legs that are not over, so that whoever lost count can compare."""

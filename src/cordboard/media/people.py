@@ -6,6 +6,7 @@ All chance comes from the seed. Calls come as a Poisson process; times are expon
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -65,7 +66,7 @@ class People:
 class CrowdedMedia:
     """A MediaBackend: a simulated one in real time, where people call. ``prefix``: of the names of legs that come in.
 
-    ``clock`` gives seconds and ``sleep`` waits for some: those of the module ``time``, or others in a test.
+    ``clock`` gives seconds and ``sleep`` waits for some, until ``wake`` if it is not given: a test has others.
     """
 
     def __init__(
@@ -73,12 +74,13 @@ class CrowdedMedia:
         people: People,
         prefix: str,
         clock: Callable[[], float],
-        sleep: Callable[[float], None],
+        sleep: Callable[[float], object] | None = None,
         *,
         lines: int = 10_000,
     ) -> None:
         self.media = SimulatedMedia(people.phone, lines=lines)
-        self._people, self._prefix, self._clock, self._sleep = people, prefix, clock, sleep
+        self._awake = threading.Event()
+        self._people, self._prefix, self._clock, self._sleep = people, prefix, clock, sleep or self._awake.wait
         self._began = clock()
         self._next, self._calls = people.next_call(), 0
 
@@ -93,7 +95,8 @@ class CrowdedMedia:
         while True:
             self._catch_up()
             found = self.media.reports(0.0)
-            if found or self.media.now >= end:
+            if found or self._awake.is_set() or self.media.now >= end:
+                self._awake.clear()
                 return found
             due = self.media.next_due()
             self._sleep(max(min(end, self._next, end if due is None else due) - self.media.now, 0.0001))
@@ -107,6 +110,10 @@ class CrowdedMedia:
             self.media.call(f"{self._prefix}{self._calls}", to, far, caller=caller)
             self._next += self._people.next_call()
         self.media.advance(max(now, self.media.now))
+
+    def wake(self) -> None:
+        """From any thread: let ``reports`` return at once."""
+        self._awake.set()
 
     def legs(self) -> frozenset[str]:
         """The legs that are not over."""

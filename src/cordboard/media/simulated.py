@@ -190,6 +190,9 @@ class SimulatedMedia:
         found, self._reports = self._reports, []
         return found
 
+    def wake(self) -> None:
+        """Its ``reports`` never waits: the clock jumps."""
+
     def legs(self) -> frozenset[str]:
         """The legs that are not over."""
         return frozenset(self._legs)
