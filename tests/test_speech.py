@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -286,6 +287,15 @@ def test_a_process_that_dies_ends_its_sessions_and_another_one_takes_its_place()
 def test_a_pool_whose_recognizer_can_not_be_loaded_does_not_begin():
     with pytest.raises(InputError, match=r'recognizer "words": .*no folder'):
         Pool([Setting("words", "vosk", ("zh",), options={"model": "nowhere"})], lambda: None)
+
+
+def test_a_recognizer_for_which_there_is_no_process_says_so_at_once(monkeypatch):
+    def none(*arguments, **more):
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr("cordboard.speech.pool.subprocess.Popen", none)
+    with pytest.raises(InputError, match=os.strerror(errno.EAGAIN)):
+        Pool([Setting("words", "pocketsphinx", ("en",))], lambda: None)
 
 
 def test_what_is_imported_needs_none_of_the_libraries():

@@ -162,10 +162,28 @@ class _Process:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._forget()
-            here, there = Pipe()
-            command = [sys.executable, "-m", "cordboard.speech.worker", str(there.fileno())]
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[there.fileno()])
-            there.close()
+            why = DEAD
+            try:
+                self._one_child()
+            except OSError as error:  # no descriptor or process is free now; that passes
+                why = f"no process for it: {error.strerror}"
+                with self._lock:
+                    self._why = why
+            with self._lock:
+                self._works, self._child = False, None
+            self._tried.set()
+            self._fail(list(self.sessions), why)
+            if self._stopping.wait(REST_S):
+                return
+            log.warning("the recognizer %s is started again", self.setting.name)
+
+    def _one_child(self) -> None:
+        """A process from its start to its end."""
+        here, there = Pipe()
+        with here:
+            with there:
+                command = [sys.executable, "-m", "cordboard.speech.worker", str(there.fileno())]
+                child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[there.fileno()])
             with self._lock:
                 self._child, self._taken_at = child, time.monotonic()
             if self._stopping.is_set():
@@ -176,14 +194,6 @@ class _Process:
             child.kill()
             child.wait()
             reader.join()
-            here.close()
-            with self._lock:
-                self._works, self._child = False, None
-            self._tried.set()
-            self._fail(list(self.sessions), DEAD)
-            if self._stopping.wait(REST_S):
-                return
-            log.warning("the recognizer %s is started again", self.setting.name)
 
     def _forget(self) -> None:
         """What was meant for a process that is gone."""
@@ -218,7 +228,7 @@ class _Process:
                 self._tell(number, Result(**json.loads(body)))
             elif kind == b"R":
                 with self._lock:
-                    self._works = True
+                    self._works, self._why = True, DEAD
                 self._tried.set()
             elif number == ALL:
                 with self._lock:
