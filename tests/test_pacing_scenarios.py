@@ -23,8 +23,8 @@ from cordboard.pacing.world import World, run
 
 SEEDS = range(12)
 FALLS_SHORT = {
+    ("1", "occupancy"): 0.001,
     ("6", "drops, first 5 minutes"): 0.035,
-    ("7", "drops, worst 5 minutes"): 0.005,
     ("8b", "drops, first 5 minutes"): 0.02,
     ("11", "drops, first 20 minutes"): 0.007,
     ("13", "occupancy"): 0.004,

@@ -28,5 +28,5 @@ def rules(target: float, answers_a_day: int) -> list[Rule]:
 
 def ours(world: World, target: float) -> Driver:
     end = world.hours * 3600.0
-    full = world.agents * end / (world.talk_mean + world.wrap_mean)
+    full = world.agents * end / world.handle
     return Driver(Pacer(target=target, rules=rules(target, int(full)), choose=world.choose, closes=end))

@@ -41,14 +41,15 @@ cdef class PacingCore(Policy):
     cdef readonly DurationLearner wrap
     cdef readonly AnswerLearner ring
     cdef public double target, connect_within, min_ring, stale_after
-    cdef public double window_end, budget, answers_left, price_scale
+    cdef public double window_end, budget, answers_left, price_scale, room
     cdef public double inbound_rate
     cdef public int inbound_waiting, reserve
     cdef public bint one_to_one
     cdef public tuple beside
-    cdef readonly double answers, drops, price, expected_drops, alpha
+    cdef readonly double answers, drops, price, alpha
     cdef readonly double careful  # 1 right after a change, falling to 0
     cdef readonly int reason
+    cdef double afford  # drops that may still happen
     cdef double horizon[HORIZONS]
     cdef double free_talk[HORIZONS][SPAN_BINS]
     cdef double free_wrap[HORIZONS][SPAN_BINS]
@@ -76,7 +77,7 @@ cdef class PacingCore(Policy):
     cdef int taken_beside(self) except -1
     cdef double alpha_beside(self, double now) except -1
     cdef double risk(self, int spare) noexcept nogil
-    cdef double overflow(self, int spare) noexcept nogil
+    cdef bint overdrawn(self, int spare) noexcept nogil
     cdef double threshold(self, double now) noexcept nogil
     cdef int pick(self, Offer_C* offer, int n, int* used, int spare) noexcept nogil
     cdef void dial(self, int spare, double alpha, double most, Offer_C* offer, Plan_C* plan) noexcept nogil

@@ -19,6 +19,7 @@ class PacingCore(Policy):
     budget: float
     answers_left: float
     price_scale: float
+    room: float
     inbound_rate: float
     inbound_waiting: int
     reserve: int
@@ -34,8 +35,6 @@ class PacingCore(Policy):
     def drops(self) -> float: ...
     @property
     def price(self) -> float: ...
-    @property
-    def expected_drops(self) -> float: ...
     @property
     def reason(self) -> int: ...
     def __init__(

@@ -8,7 +8,7 @@ for a team of this size and this target, and moves with the budget of drops that
 but what was learned (:mod:`cordboard._core.pacing_learn`). See docs/background/pacing-method.md.
 """
 
-from libc.math cimport INFINITY, NAN, exp, isnan, pow, sqrt
+from libc.math cimport INFINITY, NAN, exp, isnan, pow
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
@@ -31,6 +31,9 @@ cdef double RELEARN = 10.0, AFTER_SILENCE = 40.0  # seconds
 cdef double CALM = 0.3  # of the usual risk, right after a change, when what was learned is not known to hold ...
 cdef double CALM_FOR = 3000.0  # ... and back to all of it within so many seconds
 cdef double UNLIKELY = 0.3  # answers less likely than .3: power of the risk, which they fill up to the threshold
+# The chance of more drops than may still happen at which nothing more is dialed, doubled by each drop that may: one over
+# cap is the worse the nearer it is. From AFFORD_MANY on it is not looked at.
+cdef double OVERDRAFT = 1e-4, AFFORD_MANY = 12.0
 cdef double IN_FLIGHT_LEAST = 0.1  # answers of another campaign that are worth keeping its threshold for
 
 
@@ -40,7 +43,8 @@ cdef class PacingCore(Policy):
     ``prior_p``, ``prior_talk`` and ``prior_wrap`` (seconds) are worth some 20 calls; what is seen replaces them.
     ``budget`` is what the ledger still allows, in drops; NaN: target x answers - drops are counted here. ``answers_left``
     are the answers expected in the rest of the ledger's window, from which budget may be borrowed; NaN: the learned rate
-    until ``window_end`` (seconds; 0: no window known, nothing is borrowed).
+    until ``window_end`` (seconds; 0: no window known, nothing is borrowed). The two make the price; ``room`` is the limit:
+    the drops that may still happen, which calls in flight must not exceed; NaN: budget and nine tenths of what is borrowed.
 
     Agents may have other work. ``inbound_waiting`` callers come before any answer, ``inbound_rate`` more a second are
     expected to; ``reserve`` free agents are not dialed for. ``beside``: the cores of other campaigns of the same agents,
@@ -56,7 +60,7 @@ cdef class PacingCore(Policy):
         self.ring = AnswerLearner(prior_p)
         self.target = target
         self.connect_within, self.min_ring, self.stale_after = 2.0, 15.0, 2.0
-        self.budget = self.answers_left = NAN
+        self.budget = self.answers_left = self.room = NAN
         self.beside = ()
         self.alpha = 1.0  # none of its own before the first decision
         self.price_scale = 1.0
@@ -384,36 +388,28 @@ cdef class PacingCore(Policy):
             total += pmf_tail(&self.pmf[j], spare)
         return total / HORIZONS
 
-    cdef double overflow(self, int spare) noexcept nogil:
-        # Expected drops if nothing more is dialed.
-        cdef Pmf_C* f = &self.pmf[2]
-        cdef double total = 0.0
-        cdef int i
-        for i in range(max(f.low, PMF_ZERO + spare + 1), f.high + 1):
-            total += (i - PMF_ZERO - spare) * f.x[i]
-        return total
-
     cdef double threshold(self, double now) noexcept nogil:
-        # The risk at which one more dial is no longer worth it; a vanishing one when the budget is spent.
+        # The risk at which one more dial is no longer worth it.
         cdef double p = self.likely / self.ringing if self.ringing else self.ring.p
         cdef double base = 0.055 * pow(self.staffed / 5.0, -0.33) * pow(self.target / 0.03, 1.15) * self.price_scale
         cdef double budget = self.target * self.answers - self.drops if isnan(self.budget) else self.budget
         cdef double left = self.answers_left, ahead, soft
-        # What is kept back for answers that are on their way when the budget ends: the more agents, the more of them.
-        cdef double reserve = min(2.4, 0.8 + self.staffed / 13.0) + self.expected_drops + 2.0 * sqrt(self.expected_drops + 0.1)
         if isnan(left):
             left = max(0.0, self.window_end - now) * (self.answers + 5.0) / (now - self.started + 60.0)
         soft = 1.5 if left > 0.0 or self.window_end > 0.0 else 4.0
         ahead = self.target * min(left, LOOK_AHEAD)
-        if budget + 0.9 * ahead < reserve:
-            self.price = 0.0
-            return 1e-4
+        self.afford = max(0.0, budget + 0.9 * ahead if isnan(self.room) else self.room)
         self.price = min(1.95 if left > 0.0 else 1.6, max(0.02, (budget + ahead) / (ahead + soft)))
         base *= max(1.0, self.horizon[1] / USUAL_WAIT)
         base *= pow(min(1.0, max(0.1, p / 0.3)), UNLIKELY)
         self.careful = max(0.0, 1.0 - (now - self.shaken) / CALM_FOR)
         base *= 1.0 - (1.0 - CALM) * self.careful
         return min(0.9, base * max(CALM, 1.0 - self.ring.doubtful_now) * self.price)
+
+    cdef bint overdrawn(self, int spare) noexcept nogil:
+        # Whether one more answer, with those in flight and the inbound callers to come, may cost more drops than may happen.
+        cdef int most = <int>min(self.afford, AFFORD_MANY)
+        return self.afford < AFFORD_MANY and self.risk(spare + most) > OVERDRAFT * (1 << most)
 
     cdef int pick(self, Offer_C* offer, int n, int* used, int spare) noexcept nogil:
         # High answer probabilities while few agents are free, low ones while several are: the low ones spread the
@@ -434,13 +430,17 @@ cdef class PacingCore(Policy):
         return best
 
     cdef void dial(self, int spare, double alpha, double most, Offer_C* offer, Plan_C* plan) noexcept nogil:
+        # Answers may have any of `spare` free agents; those kept for inbound are not dialed for.
         cdef int j, n = 0, bucket
         cdef double p
         plan.reason = RISK_REACHED
         while self.in_flight <= 3.0 * self.staffed + 1.0:
             if n + self.ringing >= most:
                 break
-            if self.risk(spare) > alpha:
+            if self.overdrawn(spare):
+                plan.reason = BUDGET_SPENT
+                break
+            if self.risk(spare - self.reserve) > alpha:
                 break
             if n >= offer.lines:
                 plan.reason = LINES_REACHED
@@ -454,9 +454,7 @@ cdef class PacingCore(Policy):
             self.in_flight += p
             for j in range(HORIZONS):
                 pmf_one(&self.pmf[j], self.ring.within(p, 0.0, self.horizon[j]), 1)
-        if self.price == 0.0:
-            plan.reason = BUDGET_SPENT
-        elif n > 0:
+        if n > 0:
             plan.reason = PACED
 
     cdef void cancel(self, double now, Plan_C* plan) noexcept nogil:
@@ -482,7 +480,6 @@ cdef class PacingCore(Policy):
         cdef int spare = self.idle - self.waiting - self.inbound_waiting - self.taken_beside()
         cdef double alpha, most = INFINITY
         plan.look = now + 5.0
-        self.price = 0.0
         if isnan(self.started):
             self.started = now
         if now - self.rebuilt >= RELEARN:
@@ -498,14 +495,13 @@ cdef class PacingCore(Policy):
                 self.shaken = now
                 self.crew_before = self.crew
             self.surplus(now)
-            self.expected_drops = self.overflow(spare)
             self.alpha = self.threshold(now)
             alpha = min(self.alpha, self.alpha_beside(now))
             # After silence the ages are guesses: one line an agent, then slowly more, until calls have resolved again.
             if now - self.silent < AFTER_SILENCE:
                 most = spare * (1.0 + (now - self.silent) / 15.0)
-            self.dial(spare - self.reserve, alpha, most, offer, plan)
-            if plan.reason != PACED and (self.price == 0.0 or pmf_tail(&self.pmf[0], spare) > max(CANCEL_RISK, 2.0 * alpha)):
+            self.dial(spare, alpha, most, offer, plan)
+            if plan.reason != PACED and (plan.reason == BUDGET_SPENT or pmf_tail(&self.pmf[0], spare) > max(CANCEL_RISK, 2.0 * alpha)):
                 self.cancel(now, plan)
         self.reason = plan.reason
         return 0

@@ -504,16 +504,12 @@ class Pacer:
 
     def _set_budget(self, now: float, drops_left: float) -> None:
         """What the core may spend. While drops are borrowed it prices them by all answers that are expected, evenly;
-        the gate is here: at most ``BORROW`` of those, less the drops that the calls in flight may bring.
+        the limit is ``drops_left``: with at most ``BORROW`` of those, less what the calls in flight may bring.
         """
         core = self.core
+        core.room = drops_left
         core.budget, core.answers_left = self.ledger.leeway(now), 0.0
-        if self.closes is None or now >= self.closes:
-            return
-        expected = core.expected_drops
-        if drops_left < 0.4 + expected + 1.5 * math.sqrt(expected + 0.1):
-            core.budget = 0.0
-        else:
+        if self.closes is not None and now < self.closes:
             core.answers_left = max(self.answers_until_closing(now), EVEN / self.target)
 
     def _spread(self, wanted: int, leads: Sequence[Leads], ahead: Sequence[int]) -> list[int]:

@@ -105,6 +105,11 @@ class World:
                     "p and machine together are at most 1, campaigns are 0 to 3.",
                 )
 
+    @property
+    def handle(self) -> float:
+        """The mean of talk and wrap-up together."""
+        return self.short_share * self.short_mean + (1.0 - self.short_share) * self.talk_mean + self.wrap_mean
+
     def numbers(self) -> dict[str, Any]:
         """What the compiled world reads."""
         lists = self.lists or (LeadList(self.p),)
