@@ -283,6 +283,7 @@ def test_a_server_takes_its_file_over_keeps_it_over_kill_9_and_refuses_one_with_
     with serve_command(*arguments, cwd=tmp_path) as (server, address), Client(address) as client:
         again = client.check_calls()
         assert again.etag == last.etag and not again.changes
+        until(lambda: command(address, "status", "--json", cwd=tmp_path).returncode == 0)  # it reads its list first
         until(lambda: status_of(address, tmp_path)["spring"]["running"])
         # And a signal has it read once more
         file.write_text(CALLS.replace("MODE", "power"))
