@@ -317,6 +317,24 @@ def test_a_change_that_fails_is_audited_with_its_code(identity):
     run(scene())
 
 
+def test_who_has_no_token_is_refused_before_the_request_comes_and_who_has_one_is_waited_for(identity):
+    async def never():
+        await asyncio.sleep(60)
+        yield b""
+
+    async def scene():
+        async with empty_server(Guard(rules(), identity, Told())) as (address, reached), grpc.aio.insecure_channel(address) as channel:
+            for method in (ENQUEUE, WATCH):
+                held = channel.stream_unary(path(method))(never())
+                assert await asyncio.wait_for(held.code(), 30) is Code.UNAUTHENTICATED
+            held = channel.stream_unary(path(ENQUEUE))(never(), metadata=bearer(somebody(Role.SERVICE)))
+            done, _ = await asyncio.wait([asyncio.ensure_future(held.code())], timeout=0.5)
+            assert not done and not reached.calls
+            held.cancel()
+
+    run(scene())
+
+
 def test_of_many_calls_at_once_the_audit_log_has_each_once_also_of_those_after_which_the_server_stops(identity):
     async def scene():
         told = Told()

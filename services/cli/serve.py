@@ -24,6 +24,7 @@ from cordboard.services import local_socket, recordings
 from cordboard.services.local_socket import LocalSocket
 from cordboard.services.recordings import Shelf, shelves
 from cordboard.services.security import plan
+from cordboard.services.security.crowd import Crowd
 from cordboard.services.security.limits import make_room
 from cordboard.services.security.plan import Plan
 from cordboard.services.server import Server
@@ -178,11 +179,13 @@ async def serve(
             local = LocalSocket(server, options.socket)
         await server.start()
         interpreter.tune()
+        crowd = loop.create_task(Crowd(port, guard.limits.peer_connections).watch())
         loop.add_signal_handler(signal.SIGHUP, signals.put_nowait, signal.SIGHUP)
         say_ready(options, port, engines, safety, company.metrics)
         while await signals.get() == signal.SIGHUP:
             await reload(tenants, options.lang)
         loop.add_signal_handler(signal.SIGHUP, lambda: None)  # it hurries nobody
+        crowd.cancel()
         await wind_down(server, signals, options.drain)
     finally:
         if local is not None:

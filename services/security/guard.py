@@ -33,8 +33,8 @@ FIRST_S = 1.0  # that whoever opens a stream in vain gets for the first message
 Context = Any  # grpc.aio's, whose type differs between unary and streaming
 Method = Callable[[Any, Context], Any]
 
-# What an rpc came with, from when its handler is looked up: a context makes it anew each time it is asked.
-METADATA: ContextVar[Iterable[tuple[str, Any]]] = ContextVar("cordboard_metadata")
+# Who calls, in the task of an rpc from when its handler is looked up, if that was known by then.
+ARRIVED: ContextVar[Caller | None] = ContextVar("cordboard_arrived", default=None)
 
 
 class Audit(Protocol):
@@ -82,13 +82,14 @@ class Guard:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._rules, self._identity, self._audit, self._clock = rules, identity, audit, clock
-        self._knows_callers = identity.knows_callers
+        self._knows_callers, self._by_token_alone = identity.knows_callers, identity.by_token_alone
         self.limits = limits or Limits()
         self._requests = Buckets(self.limits.requests_per_s, self.limits.burst)
         self._refusals = Buckets(self.limits.refusals_per_s, self.limits.refusals_burst)
         self._suppressed: Counter[str] = Counter()
         self._open: Counter[tuple[str, str]] = Counter()
         self._streams: set[Stream] = set()
+        self._refusers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._running = 0  # audited unary calls
         self._ended: list[tuple[str, Caller, str, Any, Any, dict[str, str] | None]] = []
@@ -99,7 +100,23 @@ class Guard:
         stand = self._streaming if handler.response_streaming else self._unary
         call = stand(method, inner, handler.request_streaming)
         kinds = (handler.request_streaming, handler.response_streaming)
+        self._refusers[method] = grpc.stream_unary_rpc_method_handler(self._unary(method, never, streams_in=False))
         return MAKERS[kinds](call, readable(handler.request_deserializer), handler.response_serializer)
+
+    def arriving(
+        self, method: str, metadata: Iterable[tuple[str, Any]], handler: grpc.RpcMethodHandler[Any, Any]
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """The handler for an rpc that has come, before any message of it. gRPC waits for the message of a unary request
+        for ever, and asks the handler then; who has no token that holds is not waited for.
+        """
+        if not self._by_token_alone or self._rules.get(method, "") == OPEN:
+            return handler
+        try:
+            ARRIVED.set(self._identity.caller(metadata, lambda: None))
+        except AccessError:
+            if not handler.request_streaming:
+                return self._refusers[method]
+        return handler
 
     # ---- letting in
 
@@ -108,10 +125,9 @@ class Guard:
         if needed == OPEN:
             return None
         if self._knows_callers:
-            metadata = METADATA.get(None)
-            if metadata is None:
-                metadata = context.invocation_metadata() or ()
-            caller = self._identity.caller(metadata, lambda: certificate_of(context))
+            caller = ARRIVED.get() or self._identity.caller(
+                context.invocation_metadata() or (), lambda: certificate_of(context)
+            )
         else:
             caller = self._identity.local()
         if needed != KNOWN and not caller.has(needed):
@@ -295,6 +311,11 @@ class Guard:
                 elif stream.writing is not None and here - stream.writing > self.limits.write_s:
                     hint = "Begin again after the last revision that was read"
                     stream.end(LimitError("the reader took too long for a message", int(self.limits.write_s), hint))
+
+
+async def never(requests: Any, context: Context) -> None:
+    """In the place of a method for who is refused, even if a token that did not hold yet does by now."""
+    await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the token does not hold")
 
 
 class Refused(CordboardError):

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from cordboard.services.security.guard import METADATA, Guard
+from cordboard.services.security.guard import Guard
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -15,12 +15,15 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 class _Handlers(grpc.GenericRpcHandler):
     """Handlers by path: one look for all services."""
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Guard | None) -> None:
+        self._guard = guard
         self.known: dict[str, Handler] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
-        METADATA.set(handler_call_details.invocation_metadata)  # in the task that then runs the handler
-        return self.known.get(handler_call_details.method)
+        found = self.known.get(handler_call_details.method)
+        if found is None or self._guard is None:
+            return found
+        return self._guard.arriving(handler_call_details.method, handler_call_details.invocation_metadata, found)
 
 
 class GuardedServer(grpc.aio.Server):
@@ -29,8 +32,11 @@ class GuardedServer(grpc.aio.Server):
 
     def __init__(self, guard: Guard | None, options: Sequence[tuple[str, Any]] = ()) -> None:
         self._guard = guard
-        self._handlers = _Handlers()
-        self._server = grpc.aio.server(handlers=(self._handlers,), options=tuple(options))
+        self._handlers = _Handlers(guard)
+        most = None if guard is None else guard.limits.calls
+        self._server = grpc.aio.server(
+            handlers=(self._handlers,), options=tuple(options), maximum_concurrent_rpcs=most
+        )
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
         for name, handler in method_handlers.items():

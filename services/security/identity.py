@@ -43,6 +43,11 @@ class Identity:
         """Whether anybody has to show who they are."""
         return self._verifier is not None or self._certificates
 
+    @property
+    def by_token_alone(self) -> bool:
+        """Whether what an rpc comes with is all that says who calls."""
+        return self._verifier is not None and not self._certificates
+
     def caller(self, metadata: Iterable[tuple[str, Any]], pem: Callable[[], bytes | None]) -> Caller:
         """The caller of an rpc with this metadata; ``pem`` gives the connection's certificate, if there is one.
 

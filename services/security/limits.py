@@ -23,7 +23,9 @@ class Limits:
     ``requests_per_s`` (with bursts of ``burst``) counts unary calls, streams that are opened and messages that are sent
     into them; ``streams`` are those open at once. ``refusals_per_s``: how many refused attempts of one address are
     audited one by one; the others are counted. ``write_s``: how long a reader may take for one message.
-    ``connections``: at once, of everybody together; one more is closed as it comes. ``handshake_s``: until a new
+    ``connections``: at once, of everybody together; one more is closed as it comes. ``peer_connections``: of one
+    address; the newest beyond it are closed within seconds. ``calls``: rpcs at once, of everybody together. ``idle_s``:
+    until a connection without any rpc is closed. ``handshake_s``: until a new
     connection must have said in full what it is to say first, TLS and HTTP/2; else it is closed.
     """
 
@@ -34,6 +36,9 @@ class Limits:
     refusals_burst: float = 100.0
     write_s: float = 30.0
     connections: int = 10_000
+    peer_connections: int = 5_000
+    calls: int = 50_000
+    idle_s: float = 300.0
     handshake_s: float = 20.0
     message_bytes: int = 32 * 1024 * 1024  # columns of 100,000 events, or a center file of 16 MiB
     metadata_bytes: int = 16 * 1024
@@ -52,6 +57,7 @@ class Limits:
             ("grpc.absolute_max_metadata_size", 2 * self.metadata_bytes),
             ("grpc.max_concurrent_streams", self.connection_streams),
             ("grpc.max_allowed_incoming_connections", self.connections),
+            ("grpc.max_connection_idle_ms", round(self.idle_s * 1000)),
             ("grpc.server_handshake_timeout_ms", round(self.handshake_s * 1000)),
         ]
 

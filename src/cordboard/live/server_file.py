@@ -30,7 +30,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "privacy": ("master",),
     "limits": (
         *("requests_per_s", "burst", "streams", "refusals_per_s", "refusals_burst", "write_s"),
-        *("connections", "handshake_s"),
+        *("connections", "peer_connections", "calls", "idle_s", "handshake_s"),
     ),
     "tenants": (),
 }
