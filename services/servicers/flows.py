@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-from cordboard.errors import CordboardError, InputError, Where
+from cordboard.errors import CordboardError, InputError, UnavailableError, Where
 from cordboard.services import names
 from cordboard.services.lookups import Stream
 from cordboard.services.tenants import Tenant, Tenants
@@ -16,6 +17,8 @@ from cordboard.v1 import flow_service_pb2 as pb
 
 LOOKUPS_MAX = 1000
 ROOM, ROOM_MAX = 100, 1000
+
+log = logging.getLogger(__name__)
 
 
 class FlowServicer:
@@ -65,4 +68,7 @@ async def _listen(held: Tenant, stream: Stream, requests: AsyncIterator[pb.Answe
                 await held.lookups.answer(stream, request.answer)
         except CordboardError as error:
             broken = error
+        except Exception:  # a mistake of ours: look-ups must not wait for who is not read any more
+            log.exception("the answers of a program can't be taken")
+            broken = UnavailableError("answers can't be taken", "failed")
         stream.end(broken)

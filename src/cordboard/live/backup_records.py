@@ -75,11 +75,13 @@ def _from_database(place: str, schema: str, target: Path, whole: bool) -> None:
             if whole:
                 Records(target).close()  # makes the tables
             here = connect(database_url(str(target)))
-            with closing(here.connect()) as copied, copied.begin():
-                KEPT.create_all(copied)  # where there is the care alone
-                for table in (care, *(METADATA.sorted_tables if whole else ())):
-                    _copy_rows(there, copied, table)
-            here.dispose()
+            try:
+                with closing(here.connect()) as copied, copied.begin():
+                    KEPT.create_all(copied)  # where there is the care alone
+                    for table in (care, *(METADATA.sorted_tables if whole else ())):
+                        _copy_rows(there, copied, table)
+            finally:
+                here.dispose()
     except sa.exc.SQLAlchemyError as error:
         raise StoreError("lost connection", f"PostgreSQL: {error}") from error
     finally:
@@ -108,14 +110,16 @@ def restore(source: Path, place: str, schema: str) -> None:
     import sqlalchemy as sa
 
     here = connect(database_url(str(source)))
-    with Records(place, schema) as records, closing(here.connect()) as from_, records.engine.begin() as to:
-        care = KEPT.tables[CARE]
-        if records.revision or to.execute(sa.select(care).limit(1)).first() is not None:
-            raise InputError("there are records already", Where(schema), "Restore it to where there is none")
-        whole = sa.inspect(from_).has_table("checkpoint")
-        for table in (care, *(METADATA.sorted_tables if whole else ())):
-            _copy_rows(from_, to, table)
-    here.dispose()
+    try:
+        with Records(place, schema) as records, closing(here.connect()) as from_, records.engine.begin() as to:
+            care = KEPT.tables[CARE]
+            if records.revision or to.execute(sa.select(care).limit(1)).first() is not None:
+                raise InputError("there are records already", Where(schema), "Restore it to where there is none")
+            whole = sa.inspect(from_).has_table("checkpoint")
+            for table in (care, *(METADATA.sorted_tables if whole else ())):
+                _copy_rows(from_, to, table)
+    finally:
+        here.dispose()
 
 
 def told(path: Path) -> dict[str, Any]:
