@@ -188,8 +188,9 @@ class MediaNode:
         coming = {report.leg for _, report in self._kept if isinstance(report, Incoming)}
         held = sorted(legs | ended)
         hello = pb.NodeHello(node=self._name, capacity=self._capacity, legs=held, run=self._run, coming=sorted(coming))
-        self._unsent, self._together = deque(self._kept, KEPT_MAX), 0
-        call = self._stub.Attach(self._say(hello, work), metadata=self._metadata)
+        self._unsent = unsent = deque(self._kept, KEPT_MAX)
+        self._together = 0
+        call = self._stub.Attach(self._say(hello, work, unsent), metadata=self._metadata)
         async for response in call:
             kind = response.WhichOneof("message")
             if kind == "welcome":
@@ -204,18 +205,21 @@ class MediaNode:
                 self._commands.extend(map(command_of, response.commands.commands))
                 self._backend.wake()
 
-    async def _say(self, hello: pb.NodeHello, work: asyncio.Task[None]) -> AsyncIterator[pb.AttachRequest]:
+    async def _say(
+        self, hello: pb.NodeHello, work: asyncio.Task[None], unsent: deque[tuple[int, Report]]
+    ) -> AsyncIterator[pb.AttachRequest]:
+        """What is said on one connection. gRPC may go on asking for it for a moment when there is another one."""
         yield pb.AttachRequest(hello=hello)
         await self.attached.wait()
         told, loop = False, asyncio.get_running_loop()
-        while True:
+        while self._unsent is unsent:
             self._news.clear()
             if self._drained_by is not None and not told:
                 told = True
                 yield pb.AttachRequest(draining=pb.NodeDraining())
-            silent = not self._unsent
-            while self._unsent:
-                yield self._reports_message()
+            silent = not unsent
+            while unsent:
+                yield self._reports_message(unsent)
             if work.done():
                 yield pb.AttachRequest(goodbye=pb.NodeGoodbye())
                 return
@@ -225,9 +229,8 @@ class MediaNode:
             await self._news.wait()
             patience.cancel()
 
-    def _reports_message(self) -> pb.AttachRequest:
+    def _reports_message(self, unsent: deque[tuple[int, Report]]) -> pb.AttachRequest:
         """The next reports, as many in a message as this server takes."""
-        unsent = self._unsent
         some = [unsent.popleft() for _ in range(min(len(unsent), max(self._together, 1)))]
         told = [pb.NodeReport(number=number, report=report_message(report)) for number, report in some]
         if not self._together:

@@ -206,7 +206,7 @@ def test_a_node_puts_as_many_reports_into_a_message_as_its_server_takes(takes, e
             node._number_reports([backend.Incoming(f"c{n}", "4001") for n in range(5)])
             found = []
             while node._unsent:
-                message = node._reports_message()
+                message = node._reports_message(node._unsent)
                 found.append((message.WhichOneof("message"), len(message.reports.reports) or 1))
             return found
 
