@@ -170,6 +170,15 @@ def test_holds_of_recordings_outlive_a_restore_and_the_records_are_booked_beside
     assert found == [("r1", "case 12", None), ("r2", None, "cron"), ("r3", None, None)]
 
 
+def restore_both(folder: Path, url: str) -> None:
+    """Bring the backup ``b`` back into a folder, and into PostgreSQL in the place of what is there."""
+    backup.restore(folder / "b", OPEN, folder / "restored")
+    with psycopg.connect(url, autocommit=True) as db:
+        for schema in ("cordboard_default", "cordboard_default_records"):
+            db.execute(f"DROP SCHEMA {schema} CASCADE")
+    backup.restore_database(folder / "b", OPEN, url)
+
+
 def test_records_in_postgresql_are_backed_up_with_their_holds_and_restored_to_either(tmp_path, postgres_url):
     # given a journal in PostgreSQL, and records there with a recording that is held and one that was deleted
     floor = recorded_journal()
@@ -189,11 +198,7 @@ def test_records_in_postgresql_are_backed_up_with_their_holds_and_restored_to_ei
     assert main(["backup", str(settings.data), "--database", postgres_url, "--to", str(tmp_path / "b"), "--plain"]) == 0
     drill = backup.drill(tmp_path / "b", OPEN)
     assert drill.differences == [] and drill.manifest["tenants"]["default"]["care"]["recordings"] == 2
-    backup.restore(tmp_path / "b", OPEN, tmp_path / "restored")
-    with psycopg.connect(postgres_url, autocommit=True) as db:
-        for schema in ("cordboard_default", "cordboard_default_records"):
-            db.execute(f"DROP SCHEMA {schema} CASCADE")
-    backup.restore_database(tmp_path / "b", OPEN, postgres_url)
+    restore_both(tmp_path, postgres_url)
     # then they are held and deleted as before, once the records are booked again, which gives the same ones
     for there in ((tmp_path / "restored" / "default" / "records.db",), place):
         with Records(*there) as records:
@@ -221,11 +226,7 @@ def test_all_records_in_postgresql_are_in_the_backup_of_a_journal_that_has_forgo
     taken = backup.take(settings, tmp_path / "b", PLAIN)
     assert taken.manifest["tenants"]["default"]["records"]["contacts"] == contacts == 160
     assert backup.drill(tmp_path / "b", OPEN).differences == []
-    backup.restore(tmp_path / "b", OPEN, tmp_path / "restored")
-    with psycopg.connect(postgres_url, autocommit=True) as db:
-        for schema in ("cordboard_default", "cordboard_default_records"):
-            db.execute(f"DROP SCHEMA {schema} CASCADE")
-    backup.restore_database(tmp_path / "b", OPEN, postgres_url)
+    restore_both(tmp_path, postgres_url)
     # then the records are those of before
     for there in ((tmp_path / "restored" / "default" / "records.db",), place):
         with Records(*there) as records:
