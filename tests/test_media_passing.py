@@ -57,8 +57,16 @@ class Talk:
     def until(self, found: Callable[[], object], seconds: float = 30.0) -> None:
         end = time.monotonic() + seconds
         while not found():
-            assert time.monotonic() < end
+            assert time.monotonic() < end, self.state()
             self.seen += self.backend.reports(0.02)
+
+    def state(self) -> str:
+        """Who hears whom, for whoever reads why a test failed."""
+        heard = [
+            f"{sink} hears {[name for name in self.calls if self.hears(sink, name)]}, the last {time.monotonic() - call.heard_at:.2f} s ago"
+            for sink, call in self.calls.items()
+        ]
+        return f"{self.passed} packets passed on in all; {'; '.join(heard)}; told: {self.seen}"
 
     def rest(self, seconds: float) -> None:
         end = time.monotonic() + seconds
