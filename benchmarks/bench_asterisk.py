@@ -112,8 +112,8 @@ def ours(folder: Path, agents: int, phones: int) -> Iterator[System]:
     (folder / "center.toml").write_text("[queues.calls]\noffer_timeout = 20\nwrap_up = 0\n" + "".join(f"[agents.{name}]\n" for name in names))
     calls = "".join(f'[phones.{name}]\nto = "sip:{name}@127.0.0.1:{phones}"\n' for name in names)
     (folder / "calls.toml").write_text('[numbers.4001]\nqueue = "calls"\n' + calls)
-    with serve_command("center.toml", "--calls", "calls.toml", "--json", cwd=folder) as (server, address):
-        command = [sys.executable, "-m", "cordboard", "media", "--sip", f"127.0.0.1:{port}", "--server", address, "--capacity", "4000", "--drain", "0", "--json"]
+    with serve_command("center.toml", "--calls", "calls.toml", "--socket", "s", "--json", cwd=folder) as (server, address):
+        command = [sys.executable, "-m", "cordboard", "media", "--sip", f"127.0.0.1:{port}", "--server", f"unix:{folder / 's'}", "--capacity", "4000", "--drain", "0", "--json"]
         node = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
         try:
             assert node.stdout is not None and "ready" in node.stdout.readline()

@@ -1,4 +1,4 @@
-"""A Unix socket beside the port, for programs of this machine: media nodes, commands, scripts.
+"""A Unix socket beside the port, for programs of this machine: commands, scripts; and one of lines, for media nodes.
 
 Nothing on it is encrypted, since nothing leaves the machine; only the user who runs the server can open it. Where
 callers are known by tokens they show them here, too.
@@ -6,6 +6,7 @@ callers are known by tokens they show them here, too.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -13,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from cordboard.errors import InputError, StoreError, Where
+from cordboard.services.line import SUFFIX
 from cordboard.services.security.plan import Plan
 from cordboard.services.server import Server
 
@@ -23,7 +25,8 @@ BESIDE = len("/.12345678/s")  # where it is made, before it has its name
 def check(path: Path, safety: Plan) -> None:
     """Whether a server can have its socket there, and would know who calls. Raises InputError."""
     where = Where(key="--socket")
-    if len(os.fsencode(path.absolute().parent)) + max(BESIDE, len(os.fsencode(path.name)) + 1) > PATH_BYTES_MAX:
+    behind = max(BESIDE, len(os.fsencode(path.name + SUFFIX)) + 1)
+    if len(os.fsencode(path.absolute().parent)) + behind > PATH_BYTES_MAX:
         raise InputError("the path of the socket is too long", where, "Choose a shorter one")
     if not path.parent.is_dir():
         raise InputError(f'there is no folder "{path.parent}"', where, "Make it first")
@@ -33,7 +36,7 @@ def check(path: Path, safety: Plan) -> None:
 
 
 class LocalSocket:
-    """The socket of a server that has not started yet. StoreError if another one serves there, or it can't be made."""
+    """The sockets of a server that has not started yet. StoreError if another one serves there, or none can be made."""
 
     def __init__(self, server: Server, path: Path) -> None:
         self._path = path.absolute()
@@ -42,21 +45,28 @@ class LocalSocket:
                 raise StoreError("in use", f"{path}: another server has this socket")
             # In a folder that is nobody else's until only we may open it: from then on it has its name.
             with tempfile.TemporaryDirectory(prefix=".", dir=self._path.parent) as folder:
-                made = Path(folder) / "s"
+                made, lines = Path(folder) / "s", Path(folder) / "l"
                 server.listen(f"unix:{made}")
-                made.chmod(stat.S_IRUSR | stat.S_IWUSR)
-                self._made = made.stat()
-                made.rename(self._path)
+                listener = socket.socket(socket.AF_UNIX)
+                listener.bind(os.fspath(lines))
+                server.listen_lines(listener)
+                self._made = [self._named(lines, SUFFIX), self._named(made, "")]
         except OSError as error:
             raise StoreError("i/o error", f"{path}: {error.strerror}") from None
 
+    def _named(self, made: Path, suffix: str) -> tuple[Path, os.stat_result]:
+        """Give a socket its name, when nobody else can open it."""
+        made.chmod(stat.S_IRUSR | stat.S_IWUSR)
+        found, name = made.stat(), self._path.with_name(self._path.name + suffix)
+        made.rename(name)
+        return name, found
+
     def close(self) -> None:
-        """Take it away, unless another server has put its own there."""
-        try:
-            if os.path.samestat(self._path.stat(), self._made):
-                self._path.unlink()
-        except OSError:
-            return
+        """Take them away, unless another server has put its own there."""
+        for path, made in self._made:
+            with contextlib.suppress(OSError):
+                if os.path.samestat(path.stat(), made):
+                    path.unlink()
 
 
 def _is_served(path: Path) -> bool:

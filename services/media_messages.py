@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from typing import Any
 
 from cordboard.errors import InputError, Where
@@ -47,18 +48,39 @@ def _fill(part: Any, record: Any) -> None:
     part.SetInParent()
     for name in type(record).__match_args__:
         value = getattr(record, name)
-        if name == "headers":
-            for header, text in value:
-                part.headers.add(name=header, value=text)
-        elif name == "transcript":
-            for who, text in value:
-                part.transcript.add(who=who, text=text)
-        elif isinstance(value, tuple):
-            getattr(part, name).extend(value)
-        elif isinstance(value, Quality):
-            _fill(part.quality, value)
+        if name in _WRITTEN:
+            _WRITTEN[name](getattr(part, name), value)
         elif value is not None:
             setattr(part, name, value)
+
+
+def _write_headers(into: Any, pairs: tuple[tuple[str, str], ...]) -> None:
+    for name, text in pairs:
+        into.add(name=name, value=text)
+
+
+def _write_transcript(into: Any, pairs: tuple[tuple[str, str], ...]) -> None:
+    for who, text in pairs:
+        into.add(who=who, text=text)
+
+
+def _write_texts(into: Any, texts: tuple[str, ...]) -> None:
+    into.extend(texts)
+
+
+def _write_quality(into: Any, value: Quality | None) -> None:
+    if value is not None:
+        _fill(into, value)
+
+
+_WRITTEN: dict[str, Callable[[Any, Any], None]] = {
+    "headers": _write_headers,
+    "transcript": _write_transcript,
+    "prompts": _write_texts,
+    "legs": _write_texts,
+    "words": _write_texts,
+    "quality": _write_quality,
+}
 
 
 def _made(message: Any, key: str) -> Any:
@@ -66,24 +88,36 @@ def _made(message: Any, key: str) -> Any:
     if kind is None:
         raise InputError("an empty message", Where(key=key), "Send another one")
     part = getattr(message, kind)
-    made: type[Any] = getattr(backend, part.DESCRIPTOR.name)
-    return made(**{name: _value(part, name, key) for name in made.__match_args__})
+    made = _class(part.DESCRIPTOR.name)
+    values = (_READ[name](part, key) if name in _READ else getattr(part, name) for name in made.__match_args__)
+    return made(*values)
 
 
-def _value(part: Any, name: str, key: str) -> Any:
-    value = getattr(part, name)
-    if name == "headers":
-        return tuple((header.name, header.value) for header in value)
-    if name == "transcript":
-        return tuple((line.who, line.text) for line in value)
-    if name in ("prompts", "legs", "words"):
-        return tuple(value)
-    if name == "quality":
-        told = {one: getattr(value, one) for one in Quality.__match_args__}
-        return Quality(**told) if part.HasField("quality") else None
-    if name == "cause":
-        try:
-            return Cause(value)
-        except ValueError:
-            raise InputError(f"{value!r} is no cause", Where(key=f"{key}.cause"), "See media_service.proto") from None
-    return value
+@functools.cache
+def _class(name: str) -> type[Any]:
+    found: type[Any] = getattr(backend, name)
+    return found
+
+
+def _quality(part: Any, _: str) -> Quality | None:
+    if not part.HasField("quality"):
+        return None
+    return Quality(*(getattr(part.quality, name) for name in Quality.__match_args__))
+
+
+def _cause(part: Any, key: str) -> Cause:
+    try:
+        return Cause(part.cause)
+    except ValueError:
+        raise InputError(f"{part.cause!r} is no cause", Where(key=f"{key}.cause"), "See media_service.proto") from None
+
+
+_READ: dict[str, Callable[[Any, str], Any]] = {
+    "headers": lambda part, _: tuple((header.name, header.value) for header in part.headers),
+    "transcript": lambda part, _: tuple((line.who, line.text) for line in part.transcript),
+    "prompts": lambda part, _: tuple(part.prompts),
+    "legs": lambda part, _: tuple(part.legs),
+    "words": lambda part, _: tuple(part.words),
+    "quality": _quality,
+    "cause": _cause,
+}

@@ -7,6 +7,7 @@ forty, and connections live for half an hour, so that they spread anew over the 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from grpc_reflection.v1alpha import reflection
 
 from cordboard.errors import StoreError, UnavailableError
 from cordboard.live.access import Caller
+from cordboard.services.line_server import LineServer
 from cordboard.services.security.guard import Guard
 from cordboard.services.security.guarded import GuardedServer
 from cordboard.services.servicers.admin import AdminServicer
@@ -102,6 +104,7 @@ class Server:
         self._jobs = Jobs()
         merged = {**dict(OPTIONS), **dict(options)}
         self._server = GuardedServer(guard, tuple(merged.items()))
+        self._lines: list[LineServer] = []
         servicers: list[tuple[ServiceDescriptor, object]] = [
             (service_of(routing_service_pb2.DESCRIPTOR), RoutingServicer(tenants)),
             (service_of(agent_service_pb2.DESCRIPTOR), AgentServicer(tenants)),
@@ -146,9 +149,15 @@ class Server:
         except RuntimeError:
             raise StoreError("in use", f"can't listen on {address}") from None
 
+    def listen_lines(self, listener: socket.socket) -> None:
+        """Take lines (see :mod:`cordboard.services.line`) on a Unix socket that is bound."""
+        self._lines.append(LineServer(listener, self._server.handlers.service))
+
     async def start(self) -> None:
         """Serve."""
         await self._server.start()
+        for lines in self._lines:
+            await lines.start()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
 
     async def _say(self, status: int) -> None:
@@ -165,6 +174,6 @@ class Server:
 
     async def stop(self, grace: float) -> None:
         """Take no more calls, give those that run ``grace`` seconds, and let go of the tenants."""
-        await self._server.stop(grace)
+        await asyncio.gather(self._server.stop(grace), *(lines.stop(grace) for lines in self._lines))
         await self._jobs.stop()
         await self.tenants.close()

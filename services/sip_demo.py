@@ -65,9 +65,7 @@ def center() -> Center:
 def calls_text(people: int) -> str:
     """The file of calls, with the phones at a port of this machine."""
     phones = "".join(f'[phones.{name}]\nto = "sip:{name}@127.0.0.1:{people}"\n' for name in INBOUND)
-    phones += "".join(
-        f'[phones.{name}]\nto = "sip:{name}@127.0.0.1:{people}"\nnailed_up = true\n' for name in OUTBOUND
-    )
+    phones += "".join(f'[phones.{name}]\nto = "sip:{name}@127.0.0.1:{people}"\nnailed_up = true\n' for name in OUTBOUND)
     return phones + (
         '[numbers.4001]\nqueue = "billing"\ngreeting = ["welcome"]\n[trunks.main]\ncaller = "4001"\n'
         '[queues.billing]\nmusic = ["waiting"]\nrecord = true\n[queues.spring]\nrecord = true\n'

@@ -140,9 +140,7 @@ class Tenants:
         held, read, kept, paths = keys or {}, telephony or {}, shelves or {}, files or {}
         self.calls = Calls()
         self._tenants = {
-            name: Tenant(
-                name, engine, self.calls, held.get(name), read.get(name), kept.get(name), paths.get(name, "")
-            )
+            name: Tenant(name, engine, self.calls, held.get(name), read.get(name), kept.get(name), paths.get(name, ""))
             for name, engine in engines.items()
         }
 

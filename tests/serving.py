@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from cordboard.center import parse_center
 from cordboard.live import Engine, Settings
 from cordboard.live.access import Caller, local_administrator
 from cordboard.live.privacy import KeyStore
+from cordboard.services.line import SUFFIX
 from cordboard.services.server import Server
 from cordboard.services.tenants import Tenants
 
@@ -66,6 +68,7 @@ class Served:
     server: Server
     loop: asyncio.AbstractEventLoop
     channel: grpc.Channel
+    lines: str = ""  # a Unix socket whose line beside it is served
 
     def stub(self, grpc_module: Any) -> Any:
         (name,) = [name for name in vars(grpc_module) if name.endswith("ServiceStub")]
@@ -76,11 +79,19 @@ class Served:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
 
 
+def line_socket(folder: Path) -> socket.socket:
+    """Where lines come in."""
+    (folder / f"s{SUFFIX}").unlink(missing_ok=True)
+    bound = socket.socket(socket.AF_UNIX)
+    bound.bind(str(folder / f"s{SUFFIX}"))
+    return bound
+
+
 @contextlib.contextmanager
 def served(
-    folder: Path, text: str = CENTER, local: Caller | None = None, keys: KeyStore | None = None, **settings: Any
+    folder: Path, text: str = CENTER, local: Caller | None = None, keys: KeyStore | None = None, lines: bool = False, **settings: Any
 ) -> Iterator[Served]:
-    """A server over an engine of its own in a folder. ``keys``: keeps personal data apart."""
+    """A server over an engine of its own in a folder. ``keys``: keeps personal data apart. ``lines``: takes lines."""
     engine = Engine.open(parse_center(text), Settings(data=folder, **settings))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -89,13 +100,15 @@ def served(
     async def start() -> tuple[Server, int]:
         server = Server(Tenants({"default": engine}, {"default": keys} if keys else {}), local=local or local_administrator())
         port = server.listen("127.0.0.1:0")
+        if lines:
+            server.listen_lines(line_socket(folder))
         await server.start()
         return server, port
 
     server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
     address = f"127.0.0.1:{port}"
     channel = grpc.insecure_channel(address)
-    found = Served(address, engine, server, loop, channel)
+    found = Served(address, engine, server, loop, channel, str(folder / "s") if lines else "")
     try:
         yield found
     finally:

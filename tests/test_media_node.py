@@ -29,13 +29,13 @@ from cordboard.media import backend
 from cordboard.media.people import CrowdedMedia, Habits, People
 from cordboard.media.simulated import FarEnd, SimulatedMedia
 from cordboard.services.media_messages import command_message, command_of, report_message, report_of
-from cordboard.services.media_node import MediaNode
+from cordboard.services.media_node import MediaNode, over_grpc, over_line
 from cordboard.services.secret_keys import secret_legs
 from cordboard.v1 import admin_service_pb2 as admin
 from cordboard.v1 import admin_service_pb2_grpc, media_service_pb2_grpc
 from cordboard.v1 import media_service_pb2 as pb
 from tests.floor import CALLS, CENTER
-from tests.serving import Served, serve_command, served
+from tests.serving import Served, line_socket, serve_command, served
 
 NODE = "tenants/default/nodes/n1"
 PATIENCE_S = 20.0
@@ -57,10 +57,10 @@ class WallMedia(SimulatedMedia):
 
 
 class Running:
-    """A media node in a thread, with a connection that can be cut."""
+    """A media node in a thread, with a connection that can be cut: of gRPC, or a line."""
 
-    def __init__(self, address: str, media: WallMedia) -> None:
-        self.media, self.address = media, address
+    def __init__(self, server: Served, media: WallMedia, way: str = "grpc") -> None:
+        self.media, self.server, self.way = media, server, way
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -72,8 +72,9 @@ class Running:
         self._loop.run_until_complete(self._run())
 
     async def _run(self) -> None:
-        async with grpc.aio.insecure_channel(self.address) as channel:
-            self.node = MediaNode(channel, self.media, NODE, 100)
+        async with grpc.aio.insecure_channel(self.server.address) as channel:
+            attach = over_grpc(channel) if self.way == "grpc" else over_line(self.server.lines)
+            self.node = MediaNode(attach, self.media, NODE, 100)
             work = asyncio.create_task(self.node.run())
             await self.node.attached.wait()
             self._ready.set()
@@ -92,7 +93,7 @@ class Running:
 @contextlib.contextmanager
 def center(folder: Path, keys: KeyStore | None = None) -> Iterator[Served]:
     """A server with the floor's center and calls."""
-    with served(folder, CENTER, keys=keys) as server:
+    with served(folder, CENTER, keys=keys, lines=True) as server:
         calls: Calls = parse_calls(CALLS, parse_center(CENTER))
         server.engine.change_calls(calls).result()
         [tenant] = server.server.tenants
@@ -119,9 +120,10 @@ def connected(server: Served) -> int:
     return server.engine.read(lambda acd: acd.counts()["connected"]).result()
 
 
-def test_a_call_goes_through_a_live_server_and_its_node(tmp_path):
+@pytest.mark.parametrize("way", ["grpc", "line"])
+def test_a_call_goes_through_a_live_server_and_its_node(tmp_path, way):
     with center(tmp_path) as server:
-        node = Running(server.address, WallMedia())
+        node = Running(server, WallMedia(), way)
         server.engine.submit({"event": "agent_ready", "agent": "li"}).result()
         # When somebody calls
         node.do(lambda: node.media.call("c1", "4001", FarEnd()))
@@ -201,7 +203,7 @@ def test_several_reports_come_in_one_message_and_old_nodes_go_on_sending_one(tmp
 def test_a_node_puts_as_many_reports_into_a_message_as_its_server_takes(takes, expected):
     async def sizes() -> list[tuple[str, int]]:
         async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
-            node = MediaNode(channel, WallMedia(), NODE, 100)
+            node = MediaNode(over_grpc(channel), WallMedia(), NODE, 100)
             node._together = takes
             node._number_reports([backend.Incoming(f"c{n}", "4001") for n in range(5)])
             found = []
@@ -213,15 +215,16 @@ def test_a_node_puts_as_many_reports_into_a_message_as_its_server_takes(takes, e
     assert asyncio.run(sizes()) == [("reports" if takes else "report", size) for size in expected]
 
 
-def test_conversations_go_on_over_a_restart_of_the_server(tmp_path):
+@pytest.mark.parametrize("way", ["grpc", "line"])
+def test_conversations_go_on_over_a_restart_of_the_server(tmp_path, way):
     with center(tmp_path) as server:
-        node = Running(server.address, WallMedia())
+        node = Running(server, WallMedia(), way)
         server.engine.submit({"event": "agent_ready", "agent": "li"}).result()
         node.do(lambda: node.media.call("c1", "4001", FarEnd()))
         until(lambda: connected(server) == 1 and node.media.hears("c1") == {"d1"})
         port = int(server.address.rpartition(":")[2])
         # When the services stop and start again on the same port
-        tenants = server.run(restart(server, port))
+        tenants = server.run(restart(server, port, tmp_path))
         until(lambda: "n1" in tenants.nodes._wires)
         # Then the conversation goes on, and its end is heard
         assert node.media.hears("c1") == {"d1"} and connected(server) == 1
@@ -230,7 +233,7 @@ def test_conversations_go_on_over_a_restart_of_the_server(tmp_path):
         node.stop()
 
 
-async def restart(server: Served, port: int, meanwhile: Callable[[], Awaitable[None]] | None = None):
+async def restart(server: Served, port: int, folder: Path, meanwhile: Callable[[], Awaitable[None]] | None = None):
     from cordboard.live.access import local_administrator
     from cordboard.services.server import Server
     from cordboard.services.tenants import Tenants
@@ -247,6 +250,7 @@ async def restart(server: Served, port: int, meanwhile: Callable[[], Awaitable[N
         except StoreError:
             assert left, f"port {port} is still taken"
             await asyncio.sleep(0.1)
+    server.server.listen_lines(line_socket(folder))
     await server.server.start()
     gc.collect()  # the old one, while the loop is there
     [tenant] = server.server.tenants
@@ -317,9 +321,10 @@ def test_people_come_by_chance_and_the_same_seed_brings_the_same():
     assert day() == day() and 40 <= len(calls) <= 80
 
 
-def test_a_node_that_drains_refuses_new_calls_and_ends_with_its_last_conversation(tmp_path):
+@pytest.mark.parametrize("way", ["grpc", "line"])
+def test_a_node_that_drains_refuses_new_calls_and_ends_with_its_last_conversation(tmp_path, way):
     with center(tmp_path) as server:
-        node = Running(server.address, WallMedia())
+        node = Running(server, WallMedia(), way)
         server.engine.submit({"event": "agent_ready", "agent": "li"}).result()
         node.do(lambda: node.media.call("c1", "4001", FarEnd()))
         until(lambda: connected(server) == 1)
@@ -336,14 +341,15 @@ def test_a_node_that_drains_refuses_new_calls_and_ends_with_its_last_conversatio
         assert not node._thread.is_alive() and not legs(server)
         until(lambda: not server.engine.read_calls(lambda board: board.state.nodes["n1"].attached).result())
         # A new one of that name takes calls
-        again = Running(server.address, WallMedia())
+        again = Running(server, WallMedia(), way)
         assert not server.engine.read_calls(lambda board: board.state.nodes["n1"].draining).result()
         again.stop()
 
 
-def test_a_draining_node_is_given_its_time_and_no_more(tmp_path):
+@pytest.mark.parametrize("way", ["grpc", "line"])
+def test_a_draining_node_is_given_its_time_and_no_more(tmp_path, way):
     with center(tmp_path) as server:
-        node = Running(server.address, WallMedia())
+        node = Running(server, WallMedia(), way)
         server.engine.submit({"event": "agent_ready", "agent": "li"}).result()
         node.do(lambda: node.media.call("c1", "4001", FarEnd()))
         until(lambda: connected(server) == 1)
@@ -355,7 +361,7 @@ def test_a_draining_node_is_given_its_time_and_no_more(tmp_path):
 
 def test_an_administrator_drains_a_node_and_gives_it_calls_again(tmp_path):
     with center(tmp_path) as server:
-        node = Running(server.address, WallMedia())
+        node = Running(server, WallMedia())
         stub = server.stub(admin_service_pb2_grpc)
         draining = lambda: server.engine.read_calls(lambda board: board.state.nodes["n1"].draining).result()  # noqa: E731
         assert stub.DrainNode(admin.DrainNodeRequest(node=NODE)).applied.revision and draining()
@@ -411,7 +417,7 @@ def test_secret_digits_do_not_get_into_the_journal(tmp_path):
     with center(tmp_path) as server:
         flows = parse_calls('[numbers.4001]\nflow = "pin"\n', parse_center(CENTER), flows={"pin": SECRET})
         server.engine.change_calls(flows).result()
-        node = Running(server.address, WallMedia())
+        node = Running(server, WallMedia())
         node.do(lambda: node.media.call("c1", "4001", FarEnd()))
         until(lambda: told(server, "leg_answered") != [])
         # When it is typed, and then a key that is none
@@ -435,7 +441,7 @@ def test_a_flow_goes_on_by_itself_when_nobody_does_anything(tmp_path):
         text = SECRET.replace("secret = true", "timeout = 0.3\nretries = 1\notherwise = 'billing'")
         flows = parse_calls('[numbers.4001]\nflow = "pin"\n', parse_center(CENTER), flows={"pin": text})
         server.engine.change_calls(flows).result()
-        node = Running(server.address, WallMedia())
+        node = Running(server, WallMedia())
         node.do(lambda: node.media.call("c1", "4001", FarEnd()))
         # Then the time-outs lead to the queue, each by a line of the journal
         until(lambda: server.engine.read(lambda acd: acd.counts()["waiting"]).result() == 1)

@@ -41,7 +41,7 @@ def test_secret_digits_that_are_typed_while_the_server_is_away_do_not_get_into_t
         text = SECRET.replace("secret = true", "secret = true\ntimeout = 3.0\nretries = 0\notherwise = 'billing'")
         calls = parse_calls('[numbers.4001]\nflow = "pin"\n', parse_center(CENTER), flows={"pin": text})
         server.engine.change_calls(calls).result()
-        node = Running(server.address, WallMedia())
+        node = Running(server, WallMedia())
         node.do(lambda: node.media.call("c1", "4001", FarEnd()))
         until(lambda: told(server, "leg_refused") != [] and "c1" in node.node._hidden._legs)
 
@@ -51,7 +51,7 @@ def test_secret_digits_that_are_typed_while_the_server_is_away_do_not_get_into_t
             await asyncio.to_thread(lambda: node.do(lambda: node.media.press("c1", "7")))
             await asyncio.to_thread(lambda: until(lambda: waiting(server) == 1))
 
-        server.run(restart(server, int(server.address.rpartition(":")[2]), meanwhile))
+        server.run(restart(server, int(server.address.rpartition(":")[2]), tmp_path, meanwhile))
         until(lambda: told(server, "leg_key") != [])
         assert [entry.event["key"] for entry in told(server, "leg_key")] == ["?"]
         node.stop()
@@ -59,7 +59,7 @@ def test_secret_digits_that_are_typed_while_the_server_is_away_do_not_get_into_t
 
 def test_who_calls_while_the_server_is_away_rings_and_is_served_when_it_is_back(tmp_path):
     with center(tmp_path) as server:
-        node = Running(server.address, WallMedia())
+        node = Running(server, WallMedia())
         server.engine.submit({"event": "agent_ready", "agent": "li"}).result()
 
         async def meanwhile() -> None:
@@ -67,7 +67,7 @@ def test_who_calls_while_the_server_is_away_rings_and_is_served_when_it_is_back(
             await asyncio.to_thread(lambda: node.do(lambda: node.media.call("c1", "4001", FarEnd())))
             await asyncio.to_thread(lambda: until(lambda: "c1" in node.node._callers._until))
 
-        server.run(restart(server, int(server.address.rpartition(":")[2]), meanwhile))
+        server.run(restart(server, int(server.address.rpartition(":")[2]), tmp_path, meanwhile))
         until(lambda: connected(server) == 1 and node.media.hears("c1") == {"d1"})
         node.do(lambda: node.media.hang_up("c1"))
         until(lambda: not legs(server) and not node.media.legs())

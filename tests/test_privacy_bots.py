@@ -64,7 +64,7 @@ def handed_over(folder: Path, keys: KeyStore, caller: str) -> Iterator[Served]:
         server.engine.change_calls(calls).result()
         [tenant] = server.server.tenants
         tenant.nodes.calls = calls
-        node = Running(server.address, WallMedia())
+        node = Running(server, WallMedia())
         node.do(lambda: node.media.call("c1", "4001", FarEnd(), caller=caller))
         until(lambda: "d1" in node.media.hears("c1"))
         node.do(lambda: node.media.hand_over("d1", HandedOver("d1", caller, "people", transcript=LINES)))

@@ -89,7 +89,7 @@ def test_a_caller_is_shown_to_the_agent_dialed_exported_and_erased_and_stands_no
     data = tmp_path / "data"
     with center(data, keys) as server:
         media = Shows()
-        node = Running(server.address, media)
+        node = Running(server, media)
         server.engine.submit({"event": "agent_ready", "agent": "li"}).result()
         # When somebody calls, is connected, and is transferred to a friend's number
         node.do(lambda: media.call("c1", "4001", FarEnd(), caller=CALLER))
@@ -124,7 +124,7 @@ def test_a_caller_is_shown_to_the_agent_dialed_exported_and_erased_and_stands_no
 def test_a_journal_without_numbers_replays_to_the_same_effects(tmp_path: Path, keys: KeyStore) -> None:
     with center(tmp_path / "data", keys) as server:
         media = Shows()
-        node = Running(server.address, media)
+        node = Running(server, media)
         server.engine.submit({"event": "agent_ready", "agent": "li"}).result()
         node.do(lambda: media.call("c1", "4001", FarEnd(hangs_up=0.3), caller=CALLER))
         until(lambda: media.dialed != [] and not media.legs())

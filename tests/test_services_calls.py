@@ -45,7 +45,7 @@ C1, C2 = "tenants/default/contacts/c1", "tenants/default/contacts/c1~2"
 def floor(tmp_path):
     """A live server, a node, li and wang ready, and a caller c1 who talks with li; gives client and media."""
     with center(tmp_path) as server, Client(server.address) as client:
-        node = Running(server.address, WallMedia())
+        node = Running(server, WallMedia())
         client.set_state("li", "ready")
         node.media.address = server.address
         node.do(lambda: node.media.call("c1", "4001", FarEnd(), caller="13800001234"))

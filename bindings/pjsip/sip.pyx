@@ -7,6 +7,7 @@ or player that is over gives an error too, never a crash. No callback enters Pyt
 Methods that can fail return PJSIP's reason as text, empty for success.
 """
 
+from libc.math cimport ceil
 from libc.stdint cimport int16_t, int64_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
@@ -210,7 +211,7 @@ cdef class Sip:
     def poll(self, double seconds):
         """Run SIP for at most this long; return what happened: (kind, call, leg, code, flag, text, numbers)."""
         self.check()
-        cdef int ms = <int>(seconds * 1000)
+        cdef int ms = <int>ceil(seconds * 1000)  # a part of one is not looked for again and again
         with nogil:
             node_poll(ms)
         return self.take()

@@ -22,11 +22,13 @@ from cordboard.client.connection import Tls, metadata, options
 from cordboard.errors import InputError, Where
 from cordboard.media.backend import MediaBackend
 from cordboard.media.people import CrowdedMedia, Habits, People
-from cordboard.services.media_node import MediaNode
+from cordboard.services.loops import run_in_loop
+from cordboard.services.media_node import MediaNode, over_grpc, over_line
 from cordboard.services.names import resource
 from cordboard.services.watched import Pulse, Watcher
 
 SERVER = "127.0.0.1:7443"
+UNIX = "unix:"
 PULSE_S = 0.25
 DRAIN_S = 30.0
 CAPACITY = {"pjsip": 1000, "wheel": 32}
@@ -109,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
         check_wheel(settings)
     if options.check:
         return say_checked(options, settings)
-    return Watcher(options.drain).run(lambda pulse: asyncio.run(serve(options, settings, pulse)))
+    return Watcher(options.drain).run(lambda pulse: run_in_loop(serve(options, settings, pulse)))
 
 
 def say_checked(asked: argparse.Namespace, settings: SipSettings | None) -> int:
@@ -196,10 +198,11 @@ def channel(asked: argparse.Namespace) -> grpc.aio.Channel:
 async def serve(asked: argparse.Namespace, settings: SipSettings | None, pulse: Pulse) -> int:
     """Work until a signal, or until nobody watches any more; then hang up everything."""
     backend = real(settings, asked.backend) if settings else simulated(asked)
-    token = asked.token.read_text().strip() if asked.token else None
+    token = metadata(asked.token.read_text().strip() if asked.token else None)
     async with channel(asked) as way:
         name = resource(asked.tenant, "nodes", asked.node)
-        node = MediaNode(way, backend, name, asked.capacity, metadata(token))
+        attach = over_line(asked.server[len(UNIX) :], token) if asked.server.startswith(UNIX) else over_grpc(way, token)
+        node = MediaNode(attach, backend, name, asked.capacity)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, wind_down, node, asked.drain)

@@ -7,7 +7,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cordboard import words
@@ -22,6 +22,7 @@ from cordboard.live.server_file import ServerFile, load_server_file
 from cordboard.live.tenants import AuditLogs, TenantEngines, audit_key, open_key_stores
 from cordboard.services import local_socket, recordings
 from cordboard.services.local_socket import LocalSocket
+from cordboard.services.loops import run_in_loop
 from cordboard.services.recordings import Shelf, shelves
 from cordboard.services.security import plan
 from cordboard.services.security.crowd import Crowd
@@ -107,17 +108,7 @@ def run(options: argparse.Namespace) -> int:
     company.check(centers)
     if options.check:
         return checked(centers, calls, options)
-    with asyncio.Runner(loop_factory=new_loop()) as runner:
-        return runner.run(serve(centers, calls, settings, safety, company, kept, files, options))
-
-
-def new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes the loop: uvloop, where it is to be had, or else (None) the standard library."""
-    try:
-        import uvloop
-    except ImportError:  # there is none for Windows and PyPy
-        return None
-    return uvloop.new_event_loop
+    return run_in_loop(serve(centers, calls, settings, safety, company, kept, files, options))
 
 
 def checked(centers: Mapping[str, Center], calls: Mapping[str, Calls], options: argparse.Namespace) -> int:

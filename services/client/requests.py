@@ -165,9 +165,7 @@ class Requests:
         )
 
     def reload_calls(self, etag: str, request_id: str) -> center_pb.ReloadCallsRequest:
-        return center_pb.ReloadCallsRequest(
-            tenant=self.tenant, etag=etag, request_id=request_id or new_request_id()
-        )
+        return center_pb.ReloadCallsRequest(tenant=self.tenant, etag=etag, request_id=request_id or new_request_id())
 
     def watch(
         self,

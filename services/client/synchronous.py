@@ -232,9 +232,7 @@ class Client:
         """The lead that is offered to an agent now; CallError if there is none."""
         return (self._call(self.stubs.calls.GetLead, self._make.lead(agent))).lead
 
-    def accept_lead(
-        self, agent: str, campaign: str, entry: str, *, request_id: str = ""
-    ) -> call_pb.AcceptLeadResponse:
+    def accept_lead(self, agent: str, campaign: str, entry: str, *, request_id: str = "") -> call_pb.AcceptLeadResponse:
         """The agent will talk to the lead: it is dialed."""
         request = self._make.for_agent(call_pb.AcceptLeadRequest, agent, request_id, campaign=campaign, entry=entry)
         return self._call(self.stubs.calls.AcceptLead, request)
@@ -247,9 +245,7 @@ class Client:
         request = self._make.for_agent(call_pb.SkipLeadRequest, agent, request_id, **about)
         return self._call(self.stubs.calls.SkipLead, request)
 
-    def cancel_dial(
-        self, agent: str, campaign: str, entry: str, *, request_id: str = ""
-    ) -> call_pb.CancelDialResponse:
+    def cancel_dial(self, agent: str, campaign: str, entry: str, *, request_id: str = "") -> call_pb.CancelDialResponse:
         """Give up what is being dialed for an agent."""
         request = self._make.for_agent(call_pb.CancelDialRequest, agent, request_id, campaign=campaign, entry=entry)
         return self._call(self.stubs.calls.CancelDial, request)

@@ -12,7 +12,7 @@ from cordboard.services.security.guard import Guard
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
-class _Handlers(grpc.GenericRpcHandler):
+class Handlers(grpc.GenericRpcHandler):
     """Handlers by path: one look for all services."""
 
     def __init__(self, guard: Guard | None) -> None:
@@ -32,16 +32,14 @@ class GuardedServer(grpc.aio.Server):
 
     def __init__(self, guard: Guard | None, options: Sequence[tuple[str, Any]] = ()) -> None:
         self._guard = guard
-        self._handlers = _Handlers(guard)
+        self.handlers = Handlers(guard)
         most = None if guard is None else guard.limits.calls
-        self._server = grpc.aio.server(
-            handlers=(self._handlers,), options=tuple(options), maximum_concurrent_rpcs=most
-        )
+        self._server = grpc.aio.server(handlers=(self.handlers,), options=tuple(options), maximum_concurrent_rpcs=most)
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
         for name, handler in method_handlers.items():
             path = f"/{service_name}/{name}"
-            self._handlers.known[path] = handler if self._guard is None else self._guard.around(path, handler)
+            self.handlers.known[path] = handler if self._guard is None else self._guard.around(path, handler)
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         pass

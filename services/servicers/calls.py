@@ -123,9 +123,7 @@ class CallServicer(LeadServicer):
             return [call_message(held.name, board, call) for call in shown], token
 
         calls, token = await held.settle(held.engine.read_calls(look))
-        return pb.CallServiceListResponse(
-            calls=[show_caller(held, call, who) for call in calls], next_page_token=token
-        )
+        return pb.CallServiceListResponse(calls=[show_caller(held, call, who) for call in calls], next_page_token=token)
 
     # ---- how it is done
 

@@ -53,7 +53,6 @@ class CenterServicer:
         future = held.engine.change_center(center, etag=request.etag, request_id=request.request_id, actor=who.name)
         return pb.ApplyResponse(applied=applied(await held.settle(future)), etag=etag_of(center))
 
-
     async def GetCalls(self, request: pb.GetCallsRequest, context: Any) -> pb.GetCallsResponse:
         held, _ = self._tenants.of(names.tenant_of(request.tenant, "tenant"))
         return await held.settle(held.engine.read_calls(_calls_in_force))

@@ -82,9 +82,7 @@ class RecordingServicer:
         )
         return pb.HoldRecordingResponse(recording=message(held, who, kept))
 
-    async def ReleaseRecording(
-        self, request: pb.ReleaseRecordingRequest, context: Any
-    ) -> pb.ReleaseRecordingResponse:
+    async def ReleaseRecording(self, request: pb.ReleaseRecordingRequest, context: Any) -> pb.ReleaseRecordingResponse:
         held, who, found = await self._found(request.name)
         kept = await asyncio.to_thread(shelf(held).ask, lambda index: index.release(found.recording))
         return pb.ReleaseRecordingResponse(recording=message(held, who, kept))

@@ -184,9 +184,7 @@ async def _submit(held: Tenant, who: Caller, request: pb.SessionRequest) -> Repl
     events = [one[0] if one else event_of(batch.events[i], f"events[{i}]") for i, one in enumerate(plain)]
     if not who.unlimited:
         await _require_scope(held, who, events)
-    ready = [
-        one or held.engine.check(await held.private(event)) for one, event in zip(plain, events, strict=True)
-    ]
+    ready = [one or held.engine.check(await held.private(event)) for one, event in zip(plain, events, strict=True)]
     return held.settle(held.engine.submit_checked(ready, request_ids=batch.request_ids, actor=who.name))
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from typing import Any
 
 from cordboard.calls.config import Calls, Phone
@@ -21,6 +21,7 @@ from cordboard.media.backend import (
     Listen,
     PauseRecording,
     Play,
+    Quality,
     Recognize,
     Record,
     Report,
@@ -46,13 +47,23 @@ _PLAIN: dict[str, type[Any]] = {
 def event_of(report: Report, node: str) -> dict[str, Any]:
     """The event of a report, without its time. Far ends send what they like: what no text of a journal may have is left
     out."""
-    told = {key: _fit(value) if type(value) is str else value for key, value in asdict(report).items()}
-    event = {key: value for key, value in told.items() if value not in (None, "", (), False) or key in _KEPT}
-    for pairs in ("headers", "transcript"):
-        if pairs in event:
-            event[pairs] = [[_fit(text) for text in pair] for pair in event[pairs]]
-    kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(report).__name__).lower()
-    return {"event": f"leg_{kind}", "node": node, **event}
+    event: dict[str, Any] = {"event": _kind(type(report).__name__), "node": node}
+    for key in type(report).__match_args__:
+        value = getattr(report, key)
+        if type(value) is str:
+            value = _fit(value)
+        elif key in ("headers", "transcript"):
+            value = [[_fit(text) for text in pair] for pair in value]
+        elif type(value) is Quality:
+            value = {name: getattr(value, name) for name in Quality.__match_args__}
+        if value or key in _KEPT:
+            event[key] = value
+    return event
+
+
+@functools.cache
+def _kind(name: str) -> str:
+    return "leg_" + re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def _fit(text: str) -> str:
