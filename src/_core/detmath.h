@@ -3,8 +3,12 @@
 #ifndef CORDBOARD_DETMATH_H
 #define CORDBOARD_DETMATH_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #if !defined(__GNUC__)
 #error "cordboard is built with GCC or Clang: it uses their vectors"
@@ -48,12 +52,8 @@ typedef uint64_t U4 __attribute__((vector_size(32), aligned(8)));
     y = y * (1.5 - h * y * y);                                                                                        \
     return y * (1.5 - h * y * y);
 
-/* The same times DET_ROUGH, relative error below 7e-4: one step, its constants and the guess's chosen together so that the
- * largest error is least. It sizes steps of learning, where more digits buy nothing. */
+/* What the steps of FUN(descend) in detvec_body.h are multiplied by. */
 #define DET_ROUGH (1.0 / 2.1744)
-#define DET_RSQRT_ROUGH(T, BITS, FROM)                                                                                \
-    T y = FROM(0x5fdb4f5000000000ULL - (BITS(x) >> 1));                                                               \
-    return y * (1.1265 - x * y * y);
 
 DET_INLINE double det_clip(double x, double limit) { x = x > limit ? limit : x; return x < -limit ? -limit : x; }
 DET_INLINE double det_exp(double x) { x = det_clip(x, 700.0); DET_EXP(double, det_bits, det_from_bits) }

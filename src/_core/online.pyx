@@ -87,7 +87,7 @@ SIGNLESS = ("g2", "var", "count", "cell_s", "cell_n", "recent_s", "recent_n", "w
 
 
 def kernel_level():
-    """The best instruction set that this processor has: 0 portable, 1 AVX2, 2 AVX-512."""
+    """The best instruction set that this processor has: 0 portable, 1 AVX2 and FMA, 2 AVX-512."""
     return online_kernel_level()
 
 
@@ -177,15 +177,15 @@ cdef class OnlineLearner:
         })
 
     cdef int take(self, dict arrays) except -1:
-        # The dict owns the memory; the struct points into it. Arrays by number have room for whole vectors. A weight lies beside
-        # its sum of squares: the two are always used together, and so they cost one line of the cache.
+        # The dict owns the memory; the struct points into it. Every array begins at a line of the cache and has room for whole
+        # vectors. A weight lies beside its sum of squares: the two are always used together, and so they cost one line.
         cdef Py_ssize_t n
         table = aligned(2 * ONLINE_LANES * self.n_weights).reshape(self.n_weights, 2, ONLINE_LANES)
         self.m.table = address(table.reshape(-1))
         for i, name in enumerate(("w", "g2")):
             table[:, i] = arrays[name]
             arrays[name] = table[:, i]
-        for name in ("mean", "var", "count"):
+        for name in arrays.keys() - {"w", "g2"}:
             n = len(arrays[name])
             whole = aligned((n + ONLINE_WIDE - 1) // ONLINE_WIDE * ONLINE_WIDE)
             whole[:n] = arrays[name]
@@ -350,7 +350,7 @@ cdef class OnlineLearner:
         if delay > 0:
             self.run_late(rows, y, min(delay, n), out)
             return
-        x = np.empty(2 * (self.m.n_numbers + ONLINE_RECENT_MAX + ONLINE_WIDE))
+        x = aligned(2 * (self.m.n_numbers + ONLINE_RECENT_MAX + ONLINE_WIDE))
         i = 0
         while i < n:
             i += self.run_now(rows, i, y, out, &x[0])

@@ -95,28 +95,31 @@ static double online_shrunk(const OnlineModel *m, const int32_t *cells, double *
 #undef NAME
 
 #if defined(__x86_64__)
-#define TARGET __attribute__((target("avx2")))
+#define FUSED
+#define TARGET __attribute__((target("avx2,fma")))
 #define NAME(x) avx2_##x
 #include "online_kernel_body.h"
 #undef TARGET
 #undef NAME
-#define TARGET __attribute__((target("avx512f,avx512dq,avx512vl")))
+#define TARGET __attribute__((target("fma,avx512f,avx512dq,avx512vl")))
 #define NAME(x) avx512_##x
 #include "online_kernel_body.h"
 #undef TARGET
 #undef NAME
 
+#undef FUSED
+
 static int online_kernel_level(void) {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
         return 2;
-    return __builtin_cpu_supports("avx2") ? 1 : 0;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 1 : 0;
 }
 #else
 static int online_kernel_level(void) { return 0; }
 #endif
 
-/* 0 = portable, 1 = AVX2, 2 = AVX-512; -1 = the best that this processor has. NULL if it lacks the level asked for. */
+/* 0 = portable, 1 = AVX2 and FMA, 2 = AVX-512; -1 = the best that this processor has. NULL if it lacks the level asked for. */
 static const OnlineKernel *online_kernel(int level) {
     int best = online_kernel_level();
     if (level < 0) level = best;

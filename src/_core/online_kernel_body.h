@@ -12,7 +12,7 @@ TARGET static inline V4 NAME(lanes)(const OnlineModel *m, const OnlineRow *row, 
     const int32_t *code = row->codes, *end = code + m->n_codes - m->n_codes % 2;
     int n_x = m->n_numbers + m->n_recent;
     V4 a = w[0].w, b = V4_(all)(0.0), c = b; /* three chains of additions, so that none need wait for the others */
-    for (int d = 0; d < n_x; d++) a += w[1 + d].w * x[d];
+    for (int d = 0; d < n_x; d++) a = V4_(fma)(w[1 + d].w, V4_(all)(x[d]), a);
     for (; code < end; code += 2) b += w[code[0]].w, c += w[code[1]].w;
     if (m->n_codes % 2) b += w[*code].w;
     return V4_(clip)((a + b + c) * *(const V4 *)m->scale_w, ONLINE_Z_MAX);
@@ -92,28 +92,34 @@ TARGET static inline void NAME(pool)(OnlineModel *m, NAME(Pair) cum) {
     weight[1] = b * keep + on2 * give;
 }
 
-TARGET static inline __attribute__((always_inline)) void NAME(nudge)(OnlineWeight *w, V4 rate, V4 add, V4 scale, V4 eps) {
-    V4 s = w->g2 + add;
-    w->g2 = s;
-    w->w -= rate * V4_(rsqrt_rough)(s * scale + eps);
+/* One weight's step of AdaGrad; `square`, `rate` and `eps` as NAME(step) has them. */
+TARGET static inline __attribute__((always_inline)) void NAME(nudge)(OnlineWeight *w, V4 square, V4 rate, V4 eps) {
+    V4 sum = w->g2 + square;
+    w->g2 = sum;
+    w->w = V4_(descend)(w->w, rate, sum + eps);
 }
 
+/* The sums of squares are kept divided by their scale. So are here the square of the gradient and epsilon, once a row, and the
+ * root of the scale is in the rate: no weight need be multiplied by it. */
 TARGET static inline void NAME(step)(OnlineModel *m, const OnlineRow *row, const double *x, V4 g) {
     OnlineWeight *w = (OnlineWeight *)m->table;
-    V4 eps = *(const V4 *)m->eps;
     V4 *scale_w = (V4 *)m->scale_w, *scale_g = (V4 *)m->scale_g;
+    const int32_t *code = row->codes, *end = code + m->n_codes - m->n_codes % 2;
     int n_x = m->n_numbers + m->n_recent;
     *scale_w *= *(const V4 *)m->keep;
     *scale_g *= *(const V4 *)m->decay;
-    V4 scale = *scale_g, rate = g * *(const V4 *)m->lr / (*scale_w * DET_ROUGH), add = g * g / scale;
-    NAME(nudge)(w, rate, add, scale, eps); /* the bias */
-    w++;
-    for (int d = 0; d < n_x; d++, w++) {
-        double v = x[d];
-        NAME(nudge)(w, rate * v, add * (v * v), scale, eps);
+    V4 part = 1.0 / *scale_g, eps = *(const V4 *)m->eps * part, square = g * g * part;
+    V4 rate = g * (*(const V4 *)m->lr * V4_(rsqrt)(*scale_g) / (*scale_w * DET_ROUGH));
+    NAME(nudge)(w, square, rate, eps); /* the bias */
+    for (int d = 0; d < n_x; d++) {
+        V4 v = V4_(all)(x[d]);
+        NAME(nudge)(w + 1 + d, square * (v * v), rate * v, eps);
     }
-    w = (OnlineWeight *)m->table;
-    for (int c = 0; c < m->n_codes; c++) NAME(nudge)(w + row->codes[c], rate, add, scale, eps);
+    for (; code < end; code += 2) {
+        NAME(nudge)(w + code[0], square, rate, eps);
+        NAME(nudge)(w + code[1], square, rate, eps);
+    }
+    if (m->n_codes % 2) NAME(nudge)(w + *code, square, rate, eps);
 }
 
 /* Charges what each slot said, calibrates, and gives the lanes' gradient by log-odds; `pooled` are the discounted losses for
@@ -210,9 +216,9 @@ TARGET static ptrdiff_t NAME(run)(OnlineModel *m, const OnlineRows *rows, const 
         double shrunk_after = NAME(prepare)(m, &after, x + next);
         if (known) {
             g = NAME(judge)(m, &row, x, lanes, rest, y[i], 1, &cum);
+            NAME(step)(m, &row, x, g);
             NAME(pool)(m, cum);
         }
-        if (known) NAME(step)(m, &row, x, g);
         row = after, shrunk = shrunk_after, x += next, next = -next, i++;
         if (known && --room == 0) break;
     }
@@ -223,7 +229,4 @@ TARGET static ptrdiff_t NAME(run)(OnlineModel *m, const OnlineRows *rows, const 
 
 static const OnlineKernel NAME(kernel) = {NAME(predict), NAME(learn), NAME(observe), NAME(run)};
 
-#undef V4
-#undef UN
-#undef WIDE
-#undef SLIM
+#undef V4_
