@@ -1,6 +1,6 @@
 """What a flood of connections does to ``cordboard serve``: how many are held, what they cost, and who is served meanwhile.
 
-    python -m benchmarks.study_flood [--connections 15000] [--seconds 12] [--sources 1] [--only KIND] [--json]
+    python -m benchmarks.study_flood [--connections 15000] [--seconds 12] [--sources 1] [--only KIND] [--times 1] [--json]
 
 A server with TLS and tokens, and another process that floods it from other addresses of this machine: connections that
 say nothing (``silent``), half a TLS hello (``hello``), that are idle in HTTP/2 and answer its pings (``idle``), and that
@@ -247,6 +247,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=12.0, help="of each flood")
     parser.add_argument("--sources", type=int, default=1, help="addresses that it comes from")
     parser.add_argument("--only", choices=KINDS)
+    parser.add_argument("--times", type=int, default=1, help="one server is flooded, with all that is flooded with")
     parser.add_argument("--flood", choices=KINDS, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
@@ -255,7 +256,7 @@ def main() -> int:
     if options.flood:
         asyncio.run(flood(options.flood, options.port, options.connections, options.sources))
     with flooded({}) as server:
-        for kind in [options.only] if options.only else KINDS:
+        for kind in (options.only,) * options.times if options.only else KINDS * options.times:
             found = study(server, kind, options.connections, options.seconds, options.sources).record()
             print(json.dumps(found) if options.json else "  ".join(f"{name} {value}" for name, value in found.items()), flush=True)
     return 0

@@ -170,13 +170,15 @@ async def serve(
             local = LocalSocket(server, options.socket)
         await server.start()
         interpreter.tune()
-        crowd = loop.create_task(Crowd(port, guard.limits.peer_connections).watch())
+        crowd = Crowd(port, guard.limits.peer_connections)
+        crowd.welcome, guard.shut_out = guard.welcome, crowd.shut_out
+        watching = loop.create_task(crowd.watch())
         loop.add_signal_handler(signal.SIGHUP, signals.put_nowait, signal.SIGHUP)
         say_ready(options, port, engines, safety, company.metrics)
         while await signals.get() == signal.SIGHUP:
             await reload(tenants, options.lang)
         loop.add_signal_handler(signal.SIGHUP, lambda: None)  # it hurries nobody
-        crowd.cancel()
+        watching.cancel()
         await wind_down(server, signals, options.drain)
     finally:
         if local is not None:

@@ -29,6 +29,7 @@ from cordboard.services.security.rules import KNOWN, OPEN, changes
 SWEEP_S = 0.5
 GATHER_S = 0.01  # that an ended call waits for others, to be written down with them
 GROUP_MAX = 256
+WELCOME_PER_CONNECTION = 2  # peers remembered: those of connections that have ended, too
 FIRST_S = 1.0  # that whoever opens a stream in vain gets for the first message
 Context = Any  # grpc.aio's, whose type differs between unary and streaming
 Method = Callable[[Any, Context], Any]
@@ -69,7 +70,8 @@ class Guard:
 
     ``rules``: permission by path (see ``rules.rules``); a path without a rule is denied to everybody. It stands around
     the handlers (``around``; see ``guarded.GuardedServer``) and not among the interceptors of grpc.aio, whose calls
-    cost more than all that is looked at here.
+    cost more than all that is looked at here. ``shut_out`` is told of peers who had no rpc let in (those who
+    had are ``welcome``), and one refused while too many of their address are.
     """
 
     def __init__(
@@ -92,6 +94,8 @@ class Guard:
         self._refusers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._running = 0  # audited unary calls
+        self.shut_out: Callable[[str], None] = lambda peer: None
+        self.welcome: dict[str, None] = {}  # peers who were let in, latest last
         self._ended: list[tuple[str, Caller, str, Any, Any, dict[str, str] | None]] = []
 
     def around(self, method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
@@ -138,7 +142,14 @@ class Guard:
                 raise Refused(caller, too_fast(self.limits.requests_per_s), wait)
             if audited:
                 self._audit.check(caller.tenant)
+            self._welcome_in(context.peer())
         return caller
+
+    def _welcome_in(self, peer: str) -> None:
+        if peer not in self.welcome:
+            self.welcome[peer] = None
+            if len(self.welcome) > WELCOME_PER_CONNECTION * self.limits.connections:
+                del self.welcome[next(iter(self.welcome))]
 
     async def _refuse(self, method: str, context: Context, error: CordboardError) -> None:
         """Write down that somebody was refused, and end the rpc."""
@@ -148,6 +159,8 @@ class Guard:
             host = host_of(context.peer())
             if self._refusals.take(host, self._clock()):
                 self._suppressed[host] += 1
+                if context.peer() not in self.welcome:
+                    self.shut_out(context.peer())
             else:
                 found = {"cause": str(why.__cause__ or ""), "suppressed_before": self._suppressed.pop(host, 0)}
                 details = {name: value for name, value in found.items() if value}

@@ -24,9 +24,10 @@ class Limits:
     into them; ``streams`` are those open at once. ``refusals_per_s``: how many refused attempts of one address are
     audited one by one; the others are counted. ``write_s``: how long a reader may take for one message.
     ``connections``: at once, of everybody together; one more is closed as it comes. ``peer_connections``: of one
-    address; the newest beyond it are closed within seconds. ``calls``: rpcs at once, of everybody together. ``idle_s``:
-    until a connection without any rpc is closed. ``handshake_s``: until a new
-    connection must have said in full what it is to say first, TLS and HTTP/2; else it is closed.
+    address; the newest beyond it are closed within seconds. ``calls``: rpcs at once, of everybody together.
+    ``pending``: rpcs that nobody has looked at yet; gRPC refuses those beyond, whoever's they are. ``idle_s``: until a
+    connection without any rpc is closed. ``handshake_s``: until a new connection must have said in full what it is to
+    say first, TLS and HTTP/2; else it is closed.
     """
 
     requests_per_s: float = 2000.0
@@ -38,6 +39,7 @@ class Limits:
     connections: int = 10_000
     peer_connections: int = 5_000
     calls: int = 50_000
+    pending: int = 20_000
     idle_s: float = 300.0
     handshake_s: float = 20.0
     message_bytes: int = 32 * 1024 * 1024  # columns of 100,000 events, or a center file of 16 MiB
@@ -57,6 +59,8 @@ class Limits:
             ("grpc.absolute_max_metadata_size", 2 * self.metadata_bytes),
             ("grpc.max_concurrent_streams", self.connection_streams),
             ("grpc.max_allowed_incoming_connections", self.connections),
+            ("grpc.server.max_pending_requests", self.pending),
+            ("grpc.server.max_pending_requests_hard_limit", 2 * self.pending),
             ("grpc.max_connection_idle_ms", round(self.idle_s * 1000)),
             ("grpc.server_handshake_timeout_ms", round(self.handshake_s * 1000)),
         ]
