@@ -262,6 +262,8 @@ def test_a_server_takes_its_file_over_keeps_it_over_kill_9_and_refuses_one_with_
         file.write_text(CALLS.replace("MODE", "power").replace('queue = "spring"', 'queue = "nowhere"'))
         wrong = command(address, "reload", "--json", cwd=tmp_path)
         assert wrong.returncode == 1 and "nowhere" in json.loads(wrong.stdout)["errors"][0]
+        wrong = command(address, "reload", "--check", "--json", cwd=tmp_path, lang="zh")
+        assert wrong.returncode == 1 and "没有队列“nowhere”。" in json.loads(wrong.stdout)["errors"][0]
         file.write_text("")
         assert command(address, "reload", cwd=tmp_path).returncode == 2
         # When it has another campaign and other limits

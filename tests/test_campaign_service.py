@@ -23,8 +23,8 @@ PATIENCE_S = 30.0
 LIST = "name,phone,time_zone\nAnn,+1 (212) 555-0100,America/New_York\nBo,139 0000 0001,\nCai,,\nDora,13900000001,\n"
 
 
-def command(address: str, *args: str, cwd) -> subprocess.CompletedProcess[str]:
-    full = [sys.executable, "-m", "cordboard", "campaign", *args, "--server", address, "--lang", "en"]
+def command(address: str, *args: str, cwd, lang="en") -> subprocess.CompletedProcess[str]:
+    full = [sys.executable, "-m", "cordboard", "campaign", *args, "--server", address, "--lang", lang]
     return subprocess.run(full, cwd=cwd, capture_output=True, text=True, timeout=60)
 
 

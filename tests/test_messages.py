@@ -208,6 +208,23 @@ def test_an_error_says_what_where_and_what_to_do_in_chinese() -> None:
     assert EventError("nobody wrote this").text("zh") == "nobody wrote this"
 
 
+def test_every_kind_of_error_is_a_sentence_in_both_languages() -> None:
+    # Given one of each class, made of sentences that the catalog has
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.CordboardError)]
+    said = {"what": "the engine is closed", "reason": "closed", "kind": "disk full", "hint": "Check the spelling"}
+    assert len(kinds) > 15
+    for kind in kinds:
+        parameters = inspect.signature(kind.__init__).parameters.values()
+        names = [p.name for p in parameters if p.name not in ("self", "where", "args", "kwargs")]
+        error = kind(**{name: said.get(name, 7) for name in names}) if names else kind(said["what"])
+        # Then it says itself without Python's brackets, and in Chinese without English
+        assert str(error) == error.text("en") and not error.text("en").startswith("("), kind
+        zh = error.text("zh")
+        assert NOT_ENGLISH.search(zh) and said["what"] not in zh and said["hint"] not in zh, kind
+    full = errors.UnavailableError("the journal can't be written", "read-only: disk full")
+    assert full.text("zh") == "无法写入流水日志（只读：磁盘已满）。请用同一 request_id 重试"
+
+
 def test_errors_survive_pickling_with_both_languages() -> None:
     for error in (UnknownNameError('there is no queue "x"', Where(key="queue")), MissingExtraError("ray", "scale")):
         again = pickle.loads(pickle.dumps(error))

@@ -52,6 +52,7 @@ def test_a_center_file_is_checked_without_being_applied(live, centers):
     bad = centers.Validate(pb.ValidateRequest(tenant=TENANT, center_toml="[queues.a]\ndelay = -1\nwrap_up = -2\n"))
     assert [(error.line, error.key) for error in bad.errors] == [(2, "queues.a.delay"), (3, "queues.a.wrap_up")]
     assert all(error.what and error.hint for error in bad.errors) and not bad.etag
+    assert all(error.chinese_what != error.what and error.chinese_hint != error.hint for error in bad.errors)
     good = centers.Validate(pb.ValidateRequest(tenant=TENANT, center_toml=CENTER))
     assert not good.errors and good.etag == live.engine.etag
     assert live.engine.state.revision == 0

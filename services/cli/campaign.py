@@ -238,12 +238,16 @@ def _reload(client: Client, options: argparse.Namespace) -> int:
         etag = client.reload_calls(etag=found.etag).etag
     zh = options.lang == "zh"
     changes = [one.chinese_text if zh else one.english_text for one in found.changes]
-    errors = [f"{one.line} [{one.key}]: {one.what}. {one.hint}" for one in found.errors]
+    warnings = [*(found.chinese_warnings if zh else found.warnings)]
+    errors = [
+        f"{one.line} [{one.key}]: " + (f"{one.chinese_what}。{one.chinese_hint}" if zh else f"{one.what}. {one.hint}")
+        for one in found.errors
+    ]
     if options.json:
-        record = {"errors": errors, "warnings": [*found.warnings], "changes": changes, "etag": etag}
+        record = {"errors": errors, "warnings": warnings, "changes": changes, "etag": etag}
         print(json.dumps(record, ensure_ascii=False))
     else:
-        for line in (*errors, *found.warnings):
+        for line in (*errors, *warnings):
             print(line, file=sys.stderr)
         for line in changes:
             print(line)

@@ -12,7 +12,7 @@ from cordboard.calls.config import Calls, calls_record
 from cordboard.calls.switchboard import Switchboard
 from cordboard.center import Center, parse_center
 from cordboard.center_diff import CenterChange, diff_centers
-from cordboard.errors import CallsError, CenterError
+from cordboard.errors import CallsError, CenterError, sentence
 from cordboard.live.center_json import center_record, encode, etag_of
 from cordboard.live.core import calls_etag
 from cordboard.services import names
@@ -39,7 +39,11 @@ class CenterServicer:
             center = await asyncio.to_thread(parse_center, request.center_toml, FILE)
         except CenterError as error:
             return pb.ValidateResponse(errors=[_finding(one) for one in (error.errors or (error,))[:FINDINGS_MAX]])
-        return pb.ValidateResponse(warnings=[str(one) for one in center.warnings], etag=etag_of(center))
+        return pb.ValidateResponse(
+            warnings=[one.text("en") for one in center.warnings],
+            chinese_warnings=[one.text("zh") for one in center.warnings],
+            etag=etag_of(center),
+        )
 
     async def Diff(self, request: pb.DiffRequest, context: Any) -> pb.DiffResponse:
         held, _ = self._tenants.of(names.tenant_of(request.tenant, "tenant"))
@@ -65,7 +69,8 @@ class CenterServicer:
             found = [_finding(one) for one in (error.errors or (error,))[:FINDINGS_MAX]]
             return pb.CheckCallsResponse(errors=found, etag=held.engine.calls_etag)
         return pb.CheckCallsResponse(
-            warnings=[str(one) for one in calls.warnings],
+            warnings=[one.text("en") for one in calls.warnings],
+            chinese_warnings=[one.text("zh") for one in calls.warnings],
             changes=[_calls_change(one) for one in diff_calls(held.outbound.calls, calls)],
             etag=held.engine.calls_etag,
             new_etag=calls_etag(calls),
@@ -97,7 +102,14 @@ def _calls_change(one: CallsChange) -> pb.CenterChange:
 
 def _finding(error: CenterError) -> pb.CenterFinding:
     where = error.where
-    return pb.CenterFinding(line=where.line or 0, key=where.key or "", what=error.what, hint=error.hint)
+    return pb.CenterFinding(
+        line=where.line or 0,
+        key=where.key or "",
+        what=error.what,
+        hint=error.hint,
+        chinese_what=sentence(error.what, "zh"),
+        chinese_hint=sentence(error.hint, "zh"),
+    )
 
 
 def differences(old: Center, new: Center) -> list[pb.CenterChange]:

@@ -201,8 +201,8 @@ class ConflictError(CordboardError):
         self.what, self.hint = what, hint
         super().__init__(what, hint)
 
-    def __str__(self) -> str:
-        return f"{self.what}. {self.hint}" if self.hint else self.what
+    def text(self, lang: Lang) -> str:
+        return _joined(sentence(self.what, lang), self.hint, lang)
 
 
 class UnavailableError(CordboardError):
@@ -216,8 +216,13 @@ class UnavailableError(CordboardError):
         self.what, self.reason = what, reason
         super().__init__(what, reason)
 
-    def __str__(self) -> str:
-        return f"{self.what} ({self.reason}). Try again, with the same request_id"
+    def text(self, lang: Lang) -> str:
+        what, reason = sentence(self.what, lang), sentence(self.reason, lang)
+        return pick(
+            lang,
+            f"{what} ({reason}). Try again, with the same request_id",
+            f"{what}（{reason}）。请用同一 request_id 重试",
+        )
 
 
 class StoreError(CordboardError):
@@ -258,8 +263,12 @@ class SlowReaderError(CordboardError):
         self.revision, self.capacity = revision, capacity
         super().__init__(revision, capacity)
 
-    def __str__(self) -> str:
-        return f"more than {self.capacity} entries behind, at revision {self.revision}. Subscribe again after it"
+    def text(self, lang: Lang) -> str:
+        return pick(
+            lang,
+            f"more than {self.capacity} entries behind, at revision {self.revision}. Subscribe again after it",
+            f"在修订 {self.revision} 处已落后超过 {self.capacity} 条。请从其后重新订阅",
+        )
 
 
 class MissingExtraError(CordboardError, ImportError):
