@@ -1,6 +1,6 @@
 # The two commands are `make demo` and `make test`. Each makes what it needs in .venv, once; a second run starts at once.
 #
-#   make demo-sip   the demo over real SIP and RTP (so is make demo, once make media was done)
+#   make demo-simulated  the simulated day of a larger center, without PJSIP: what make demo shows where that can't be compiled
 #   make media      the production build of the media layer (PJSIP, four minutes), for real calls
 #   make test-media its tests, with sipp at the other end
 #   make interop    the same flows with baresip, Kamailio, Asterisk and a web phone
@@ -15,18 +15,23 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest
 CORE := $(wildcard src/_core/*.pyx src/_core/*.pxd src/_core/*.h)
 
-.PHONY: demo demo-sip test media test-media interop lint build bench sanitize fuzz dist clean
+.PHONY: demo demo-simulated test media test-media interop lint build bench sanitize fuzz dist clean
 .DELETE_ON_ERROR:
 
-demo: $(VENV)/.built
-	@if ls bindings/pjsip/sip.*.so >/dev/null 2>&1; then \
-		$(BIN)/cordboard demo --sip; \
+# Over real SIP and RTP: compiles PJSIP the first time (minutes). DEMO="--lang zh" says it in Chinese.
+demo: $(VENV)/.built $(VENV)/.served
+	@ls bindings/pjsip/sip.*.so >/dev/null 2>&1 || \
+		echo "This first time PJSIP is compiled: about four minutes on two cores. make demo-simulated needs none of it."
+	@.ci/debian espeak-ng
+	@if $(MAKE) --no-print-directory media; then \
+		rm -rf build/demo && PATH="$(CURDIR)/build/debian/bin:$$PATH" $(BIN)/cordboard demo --sip --keep build/demo $(DEMO); \
 	else \
-		$(BIN)/cordboard demo && echo "Over real SIP: make demo-sip (compiles PJSIP first, about four minutes)"; \
+		echo "PJSIP can't be compiled here, see above: this is a simulated day"; \
+		$(BIN)/cordboard demo $(DEMO); \
 	fi
 
-demo-sip: media
-	$(BIN)/cordboard demo --sip
+demo-simulated: $(VENV)/.built
+	$(BIN)/cordboard demo $(DEMO)
 
 test: lint
 	$(PYTEST) -n $(JOBS) --dist loadgroup --timeout 900 tests
@@ -78,7 +83,11 @@ $(VENV)/.built: $(VENV)/.made setup.py pyproject.toml $(CORE)
 	$(BIN)/python -m pip install -q --no-build-isolation --no-deps --editable .
 	touch $@
 
-$(VENV)/.tools: $(VENV)/.made requirements-test.txt
+$(VENV)/.served: $(VENV)/.made requirements-serve.txt
+	$(BIN)/python -m pip install -q -r requirements-serve.txt
+	touch $@
+
+$(VENV)/.tools: $(VENV)/.made requirements-test.txt requirements-serve.txt
 	.ci/postgres
 	.ci/node
 	.ci/debian

@@ -23,8 +23,9 @@ LOOK_S = 0.02
 
 
 class Crowd:
-    """People and phones, decided by a seed. ``agents``: users that are agents' phones; ``center``: where callers call;
-    ``hourly`` of them; ``stays``, ``answers``: as ``cordboard media --simulated`` has them."""
+    """People and phones, decided by a seed. ``agents``: users that are agents' phones; ``centers``: where callers call;
+    ``hourly`` of them at the busiest time, by the parts of a day in ``profile`` (shares of it), which
+    takes ``seconds``; ``stays``, ``answers``: as ``cordboard media --simulated`` has them."""
 
     def __init__(self, asked: dict[str, Any]) -> None:
         self._asked, self._draw = asked, random.Random(asked["seed"])
@@ -33,20 +34,30 @@ class Crowd:
         self._people: set[str] = set()  # legs that hang up by themselves
         self._calls = 0
         self._next = 0.0
+        self._began = 0.0
 
     def at(self, now: float) -> list[Command]:
         """What is done now."""
+        self._began = self._began or now
+        peak = self._asked["hourly"] / 3600.0
         if self._next and now >= self._next:
-            self._calls += 1
-            leg = f"caller{self._calls}"
-            self._people.add(leg)
-            self._due.append((now, Dial(leg, self._asked["center"], caller=f"139{self._draw.randrange(10**8):08d}")))
+            if self._draw.random() < self._busy(now):  # by thinning: a Poisson process of this moment's rate
+                self._calls += 1
+                leg, to = f"caller{self._calls}", self._draw.choice(self._asked["centers"])
+                self._people.add(leg)
+                self._due.append((now, Dial(leg, to, caller=f"139{self._draw.randrange(10**8):08d}")))
             self._next = 0.0
         if not self._next:
-            self._next = now + self._draw.expovariate(self._asked["hourly"] / 3600.0)
+            self._next = now + self._draw.expovariate(peak)
         found = [command for due, command in self._due if due <= now]
         self._due = [one for one in self._due if one[0] > now]
         return found
+
+    def _busy(self, now: float) -> float:
+        """The share of the busiest time's callers that call at this time of the day; 0 after it."""
+        profile = self._asked["profile"]
+        part = int((now - self._began) * len(profile) / self._asked["seconds"])
+        return float(profile[part]) if part < len(profile) else 0.0
 
     def hear(self, report: Report, now: float) -> None:
         """What somebody does because of it."""
@@ -58,7 +69,7 @@ class Crowd:
             self._people.add(report.leg)
             if draw.random() < self._asked["answers"]:
                 self._due += [(now + 0.3, Ring(report.leg)), (now + draw.uniform(2.0, 8.0), Answer(report.leg))]
-            elif draw.random() < 0.3:
+            elif draw.random() < 0.5:
                 self._due.append((now + 0.5, HangUp(report.leg, draw.choice((Cause.BUSY, Cause.INVALID)))))
             else:
                 self._due.append((now + 0.3, Ring(report.leg)))

@@ -97,6 +97,7 @@ class Telephone:
         self.calls: dict[str, Call] = {}  # by Call-ID
         self.lock = threading.RLock()
         self.running = True
+        self.fault: BaseException | None = None  # of which its thread died
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -106,6 +107,12 @@ class Telephone:
         for call in self.calls.values():
             call.rtp.close()
         self.sip.close()
+        self.check()
+
+    def check(self) -> None:
+        """A telephone that died is no peer that is silent: whoever waits for it fails, and says of what."""
+        if self.fault is not None:
+            raise RuntimeError("the telephone of this test died") from self.fault
 
     # ---- what tests say
 
@@ -150,6 +157,7 @@ class Telephone:
 
     def hears(self, call: Call, hertz: float) -> bool:
         """Whether the last fifth of a second that came has this tone, and something came a moment ago."""
+        self.check()
         with self.lock:
             there = not call.over and len(call.heard) >= LISTEN and time.monotonic() - call.heard_at < STALE_S
             return there and loudness(call.heard[-LISTEN:], hertz) > 800.0
@@ -326,6 +334,12 @@ class Telephone:
             call.keys += EVENTS[packet[12]]
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as fault:
+            self.fault = fault
+
+    def _serve(self) -> None:
         tick = time.monotonic()
         while self.running:
             with self.lock:

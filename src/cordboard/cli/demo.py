@@ -27,6 +27,7 @@ from cordboard.wallboard import render
 
 SNAPSHOT_S = 2 * 3600.0  # eleven o'clock: the board that is printed where there is no terminal, and drawn by --svg
 FRAME_S = 0.1
+SECONDS = 40.0
 FONT_FACE = re.compile(r"@font-face \{.*?\}\n?", re.DOTALL)  # no font is fetched from elsewhere to show the picture
 WIDTH, HEIGHT = 132, 26
 
@@ -39,15 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds",
         type=float,
-        default=40.0,
         help=words.pick(
-            lang, "that the day takes on the screen; 0 is as fast as it goes (40)", "演示时长（秒），0 为最快（40）"
+            lang,
+            "that the day takes on the screen (40; 90 with --sip); 0 is as fast as it goes, without --sip",
+            "演示时长（秒，默认 40；--sip 为 90）；不用 --sip 时 0 为最快",
         ),
     )
     sip = words.pick(
         lang, "over real SIP and RTP on this machine (after make media)", "经本机真实 SIP/RTP（先运行 make media）"
     )
     parser.add_argument("--sip", action="store_true", help=sip)
+    kept = words.pick(lang, "keep the day there, with --sip (a new folder)", "--sip 的数据保存目录（默认新建）")
+    parser.add_argument("--keep", metavar="FOLDER", help=kept)
     parser.add_argument("--journal", metavar="FILE", help=words.pick(lang, "write the day's journal", "保存当天的日志"))
     parser.add_argument("--center", metavar="FILE", help=words.pick(lang, "write the center file", "保存中心配置文件"))
     parser.add_argument(
@@ -72,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
             pass
         print(json.dumps(record(day, campaign), ensure_ascii=False))
     elif console.is_terminal:
-        watch(console, day, screen, options.seconds)
+        watch(console, day, screen, SECONDS if options.seconds is None else options.seconds)
         console.print(report(day, campaign, options.lang))
     else:
         snapshot(console, day, screen, options.svg)

@@ -16,7 +16,7 @@ from cordboard.center import Center
 from cordboard.demo.campaign import Campaign
 from cordboard.demo.day import HALF_HOUR_S, OPENS_AT_S, PROFILE, TEAM_QUEUE, DemoDay
 from cordboard.explain import explain
-from cordboard.kpi import KPIS, Tally, figures
+from cordboard.kpi import KPIS, QueueTallies, Tally, figures
 from cordboard.telling import tell
 from cordboard.wallboard import Board, CampaignRow, QueueRow, clock_text, share_text
 from cordboard.words import Lang, pick
@@ -117,23 +117,24 @@ def report(day: DemoDay, campaign: Campaign, lang: Lang) -> RenderableType:
     """The day in figures, and the reasons for its most telling decisions."""
     return Group(
         Text(pick(lang, "The day in figures", "一天的指标"), style="bold underline"),
-        _kpi_table(day, lang),
-        _kpi_note(lang),
+        kpi_table(day.center, day.tallies, lang),
+        kpi_note(lang),
         _waits(day, lang),
         Panel(_outbound(campaign, lang), title=pick(lang, "outbound campaign", "外呼活动"), border_style="blue"),
         *_stories(day, lang),
     )
 
 
-def _kpi_table(day: DemoDay, lang: Lang) -> RenderableType:
+def kpi_table(center: Center, tallies: QueueTallies, lang: Lang) -> RenderableType:
+    """A row a queue: REPORT_KPIS beside what was wanted."""
     table = Table(box=None, pad_edge=False)
     table.add_column(pick(lang, "queue", "队列"), style="bold")
     for head in (pick(lang, "offered", "呼入"), pick(lang, "target", "目标")):
         table.add_column(head, justify="right")
     for id in REPORT_KPIS:
         table.add_column(id, justify="right")
-    for queue in day.center.queues:
-        tally = day.tallies.by_queue[queue.name]
+    for queue in center.queues:
+        tally = tallies.by_queue[queue.name]
         known = figures(tally, REPORT_KPIS)
         cells = [
             share_text(known[id]) if id not in ("ASA", "TIME_TO_ABANDON") else _seconds(known[id]) for id in REPORT_KPIS
@@ -147,7 +148,8 @@ def _seconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f} s"
 
 
-def _kpi_note(lang: Lang) -> Text:
+def kpi_note(lang: Lang) -> Text:
+    """What they mean, and how they are computed."""
     lines = "\n".join(f"  {id}: {pick(lang, KPIS[id].en, KPIS[id].zh)} = {KPIS[id].formula}" for id in REPORT_KPIS)
     return Text(lines + "\n", style="dim")
 
@@ -222,12 +224,16 @@ def _stories(day: DemoDay, lang: Lang) -> list[RenderableType]:
     """The whole story of the caller who waited longest and of one who was refused by an agent first."""
     told: list[RenderableType] = []
     for contact, title in _telling_contacts(day, lang):
-        lines = story_of(day.center, day.journal, day.seed, contact, lang)
-        if len(lines) > STORY_LINES:
-            more = pick(lang, f"… {len(lines) - STORY_LINES} more lines", f"……还有 {len(lines) - STORY_LINES} 行")
-            lines = [*lines[:STORY_LINES], more]
-        told.append(Panel(Text("\n".join(lines)), title=title, border_style="green"))
+        told.append(story_panel(story_of(day.center, day.journal, day.seed, contact, lang), title, lang))
     return told
+
+
+def story_panel(lines: list[str], title: str, lang: Lang) -> RenderableType:
+    """A story, of which the beginning is enough."""
+    if len(lines) > STORY_LINES:
+        more = pick(lang, f"… {len(lines) - STORY_LINES} more lines", f"……还有 {len(lines) - STORY_LINES} 行")
+        lines = [*lines[:STORY_LINES], more]
+    return Panel(Text("\n".join(lines)), title=title, border_style="green")
 
 
 def _telling_contacts(day: DemoDay, lang: Lang) -> list[tuple[str, str]]:
