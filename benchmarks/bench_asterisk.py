@@ -3,8 +3,8 @@
 ``python -m benchmarks.bench_asterisk [--rate 50] [--calls 500] [--rounds 3] [--talk 0.5] [--agents 400]`` prints a table. sipp
 calls, sipp answers as the agents, on the same machine; both systems are up all the time and take turns with the same load,
 so a machine that is busy is so for both. CPU is that of all processes of a system, from /proc: Asterisk one, cordboard the
-server, the process that keeps its records, the media node and the one that watches it. Nobody speaks: Asterisk then passes no packets on,
-whereas cordboard sends silence to both legs for as long as they last. Without Asterisk (see .ci/asterisk) cordboard is measured alone.
+server, the process that keeps its records, the media node and the one that watches it. Nobody speaks, and the peers
+send nothing back: Asterisk then sends no packets, cordboard five a second to each leg. Without Asterisk (see .ci/asterisk) cordboard is measured alone.
 Needs `make media` and sipp; under pytest the same at a small size.
 """
 
@@ -144,7 +144,7 @@ def measure(system: System, load: Load, folder: Path) -> dict[str, float]:
     begun = time.monotonic()
     scenario = caller(talks_ms=round(1000 * load.talk_s), rings=False)
     wide = ("-s", "4001", "-l", "4000", "-timeout", f"{load.calls / load.rate + PATIENCE_S:.0f}s", "-default_behaviors", "all,-abortunexp")
-    callers = Sipp(folder, scenario, to=f"127.0.0.1:{system.port}", calls=load.calls, rate=load.rate, more=wide)
+    callers = Sipp(folder, scenario, to=f"127.0.0.1:{system.port}", calls=load.calls, rate=load.rate, more=wide, echo=False)
     status = callers.process.wait(load.calls / load.rate + 2 * PATIENCE_S)
     passed = time.monotonic() - begun - load.talk_s
     time.sleep(1.0)  # what is done after the call is part of it
@@ -164,7 +164,7 @@ def compare(load: Load, rounds: int) -> dict[str, list[dict[str, float]]]:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder, everything = Path(name), load.calls * (rounds + 1)
         lasting = ("-timeout", "3600s", "-l", "4000", "-default_behaviors", "all,-abortunexp")
-        phones = [Sipp(folder, answerer(rings=False), calls=2 * everything, more=lasting) for _ in range(2)]
+        phones = [Sipp(folder, answerer(rings=False), calls=2 * everything, more=lasting, echo=False) for _ in range(2)]
         for phone in phones:
             stack.callback(phone.kill)
         (folder / "ours").mkdir()

@@ -94,10 +94,10 @@ class Run:
     def count(self, kind: type[Report]) -> int:
         return sum(isinstance(report, kind) for report in self.seen)
 
-    def answerers(self, calls: int, hangs_up_ms: int | None) -> None:
-        """Peers that answer so many calls in all."""
+    def answerers(self, calls: int, hangs_up_ms: int | None, echo: bool = True) -> None:
+        """Peers that answer so many calls in all, and send back what they get or nothing."""
         share = [len(range(i, calls, -(-calls // LEGS_A_PEER))) for i in range(-(-calls // LEGS_A_PEER))]
-        self.peers = [Sipp(self.folder, answerer(hangs_up_ms=hangs_up_ms), calls=n, more=("-timeout", "300s")) for n in share]
+        self.peers = [Sipp(self.folder, answerer(hangs_up_ms=hangs_up_ms), calls=n, more=("-timeout", "300s"), echo=echo) for n in share]
 
     def call(self, telephones: Telephones, legs: int, rate: float) -> list[str]:
         """Call so many telephones; the legs, when all have answered."""
@@ -204,6 +204,24 @@ def talking(legs: int, seconds: float, record: bool = False, rate: float = 100.0
         }
 
 
+def silent(legs: int, seconds: float, rate: float = 100.0) -> dict[str, float]:
+    """Legs connected in pairs whose far ends send nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder))
+        try:
+            run.answerers(legs, None, echo=False)
+            run.dial(legs, rate)
+            run.pump(lambda: run.count(Answered) + run.count(Ended) >= legs)
+            names = [report.leg for report in run.seen if isinstance(report, Answered)]
+            run.media.send([Connect(*pair) for a, b in zip(names[::2], names[1::2], strict=False) for pair in ((a, b), (b, a))])
+            begun, used = time.monotonic(), cpu_s()
+            run.pump(lambda: time.monotonic() - begun >= seconds)
+            share = (cpu_s() - used) / (time.monotonic() - begun)
+        finally:
+            run.close()
+        return {"legs": len(names), "CPU % of a core a leg": 100.0 * share / len(names)}
+
+
 def dialed(calls: int, rate: float) -> dict[str, float]:
     """Calls that are dialed, answered at once and hung up by the peer after 200 ms."""
     with tempfile.TemporaryDirectory() as folder:
@@ -279,6 +297,7 @@ def main() -> None:
         ("talking, recorded", lambda: talking(options.legs, options.seconds, record=True)),
         ("recorded", lambda: recorded(options.legs, options.seconds)),
         ("recorded, Opus", lambda: recorded(options.legs, options.seconds, opus=True)),
+        ("silent", lambda: silent(options.legs, options.seconds)),
         ("dialed", lambda: dialed(options.calls, options.rate)),
         ("called", lambda: called(options.calls, options.rate)),
         ("attempts beside audio", lambda: dialed_beside(500, 4 * options.calls, 400.0)),

@@ -73,6 +73,8 @@ class Call:
     sent_before: int = 0  # the answer
     heard: np.ndarray = field(default_factory=lambda: np.zeros(0))
     heard_at: float = 0.0
+    packets: int = 0  # of audio that came
+    began_anew: int = 0  # of them, with the marker
     keys: str = ""
     last_event: int = -1
     pressing: list[str] = field(default_factory=list)
@@ -328,6 +330,8 @@ class Telephone:
         packet = call.rtp.recv(2048)
         kind, stamp = packet[1] & 0x7F, struct.unpack("!I", packet[4:8])[0]
         if kind == 0:
+            call.packets += 1
+            call.began_anew += packet[1] >> 7
             call.heard, call.heard_at = np.concatenate((call.heard[-RATE:], from_ulaw(packet[12:]))), time.monotonic()
         elif kind == call.event_type and packet[13] & 0x80 and stamp != call.last_event:
             call.last_event = stamp

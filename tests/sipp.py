@@ -140,13 +140,24 @@ def free_port() -> int:
 class Sipp:
     """A process that runs one scenario ``calls`` times; ``to``: who is called, host:port."""
 
-    def __init__(self, folder: Path, scenario: str, *, to: str = "", calls: int = 1, rate: float = 50, port: int = 0, more: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        scenario: str,
+        *,
+        to: str = "",
+        calls: int = 1,
+        rate: float = 50,
+        port: int = 0,
+        more: tuple[str, ...] = (),
+        echo: bool = True,  # send back the audio that comes
+    ) -> None:
         self.port = port or free_port()
         file = folder / f"sipp{self.port}.xml"
         file.write_text(scenario)
         self.command = [SIPP or "sipp", *([to] if to else []), "-sf", str(file), "-i", "127.0.0.1", "-p", str(self.port), "-m", str(calls)]
         self.command += ["-r", str(rate), "-nostdin", "-timeout", "60s", "-timeout_error", "-mp", str(free_port()), *more]
-        self.command += [] if "rtp_stream" in scenario else ["-rtp_echo"]  # who plays would send what it gets, too
+        self.command += ["-rtp_echo"] if echo and "rtp_stream" not in scenario else []  # who plays would send what it gets, too
         self.output = (folder / f"sipp{self.port}.log").open("w+")
         self.process = subprocess.Popen(self.command, cwd=folder, stdout=self.output, stderr=subprocess.STDOUT)
         for _ in range(200):  # what is sent before it listens comes again later, and twice counts as two calls

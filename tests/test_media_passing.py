@@ -228,6 +228,33 @@ def test_one_who_says_nothing_is_mixed_so_that_the_other_gets_silence(talk):
     assert talk.hears("a", "b")
 
 
+def test_two_who_send_nothing_get_little_silence_until_one_of_them_speaks(talk):
+    talk.passes()
+    a, b = talk.calls["a"], talk.calls["b"]
+    # When neither has sent a packet for some time: a second or two until it is mixed, one more until it counts as silent
+    with talk.telephone.lock:
+        a.up = b.up = False
+    talk.rest(4.0)
+    before = [call.packets for call in (a, b)]
+    talk.rest(1.0)
+    # Then each gets a few packets a second, which keep its way open
+    got = [call.packets - count for call, count in zip((a, b), before, strict=True)]
+    assert max(got) <= 25, got
+    talk.until(lambda: min(a.packets - before[0], b.packets - before[1]) >= 10)
+    # And what one says is heard, as speech that begins anew
+    anew = a.began_anew
+    with talk.telephone.lock:
+        b.up = True
+    talk.until(lambda: talk.hears("a", "b"))
+    assert a.began_anew > anew
+    # And who speaks gets silence all the time, as before
+    packets = b.packets
+    talk.until(lambda: b.packets >= packets + 50, 10.0)
+    with talk.telephone.lock:
+        a.up = True
+    talk.passes()
+
+
 def test_one_of_two_hangs_up_and_the_other_hears_no_more_of_it(talk):
     talk.passes()
     talk.telephone.hang_up(talk.calls["a"])

@@ -15,6 +15,10 @@
  * A key (RFC 4733) goes to the stream, as ever. A source that does not send all the time (comfort noise, a peer that is
  * silent) is mixed: the bridge sends silence in its place.
  *
+ * Silence: a leg from which no packet has come for a second gives the bridge nothing to mix, so that who hears it alone gets silence. Of
+ * silence fifty packets a second go to whoever sends packets, too; to others one in ten, which keeps ways through NAT open and timers
+ * of silence from ending calls.
+ *
  * The mutex is taken by the thread that receives RTP for each packet, and seldom by others. It is held while something is
  * sent and while the bridge is asked or told, and never while a stream or PJSUA is called that could wait for one who waits for us. */
 #include "passing.h"
@@ -31,10 +35,18 @@
 #define LINGER 3     /* packets that are passed on while the jitter buffer fills */
 #define JUMP 100     /* in numbers of packets: the source began anew */
 #define LOOK_MS 1000
+#define FIRST 3     /* packets of silence that go out in any case, so that a way through NAT is opened */
+#define HEARD 50    /* ticks after the last packet that came */
+#define SPARSE 10   /* else one in so many */
 #define TOO_MANY 250 /* packets between two looks: two who send back what they get would toss it between them for ever */
 
 typedef struct passage passage;
 enum step { MIXED, READY, PASSED, LINGERING }; /* READY: the bridge does without it, from the next packet on it is passed on */
+
+typedef struct {
+    unsigned came; /* by then */
+    int left;      /* ticks */
+} attention;
 
 struct passage {
     pjmedia_transport base; /* first: PJMEDIA hands us this */
@@ -57,6 +69,12 @@ struct passage {
     pj_uint32_t ts;
     unsigned came, came_before;
     unsigned rest; /* until so many came, it is not passed on to */
+    pj_status_t (*put_frame)(pjmedia_port *, pjmedia_frame *), (*get_frame)(pjmedia_port *, pjmedia_frame *); /* the stream's own */
+    int keys;       /* packets of silence that go out because keys are sent */
+    /* of the clock thread alone: */
+    attention ear, mouth; /* for what the bridge hears of this leg, and for silence that is sent to it */
+    int left_out;   /* packets of silence that were not sent since somebody spoke */
+    int marked;         /* the next packet begins anew after silence: RFC 3551, section 4.1 */
 };
 
 static struct {
@@ -217,7 +235,7 @@ static void on_rtp(pjmedia_tp_cb_param *param) {
     void (*receive)(pjmedia_tp_cb_param *) = p->stream_rtp;
     stream.user_data = p->stream_data;
     if (p->stream && param->size >= (pj_ssize_t)sizeof(*header)) {
-        p->came++;
+        __atomic_store_n(&p->came, p->came + 1, __ATOMIC_RELAXED);
         key = header->pt == p->key_type;
         if (key) {
             p->seq = pj_ntohs(header->seq);
@@ -245,6 +263,63 @@ static void on_rtcp(void *data, void *packet, pj_ssize_t size) {
         receive(p->stream_data, packet, size);
 }
 
+/* ---- silence; in the clock thread */
+
+/* Whether packets have come lately; asked at each tick. */
+static int is_heard(const passage *p, attention *whose) {
+    unsigned came = __atomic_load_n(&p->came, __ATOMIC_RELAXED);
+    if (came != whose->came) {
+        whose->came = came;
+        whose->left = HEARD;
+    }
+    return whose->left > 0 && whose->left--;
+}
+
+/* From the stream to the bridge. It would give frames of silence to be mixed. */
+static pj_status_t get_frame(pjmedia_port *port, pjmedia_frame *frame) {
+    passage *p = (passage *)((pjmedia_stream_common *)port->port_data.pdata)->transport;
+    if (is_heard(p, &p->ear))
+        return p->get_frame(port, frame);
+    frame->type = PJMEDIA_FRAME_TYPE_NONE;
+    frame->size = 0;
+    return PJ_SUCCESS;
+}
+
+static int is_left_out(passage *p, int heard) {
+    if (__atomic_load_n(&p->keys, __ATOMIC_RELAXED) > 0) {
+        __atomic_sub_fetch(&p->keys, 1, __ATOMIC_RELAXED);
+        return 0;
+    }
+    return !heard && ++p->left_out % SPARSE != 0;
+}
+
+/* From the bridge to the stream; a frame of no type is what nobody said. */
+static pj_status_t put_frame(pjmedia_port *port, pjmedia_frame *frame) {
+    pjmedia_stream_common *stream = port->port_data.pdata;
+    passage *p = (passage *)stream->transport;
+    int heard = is_heard(p, &p->mouth);
+    if (frame->type != PJMEDIA_FRAME_TYPE_NONE) {
+        p->marked |= p->left_out > 0;
+        p->left_out = 0;
+    } else if (is_left_out(p, heard)) /* time goes on */
+        return pjmedia_rtp_encode_rtp(&stream->enc->rtp, 0, 0, 0, (int)p->frame, NULL, NULL);
+    return p->put_frame(port, frame);
+}
+
+/* Streams whose packets are longer or shorter than the bridge's frames are left as they are. */
+static void stand_before(passage *p, pjmedia_stream *stream) {
+    pjmedia_port *port;
+    if (pjmedia_stream_get_port(stream, &port) != PJ_SUCCESS || !port->put_frame || !port->get_frame || p->stream->enc_buf ||
+        p->frame * NODE_RATE != p->rate * NODE_FRAME)
+        return;
+    p->put_frame = port->put_frame;
+    p->get_frame = port->get_frame;
+    p->mouth.left = FIRST;
+    p->ear.left = p->left_out = p->marked = 0;
+    port->put_frame = &put_frame;
+    port->get_frame = &get_frame;
+}
+
 /* ---- the passage as a transport */
 
 static void attach_stream(passage *p, pjmedia_stream *stream) {
@@ -262,6 +337,8 @@ static void attach_stream(passage *p, pjmedia_stream *stream) {
     p->patience = SETTLED;
     p->port = -1;
     p->stream = info.dir == PJMEDIA_DIR_ENCODING_DECODING ? (pjmedia_stream_common *)stream : NULL;
+    if (p->stream)
+        stand_before(p, stream);
 }
 
 static pj_status_t attach2(pjmedia_transport *transport, pjmedia_transport_attach_param *param) {
@@ -302,6 +379,10 @@ static pj_status_t send_rtp(pjmedia_transport *transport, const void *packet, pj
     passage *p = (passage *)transport, *from = __atomic_load_n(&p->from, __ATOMIC_RELAXED);
     if (from && __atomic_load_n(&from->step, __ATOMIC_RELAXED) == PASSED)
         return PJ_SUCCESS; /* the bridge's last frame, late */
+    if (p->marked) {
+        p->marked = 0;
+        ((pjmedia_rtp_hdr *)packet)->m = 1; /* in the stream's own buffer */
+    }
     return pjmedia_transport_send_rtp(p->below, packet, size);
 }
 
@@ -424,6 +505,7 @@ void passing_rest(pjsua_call_id call) {
         return;
     pthread_mutex_lock(&passing.mutex);
     p->rest = p->came + RESTING;
+    __atomic_store_n(&p->keys, RESTING, __ATOMIC_RELAXED);
     if (p->from)
         cut(p->from, LOOK);
     pthread_mutex_unlock(&passing.mutex);
