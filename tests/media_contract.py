@@ -57,6 +57,7 @@ from cordboard.media.backend import (
 )
 from cordboard.media.simulated import FarEnd
 
+TRIES = 6  # of a far end whose timing matters
 PATIENCE_S = 10.0
 SHORT, LONG = "short", "long"  # prompts: at most a second, and at least ten seconds
 R = TypeVar("R")
@@ -72,6 +73,9 @@ class World(Protocol):
 
     def call(self, to: str, far: FarEnd, caller: str = "") -> None:
         """Somebody calls the backend."""
+
+    def kept_time(self, leg: str) -> bool:
+        """Whether the far end of a leg said what it was to say without pauses of a machine that is too busy."""
 
     def press(self, leg: str, key: str) -> None:
         """The far end of a leg presses a key."""
@@ -323,11 +327,14 @@ class MediaContract:
         ],
     )
     def test_who_answers_is_told_once_as_a_probability_before_the_deadline(self, world, watch, far, low, high, why, sounds):
-        leg = dialed(world, watch, "a", dataclasses.replace(far, silent=True))
-        world.backend.send([Listen(leg), Listen(leg)])
-        judged = watch.until(Judged)
-        assert judged.leg == leg and low <= judged.machine <= high and judged.why in why and 0.0 < judged.after_s <= 1.85
-        watch.rest(0.5)
+        for call in range(TRIES):
+            leg = dialed(world, watch, f"a{call}", dataclasses.replace(far, silent=True))
+            world.backend.send([Listen(leg), Listen(leg)])
+            judged = watch.until(Judged, lambda report, leg=leg: report.leg == leg)
+            watch.rest(0.5)
+            if world.kept_time(leg):  # otherwise it has said something else
+                break
+        assert low <= judged.machine <= high and judged.why in why and 0.0 < judged.after_s <= 1.85
         assert [report for report in watch.of(leg) if isinstance(report, Judged)] == [judged]
         assert [report.sound for report in watch.of(leg) if isinstance(report, Heard)] == sounds
 

@@ -71,6 +71,7 @@ class Call:
     due: list[tuple[float, str]] = field(default_factory=list)  # what it does, when
     sent: int = 0
     sent_before: int = 0  # the answer
+    late: float = 0.0  # seconds by which a packet was late at most, since our thread got no turn
     heard: np.ndarray = field(default_factory=lambda: np.zeros(0))
     heard_at: float = 0.0
     packets: int = 0  # of audio that came
@@ -362,7 +363,8 @@ class Telephone:
                         call.due.remove((at, what))
                         self._do(call, what)
                 if now >= tick:
-                    tick = max(tick + FRAME / RATE, now - 0.1)
+                    late, tick = now - tick, max(tick + FRAME / RATE, now - 0.1)
                     for call in self.calls.values():
                         if (call.up or call.early) and not call.over and call.media:
+                            call.late = max(call.late, late if call.sent else 0.0)
                             self._speak(call)

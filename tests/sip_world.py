@@ -13,6 +13,7 @@ from tests.media_contract import LONG, SHORT
 from tests.recorded import RECIPIENT
 from tests.sip_peer import RATE, Telephone, tone
 
+LATE_S = 0.06  # a pause that makes two words of one, or no tone of one
 HERTZ = {SHORT: 3000.0, LONG: 3400.0}
 
 
@@ -77,6 +78,9 @@ class SipWorld:
         self.backend.inner.reports(0.0)
         tones = dict(HERTZ) | {name: self.at(name).hertz for name in [*self.backend.dialed, *self.backend.came]}
         return frozenset(name for name, hertz in tones.items() if self.telephone.hears(self.at(leg), hertz))
+
+    def kept_time(self, leg: str) -> bool:
+        return self.at(leg).late < LATE_S
 
     def keys_heard(self, leg: str) -> str:
         return self.at(leg).keys

@@ -23,6 +23,9 @@ class SimulatedWorld:
         self.press, self.hang_up = self.backend.press, self.backend.hang_up
         self.hears, self.keys_heard = self.backend.hears, self.backend.keys_heard
 
+    def kept_time(self, leg: str) -> bool:
+        return True
+
     def phone(self, far: FarEnd) -> str:
         address = f"sip:phone{len(self.phones)}@simulated"
         self.phones[address] = far
