@@ -91,6 +91,8 @@ int node_account_add(const node_account *account, int *id) {
     node_enter();
     pjsua_acc_config_default(&config);
     config.id = pj_str((char *)account->id);
+    if (account->transport == NODE_UDP && strcmp(accounts.address, "0.0.0.0") != 0) /* else the system is asked for our address, three times a call */
+        config.transport_id = accounts.transports[NODE_UDP];
     config.allow_contact_rewrite = 0;
     config.ka_interval = 0;
     config.rtp_cfg.bound_addr = pj_str(accounts.address);
