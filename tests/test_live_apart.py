@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import signal
 import sys
@@ -68,3 +69,14 @@ def test_an_engine_that_closes_does_not_wait_for_a_snapshot(tmp_path: Path) -> N
         until(lambda: apart._process is not None)
     assert apart._process is not None and apart._process.returncode == -signal.SIGKILL
     assert [revision for revision, _ in engine._archive.store.snapshots()] == [1_000]
+
+
+def test_it_rests_between_snapshots_but_not_while_more_and_more_would_have_to_be_replayed(tmp_path: Path) -> None:
+    source = random.Random(10)
+    with opened(tmp_path) as engine:
+        engine._rests_until = math.inf
+        play(engine, source, 1_000)
+        assert engine._snapshot_at == 0  # it rests
+        play(engine, source, 500)
+        until(lambda: engine._archive.kept)
+        assert engine._archive.kept == 1_500

@@ -6,8 +6,12 @@ not its cordboard: what is tested is what was just built.
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -237,3 +241,45 @@ def test_two_builds_give_the_same_bytes(wheel_python, tmp_path):
     ours = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env, check=True).stdout
     theirs = run(wheel_python, tmp_path / "work.py", ROOT / "docs" / "examples", cwd=tmp_path)
     assert ours.count("\n") == 5 and theirs == ours
+
+
+def test_what_the_container_file_installs_and_starts_serves_tells_its_health_and_ends_at_its_signal(built, wheel_python, tmp_path):
+    # given the wheel with the extras of the container file, and the settings, certificates and tokens that it looks for
+    text = re.sub(r"\\\n", " ", (ROOT / "services" / "deploy" / "Containerfile").read_text("utf-8"))
+    extras = re.search(r"pip install .*'\.\[([\w,]+)\]'", text)[1].split(",")
+    with zipfile.ZipFile(built["wheel"]) as wheel:
+        (metadata,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+        offered = wheel.read(metadata).decode()
+    for extra in extras:
+        assert f"Provides-Extra: {extra}\n" in offered
+        for name in re.findall(rf"^Requires-Dist: ([\w.-]+).*; extra == \"{extra}\"$", offered, re.M):
+            assert importlib.metadata.version(name), f"{name}, which the image gets, is not in the environment of the tests"
+    places = {"/etc/cordboard": str(tmp_path / "etc"), "/var/lib/cordboard": str(tmp_path / "var")}
+    settings = Path(places["/etc/cordboard"])
+    settings.mkdir()
+    cordboard_command = wheel_python.parent / "cordboard"
+    run(cordboard_command, "certs", "init", settings, cwd=settings)
+    run(cordboard_command, "certs", "server", "--host", "localhost", settings, cwd=settings)
+    (settings / "center.toml").write_text("[queues.sales]\n")
+    (settings / "server.toml").write_text(
+        '[tls]\ncertificate = "server.pem"\nkey = "server.key"\nclients = "ca.pem"\n[tenants.acme]\ncenter = "center.toml"\n'
+    )
+    # when it is started as the image starts it, but for the ports
+    last = dict(line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#"))
+    words = [*json.loads(last["ENTRYPOINT"]), *json.loads(last["CMD"]), "--json"]
+    for there, here in {**places, "0.0.0.0:7443": "127.0.0.1:0", "127.0.0.1:9464": "127.0.0.1:0"}.items():
+        words = [word.replace(there, here) for word in words]
+    env = {**os.environ, "PATH": f"{wheel_python.parent}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1", "PYTHONPATH": ""}
+    server = subprocess.Popen(words, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True)
+    try:
+        ready = json.loads(server.stdout.readline())
+        python, *check = json.loads(re.search(r"CMD (\[.+\])", last["HEALTHCHECK"])[1])
+        check = [word.replace("127.0.0.1:9464", ready["metrics"]) for word in check]
+        # then its check of health says yes, and its signal ends it
+        assert subprocess.run([python, *check], env=env, timeout=60).returncode == 0
+        server.send_signal(signal.Signals[last["STOPSIGNAL"]])
+        assert server.wait(60) == 0
+    finally:
+        server.kill()
+        server.communicate()
+    assert (tmp_path / "var" / "acme" / "journal.db").exists()

@@ -21,7 +21,7 @@ from cordboard.live.settings import Settings
 from cordboard.live.store import make_store
 
 _KEPT, _NOT_WRITTEN = b"1", b"0"
-NICE = 19  # a snapshot can be late, but each event until then makes a recovery longer
+NICE, NICE_LATE = 19, 0  # a snapshot can be late, but each event until then makes a recovery longer
 
 
 class Apart:
@@ -32,15 +32,16 @@ class Apart:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
-    def snapshot(self, revision: int) -> bool:
+    def snapshot(self, revision: int, late: bool = False) -> bool:
         """Make the snapshot of a revision that is in the journal, and put it into the store; whether it is there: not
-        if this was stopped, nor if the store can't be written. SnapshotError if none can be made in this way."""
+        if this was stopped, nor if the store can't be written. ``late``: others don't go first. SnapshotError if none
+        can be made in this way."""
         with child.start(__name__) as self._process:
             if self._stopped:
                 self._process.kill()
             assert self._process.stdin is not None and self._process.stdout is not None
             with contextlib.suppress(BrokenPipeError), self._process.stdin as asks:
-                asks.write(self._asked + pickle.dumps(revision))
+                asks.write(pickle.dumps(NICE_LATE if late else NICE) + self._asked + pickle.dumps(revision))
             answer = self._process.stdout.read(1)
         if not answer and not self._stopped:
             raise SnapshotError("the process that makes snapshots failed", hint="Look into the log for what it said")
@@ -55,7 +56,7 @@ class Apart:
 
 def main() -> None:
     """The other end: one snapshot."""
-    answers = child.begin(NICE)
+    answers = child.begin(pickle.load(sys.stdin.buffer))
     with contextlib.suppress(BrokenPipeError):
         answer(sys.stdin.buffer, answers)
 

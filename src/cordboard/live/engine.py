@@ -48,6 +48,7 @@ from cordboard.live.writer import Writer
 OLD_MAX = 100  # requests of long ago that are looked up at once
 _SUBMITTED = EVENTS | {kind: fields for kind, fields in CALL_EVENTS.items() if kind != "calls_changed"}
 REST = 5.0  # times as long as it took, the process that makes snapshots makes none: it has a sixth of a core at most
+LATE = 1.5  # times the rows after which a snapshot is made: then it rests no more, or they would grow and grow
 DRAIN_AT_ONCE = 250  # agents who are set away in one transaction
 
 _log = logging.getLogger("cordboard.live")
@@ -331,13 +332,14 @@ class Engine:
             self._compaction.round(core)
         if self._keeping or core.revision - self._snapshot_at < self.settings.snapshot_events:
             return
-        if time.monotonic() < self._rests_until:
+        late = core.revision - self._archive.kept >= LATE * self.settings.snapshot_events
+        if time.monotonic() < self._rests_until and not late:
             return
         self._snapshot_at, self._keeping = core.revision, True
         if self._apart is None:
             self._aside.submit(self._keep, core.revision, core.dump_later())
         else:
-            self._aside.submit(self._keep_apart, core.revision, self._apart)
+            self._aside.submit(self._keep_apart, core.revision, self._apart, late)
 
     def _keep(self, revision: int, dump: Callable[[], bytes]) -> None:
         try:
@@ -345,10 +347,10 @@ class Engine:
         finally:
             self._keeping = False
 
-    def _keep_apart(self, revision: int, apart: Apart) -> None:
+    def _keep_apart(self, revision: int, apart: Apart, late: bool) -> None:
         began = time.monotonic()
         try:
-            if apart.snapshot(revision):
+            if apart.snapshot(revision, late):
                 self._archive.kept_one(revision)
         except (SnapshotError, OSError) as error:  # the next ones are made in this process
             _log.error("no snapshot was made of revision %d: %s", revision, error)
