@@ -32,6 +32,7 @@ from cordboard.calls.speaking import RATE, speak, write_wav
 from cordboard.campaigns.listing import Row
 from cordboard.center import Center, parse_center
 from cordboard.center_writer import center_toml
+from cordboard.cli.demo import HEIGHT, WIDTH, draw
 from cordboard.demo.day import PROFILE
 from cordboard.errors import InputError, Where
 from cordboard.journal import event_line
@@ -60,7 +61,6 @@ NUMBERS = {"4001": "billing", "4002": "support"}  # that people call
 CAMPAIGN = "spring"
 LIST = 2_000  # numbers that the campaign may dial
 SECONDS = 90.0
-WIDTH, HEIGHT = 132, 28  # of the board where there is no terminal
 HOURLY = 1800.0  # callers at the busiest time, by the clock on the wall
 CLOSING_S = 15.0  # that conversations get at the end of the day
 FRAME_S = 0.5
@@ -243,13 +243,16 @@ async def work(tenant: Tenant) -> None:
 
 async def watch(show: Show, options: argparse.Namespace) -> None:
     """The board, on the screen or once at the end; after the day it dials no more, and who talks may end."""
-    console, began, open_ = Console(), time.monotonic(), True
+    console, began, open_, drawn = Console(), time.monotonic(), True, not options.svg
     live = Live(console=console, screen=True, auto_refresh=False) if console.is_terminal and not options.json else None
     with live or contextlib.nullcontext():
         while True:
             board, passed = await show.board(), time.monotonic() - began
             if live is not None:
                 live.update(render(board, options.lang), refresh=True)
+            if not drawn and passed >= 0.75 * options.seconds:
+                drawn = True
+                draw(render(board, options.lang), options.svg)
             if open_ and passed >= options.seconds:
                 open_ = False
                 await show.tenant.submit({"event": "campaign_paused", "campaign": CAMPAIGN}, "", "demo")

@@ -166,13 +166,13 @@ def commands(show: Show, folder: Path) -> list[tuple[str, str, str]]:
     if recorded:
         longest = max(recorded, key=lambda name: recorded[name])
         export = f"{called} recordings export {longest} --data {place}/data --folder {place}/recordings"
-        export += f" --identity {place}/recordings.key --to talk.wav"
+        export += f" --identity {place}/recordings.key --to {place}/talk.wav"
         found.append((export, "the longest, to listen to", "导出最长的录音"))
     contact = next((contact for contact, _ in telling_contacts(show)), None)
     if contact:
         explain = f"{called} explain {journal} --contact {contact}"
         found.append((explain, "the reasons, for any contact", "任一联系的原因"))
-    found.append((f"{called} replay {journal} --effects again.jsonl", "the day decided again", "重放全天的决定"))
+    found.append((f"{called} replay {journal} --effects {place}/again.jsonl", "the day decided again", "重放全天的决定"))
     records = f"{called} records show {place}/data/default/records.db"
     found.append((records, "what became of the contacts", "联系的结果"))
     return found

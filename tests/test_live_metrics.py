@@ -13,6 +13,7 @@ pytest.importorskip("prometheus_client")
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from cordboard.calls.config import parse_calls
 from cordboard.center import parse_center
 from cordboard.errors import StoreError
 from cordboard.live import Engine, Settings
@@ -108,6 +109,26 @@ def test_the_page_says_what_happened_and_how_things_are(site):
     assert found["cordboard_engine_status", "serving"] == 1 and found["cordboard_up",] == 1
     assert found["cordboard_commit_rows_sum",] == found["cordboard_commit_seconds_count",] == 9
     assert found["process_resident_memory_bytes",] > 1e6
+
+
+def test_the_quality_of_the_audio_of_each_leg_that_ended_is_counted_by_its_node(site):
+    # Given calls on two nodes
+    site.engine.change_calls(parse_calls('[numbers.4001]\nqueue = "billing"\n', CENTER)).result(10)
+    for node in ("n1", "n2"):
+        site.do("node_attached", node=node, capacity=10, legs=[])
+    good = {"received": 500, "lost": 0, "sent": 510, "jitter_ms": 1.0, "round_trip_ms": 30.0, "mos": 4.4}
+    poor = {"received": 400, "lost": 100, "sent": 500, "jitter_ms": 60.0, "round_trip_ms": 400.0, "mos": 2.0}
+    # When one ends well, one badly, and one had no audio
+    for leg, node, quality in (("a", "n1", good), ("b", "n2", poor), ("c", "n2", None)):
+        site.do("leg_incoming", node=node, leg=leg, to="4001", caller="138")
+        site.do("leg_ended", node=node, leg=leg, cause="normal", **({"quality": quality} if quality else {}))
+    # Then the page says so of each node
+    until(lambda: ("cordboard_leg_mos_count", "n2") in site.samples())
+    page = site.samples()
+    assert page["cordboard_leg_mos_count", "n1"] == page["cordboard_leg_mos_count", "n2"] == 1
+    assert page["cordboard_leg_mos_bucket", "3.6", "n1"] == 0 and page["cordboard_leg_mos_bucket", "3.6", "n2"] == 1
+    assert page["cordboard_leg_packets_total", "lost", "n2"] == 100 and page["cordboard_leg_packets_total", "lost", "n1"] == 0
+    assert page["cordboard_leg_jitter_seconds_sum", "n2"] == 0.06 and page["cordboard_leg_round_trip_seconds_sum", "n1"] == 0.03
 
 
 def test_the_page_names_no_contact_customer_or_agent(site):

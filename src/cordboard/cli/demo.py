@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--journal", metavar="FILE", help=words.pick(lang, "write the day's journal", "保存当天的日志"))
     parser.add_argument("--center", metavar="FILE", help=words.pick(lang, "write the center file", "保存中心配置文件"))
     parser.add_argument(
-        "--svg", metavar="FILE", help=words.pick(lang, "draw the wallboard at 11:00", "保存 11:00 的看板图")
+        "--svg", metavar="FILE", help=words.pick(lang, "draw the wallboard at 11:00 (15:00 with --sip)", "保存 11:00（--sip 为 15:00）的看板图")
     )
 
 
@@ -109,10 +109,15 @@ def snapshot(console: Console, day: DemoDay, screen: Callable[[], Any], svg: str
         if moment.t == SNAPSHOT_S:
             console.print(screen(), height=HEIGHT)
             if svg:
-                drawn = Console(width=WIDTH, height=HEIGHT, record=True, file=io.StringIO())
-                drawn.print(screen(), height=HEIGHT)
-                picture = FONT_FACE.sub("", drawn.export_svg(title="cordboard demo"))
-                Path(svg).write_text(picture, encoding="utf-8")
+                draw(screen(), svg)
+
+
+def draw(screen: Any, svg: str) -> None:
+    """The board as a picture."""
+    drawn = Console(width=WIDTH, height=HEIGHT, record=True, file=io.StringIO())
+    drawn.print(screen, height=HEIGHT)
+    picture = FONT_FACE.sub("", drawn.export_svg(title="cordboard demo"))
+    Path(svg).write_text(picture, encoding="utf-8")
 
 
 def record(day: DemoDay, campaign: Campaign) -> dict[str, Any]:

@@ -47,6 +47,8 @@ STATUSES = ("recovering", "serving", "draining", "read-only", "closed")
 AGENT_STATES = ("ready", "offered", "connected", "wrap_up", "away", "offline")
 COMMIT_BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 1.0)
 GROUP_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+MOS_BUCKETS = (2.6, 3.1, 3.6, 4.0, 4.3)  # steps of satisfaction of ITU-T G.107, annex B
+DELAY_BUCKETS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 1.0)
 WAIT_BUCKETS = (2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 1800.0)
 SLICE = 200  # agents that are looked at in one go
 LOOK_S = 5.0  # for one look at the core
@@ -61,7 +63,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        tenant, queue = ["tenant"], ["tenant", "queue"]
+        tenant, queue, node = ["tenant"], ["tenant", "queue"], ["tenant", "node"]
 
         def counter(name: str, help: str, labels: Sequence[str]) -> Counter:
             return Counter(f"cordboard_{name}", help, labels, registry=self.registry)
@@ -77,6 +79,10 @@ class Metrics:
         self.refused = counter("refused", "Events that the center refused", ["tenant", "error"])
         self.contacts = counter("contacts", "What became of contacts in a queue", [*queue, "outcome"])
         self.waits = histogram("answer_wait_seconds", "From entering the queue to the answer", queue, WAIT_BUCKETS)
+        self.mos = histogram("leg_mos", "Estimated from loss, jitter and delay, of legs that ended", node, MOS_BUCKETS)
+        self.jitter = histogram("leg_jitter_seconds", "Of what came, mean of a leg", node, DELAY_BUCKETS)
+        self.round_trip = histogram("leg_round_trip_seconds", "To the far end and back, mean", node, DELAY_BUCKETS)
+        self.packets = counter("leg_packets", "Of audio, of legs that ended", [*node, "fate"])
         self._watched: dict[str, _Watched] = {}
         self.registry.register(_Merged(self._watched))
 
@@ -225,6 +231,16 @@ class _Watched:
                 self._metrics.waits.labels(self._tenant, place[0]).observe(t - place[1])
         elif kind == "contact_left":
             self._leave(event["contact"], "abandoned")
+        elif kind == "leg_ended" and "quality" in event:
+            self._quality(event["node"], event["quality"])
+
+    def _quality(self, node: str, audio: Mapping[str, float]) -> None:
+        metrics, place = self._metrics, (self._tenant, node)
+        metrics.mos.labels(*place).observe(audio["mos"])
+        metrics.jitter.labels(*place).observe(audio["jitter_ms"] / 1000.0)
+        metrics.round_trip.labels(*place).observe(audio["round_trip_ms"] / 1000.0)
+        for fate in ("received", "lost", "sent"):
+            metrics.packets.labels(*place, fate).inc(audio[fate])
 
     def _effect(self, effect: Mapping[str, Any]) -> None:
         kind = effect["effect"]
