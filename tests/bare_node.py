@@ -37,7 +37,13 @@ def serve(asked: argparse.Namespace) -> None:
     folder, count, causes = Path(asked.folder), Counter[str](), Counter[str]()
     media = PjsipMedia(
         SipSettings(
-            prompts=folder, recordings=folder, phones=tuple(asked.phones), requests_per_s=asked.requests_per_s, legs_max=asked.legs, silence_s=asked.silence
+            prompts=folder,
+            recordings=folder,
+            phones=tuple(asked.phones),
+            requests_per_s=asked.requests_per_s,
+            legs_max=asked.legs,
+            silence_s=asked.silence,
+            tcp_port=0,
         )
     )
     commands: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -65,7 +71,7 @@ def serve(asked: argparse.Namespace) -> None:
         print(json.dumps(state | resources() | {"reports": dict(count)}), flush=True)
 
     dialed, line = 0, "start"
-    print(json.dumps({"port": media.port}), flush=True)
+    print(json.dumps({"port": media.port, "tcp_port": media.tcp_port}), flush=True)
     while line:
         take(0.02)
         while line and not commands.empty():
@@ -98,7 +104,9 @@ class BareNode:
                 cwd=Path(__file__).parents[1],
                 env=os.environ | here | (env or {}),
             )
-        self.port: int = self._hear()["port"]
+        ready = self._hear()
+        self.port: int = ready["port"]
+        self.tcp_port: int = ready["tcp_port"]
 
     def _hear(self) -> dict[str, Any]:
         assert self.process.stdout is not None

@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include "guard.h"
 #include "node.h"
+#include "visitors.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -118,6 +119,14 @@ static void tell(source *from, const char *name, int code, int64_t now) {
     node_push(&event);
 }
 
+void guard_tell(const pj_sockaddr *source, int code) {
+    char name[PJ_INET6_ADDRSTRLEN + 8];
+    unsigned char address[16];
+    int64_t now = now_ms();
+    address_of(source, address);
+    tell(find(address, now), pj_sockaddr_print(source, name, sizeof(name), 0), code, now);
+}
+
 static pj_bool_t answer(pjsip_rx_data *rdata, int code, pjsip_hdr *headers) {
     pjsip_endpt_respond_stateless(pjsua_get_pjsip_endpt(), rdata, code, NULL, headers, NULL);
     return PJ_TRUE;
@@ -133,6 +142,11 @@ static int is_wrong(const pjsip_rx_data *rdata) {
     return pjsip_method_cmp(&rdata->msg_info.msg->line.req.method, &rdata->msg_info.cseq->method) != 0;
 }
 
+static pj_bool_t let_in(const pjsip_rx_data *rdata) {
+    visitors_welcome(rdata->tp_info.transport);
+    return PJ_FALSE;
+}
+
 static pj_bool_t on_request(pjsip_rx_data *rdata) {
     const pjsip_msg *msg = rdata->msg_info.msg;
     int method = msg->line.req.method.id, known, wrong;
@@ -143,10 +157,10 @@ static pj_bool_t on_request(pjsip_rx_data *rdata) {
     if (rdata->msg_info.to->tag.slen || method == PJSIP_ACK_METHOD || method == PJSIP_CANCEL_METHOD) {
         pjsip_dialog *dialog;
         if (known)
-            return wrong && method != PJSIP_ACK_METHOD ? answer(rdata, PJSIP_SC_BAD_REQUEST, NULL) : PJ_FALSE;
+            return wrong && method != PJSIP_ACK_METHOD ? answer(rdata, PJSIP_SC_BAD_REQUEST, NULL) : let_in(rdata);
         dialog = pjsip_ua_find_dialog(&rdata->msg_info.cid->id, &rdata->msg_info.to->tag, &rdata->msg_info.from->tag, PJ_FALSE);
         if (dialog)
-            return PJ_FALSE;
+            return let_in(rdata);
         if (method == PJSIP_ACK_METHOD) /* of a call that was refused */
             return PJ_TRUE;
     }
@@ -154,7 +168,7 @@ static pj_bool_t on_request(pjsip_rx_data *rdata) {
     source *from = find(address, now);
     int in_time = take(&from->tokens, &from->at_ms, now, known ? guard.rate : STRANGER_RATE);
     if (known && in_time)
-        return wrong ? answer(rdata, PJSIP_SC_BAD_REQUEST, NULL) : PJ_FALSE;
+        return wrong ? answer(rdata, PJSIP_SC_BAD_REQUEST, NULL) : let_in(rdata);
     if (known)
         return refuse(rdata, from, PJSIP_SC_SERVICE_UNAVAILABLE, 1, now);
     in_time = in_time && take(&guard.strangers, &guard.strangers_ms, now, STRANGERS_RATE);

@@ -6,6 +6,7 @@
 #include "passing.h"
 #include "registrar.h"
 #include "stream.h"
+#include "visitors.h"
 
 #include <pjsua-lib/pjsua.h>
 #include <pthread.h>
@@ -121,6 +122,7 @@ int node_poll(int ms) {
     node.sleeping = !waiting;
     pthread_mutex_unlock(&node.mutex);
     int handled = pjsua_handle_events(waiting ? 0 : (unsigned)ms);
+    visitors_look();
     pthread_mutex_lock(&node.mutex);
     node.sleeping = 0;
     pthread_mutex_unlock(&node.mutex);
@@ -320,6 +322,7 @@ static pj_status_t start_library(const node_settings *settings) {
     ua.cb.on_reg_state2 = &accounts_registered;
     ua.cb.on_call_transfer_request2 = &on_call_transfer_request;
     ua.cb.on_call_replace_request2 = &on_call_replace_request;
+    ua.cb.on_transport_state = &visitors_changed;
     ua.cb.on_create_media_transport = &passing_wrap;
     ua.cb.on_conf_op_completed = &passing_changed;
     ua.cb.on_stream_created2 = &on_stream_created;
@@ -368,6 +371,7 @@ int node_start(const node_settings *settings) {
     if (settings->registrar && (status = registrar_start()) != PJ_SUCCESS)
         return status;
     node.pool = pjsua_pool_create("node", 512, 512);
+    visitors_start();
     if ((status = guard_start()) != PJ_SUCCESS || (status = accounts_start(settings)) != PJ_SUCCESS)
         return status;
     if ((status = pjsua_start()) != PJ_SUCCESS || (status = pjsua_set_null_snd_dev()) != PJ_SUCCESS)

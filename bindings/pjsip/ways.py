@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TRANSPORTS = tuple(Transport)  # in PJSIP's order, see node.h
 UNAVAILABLE = 503
+SILENT = 408
 AGENT = "agent:"  # and a name of the registrar
 PING_S = 4.0  # for an answer
 BEYOND = "this address is not of this machine, and beyond_loopback is not set"
@@ -217,8 +218,9 @@ class Ways:
     @staticmethod
     def refused(source: str, code: int, requests: int) -> None:
         """Told at once, then at most once a minute for each source."""
-        why = "sends too many requests" if code == UNAVAILABLE else "is no source that may call"
-        log.warning("SIP from %s is refused: it %s (%d since it was told of last)", source, why, requests)
+        why = {UNAVAILABLE: "sends too many requests", SILENT: "opens connections and says nothing that is let in"}
+        told = why.get(code, "is no source that may call")
+        log.warning("SIP from %s is refused: it %s (%d since it was told of last)", source, told, requests)
 
     def happen(self, kind: int, account: int, number: int, code: int, text: str, now: float) -> None:
         """What PJSIP tells of registrations, theirs and ours, and of pings."""
