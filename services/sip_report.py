@@ -172,7 +172,8 @@ def commands(show: Show, folder: Path) -> list[tuple[str, str, str]]:
     if contact:
         explain = f"{called} explain {journal} --contact {contact}"
         found.append((explain, "the reasons, for any contact", "任一联系的原因"))
-    found.append((f"{called} replay {journal} --effects {place}/again.jsonl", "the day decided again", "重放全天的决定"))
+    replay = f"{called} replay {journal} --effects {place}/again.jsonl"
+    found.append((replay, "the day decided again", "重放全天的决定"))
     records = f"{called} records show {place}/data/default/records.db"
     found.append((records, "what became of the contacts", "联系的结果"))
     return found

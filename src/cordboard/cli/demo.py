@@ -54,9 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", metavar="FOLDER", help=kept)
     parser.add_argument("--journal", metavar="FILE", help=words.pick(lang, "write the day's journal", "保存当天的日志"))
     parser.add_argument("--center", metavar="FILE", help=words.pick(lang, "write the center file", "保存中心配置文件"))
-    parser.add_argument(
-        "--svg", metavar="FILE", help=words.pick(lang, "draw the wallboard at 11:00 (15:00 with --sip)", "保存 11:00（--sip 为 15:00）的看板图")
+    svg = words.pick(
+        lang, "draw the wallboard at 11:00 (15:00 with --sip)", "保存 11:00（--sip 为 15:00）的看板图"
     )
+    parser.add_argument("--svg", metavar="FILE", help=svg)
 
 
 def run(options: argparse.Namespace) -> int:
