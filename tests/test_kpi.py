@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from cordboard.kpi import KPIS, QueueTallies, Tally, figures
+from cordboard.kpi import KPIS, QueueTallies, Tally, figures, formula_text
+from cordboard.simulation.result import FORMULAS
 
 
 def golden() -> Tally:
@@ -91,6 +94,14 @@ def test_every_figure_has_labels_in_both_languages_and_a_formula() -> None:
     for id, kpi in KPIS.items():
         assert kpi.id == id and kpi.en and kpi.formula
         assert any("\u4e00" <= char <= "\u9fff" for char in kpi.zh)
+
+
+def test_every_formula_has_its_chinese_and_keeps_its_arithmetic() -> None:
+    for _, _, formula in FORMULAS.values():
+        zh = formula_text(formula, "zh")
+        assert not re.search("[a-z]", zh), zh
+        assert [c for c in zh if c in "/+"] == [c for c in formula if c in "/+"]
+    assert formula_text("(abandoned - short) / (offered - short)", "zh") == "(放弃量 - 速挂量) / (呼入量 - 速挂量)"
 
 
 def test_satisfied_are_the_upper_two_fifths_of_any_scale_and_marks_without_a_conversation_are_of_no_queue() -> None:

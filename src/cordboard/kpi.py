@@ -7,11 +7,13 @@ Counters are kept, never ratios: tallies of queues, hours and days add up.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from cordboard.journal import told
+from cordboard.words import Lang
 
 SHORT_ABANDON_S = 5.0  # an abandonment this soon says nothing about the queue
 
@@ -154,6 +156,55 @@ KPIS: Mapping[str, Kpi] = {
     )
 }
 # fmt: on
+
+
+# What formulas consist of, in Chinese; longer ones first, as some begin like others.
+TERMS = {
+    "answers that found no agent in time": "未及时找到座席的应答",
+    "offered that did not get an agent at once": "未立即得到座席的呼入量",
+    "highest of any 60 minutes, mean over runs": "任意 60 分钟内的最高值，各次平均",
+    "% of answered waited no longer": "% 的应答等待不超过此值",
+    "answers taken for a person": "判为真人的应答",
+    "(no line free + queue full)": "（无空闲线路 + 队列已满）",
+    "sum of waits of abandoned": "放弃者等待总和",
+    "sum of waits of answered": "应答者等待总和",
+    "offers expired or declined": "超时或被拒的振铃",
+    "judged to be machines": "判为应答机",
+    "sum of waits of all": "全部等待总和",
+    "(Little's law)": "（利特尔法则）",
+    "abandoned within T": "T 内放弃量",
+    "answered within T": "T 内应答量",
+    ", without wrap-up": "，不含事后处理",
+    "hours of login": "登录小时数",
+    "all that came": "全部来电",
+    "sum of marks": "评分总和",
+    "abandoned": "放弃量",
+    "cancelled": "取消量",
+    "connected": "接通量",
+    "satisfied": "满意数",
+    "answered": "应答量",
+    "answers": "应答",
+    "handled": "处理量",
+    "offered": "呼入量",
+    "seconds": "秒数",
+    "timeout": "超时量",
+    "wrap-up": "事后处理",
+    "offers": "振铃",
+    "asked": "邀评数",
+    "dials": "拨号",
+    "hours": "小时数",
+    "login": "登录",
+    "rated": "评价数",
+    "short": "速挂量",
+    "away": "离席",
+    "talk": "通话",
+}
+_TERM = re.compile("|".join(map(re.escape, TERMS)))
+
+
+def formula_text(formula: str, lang: Lang) -> str:
+    """A figure's formula in the language asked for."""
+    return formula if lang == "en" else _TERM.sub(lambda found: TERMS[found[0]], formula)
 
 
 def figures(tally: Tally, ids: Iterable[str] = KPIS) -> dict[str, float | None]:

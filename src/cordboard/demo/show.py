@@ -16,7 +16,7 @@ from cordboard.center import Center
 from cordboard.demo.campaign import Campaign
 from cordboard.demo.day import HALF_HOUR_S, OPENS_AT_S, PROFILE, TEAM_QUEUE, DemoDay
 from cordboard.explain import explain
-from cordboard.kpi import KPIS, QueueTallies, Tally, figures
+from cordboard.kpi import KPIS, QueueTallies, Tally, figures, formula_text
 from cordboard.telling import tell
 from cordboard.wallboard import Board, CampaignRow, QueueRow, clock_text, share_text
 from cordboard.words import Lang, pick
@@ -150,7 +150,8 @@ def _seconds(value: float | None) -> str:
 
 def kpi_note(lang: Lang) -> Text:
     """What they mean, and how they are computed."""
-    lines = "\n".join(f"  {id}: {pick(lang, KPIS[id].en, KPIS[id].zh)} = {KPIS[id].formula}" for id in REPORT_KPIS)
+    kpis = [KPIS[id] for id in REPORT_KPIS]
+    lines = "\n".join(f"  {one.id}: {pick(lang, one.en, one.zh)} = {formula_text(one.formula, lang)}" for one in kpis)
     return Text(lines + "\n", style="dim")
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cordboard import plots, words
+from cordboard.kpi import formula_text
 from cordboard.simulation.campaign_result import CAMPAIGN_IDS, CAMPAIGN_PERCENT, CampaignResult
 from cordboard.simulation.compare import OUTCOMES, Comparison, Difference
 from cordboard.simulation.intervals import Estimate
@@ -112,7 +113,7 @@ def definitions(lang: words.Lang, ids: Sequence[str]) -> RenderableType:
     """What each figure means."""
     table = Table(title=words.pick(lang, "Definitions", "定义"), show_header=False, box=None)
     for id in ids:
-        table.add_row(id, label(id, lang), Text(FORMULAS[id][2], style="dim"))
+        table.add_row(id, label(id, lang), Text(formula_text(FORMULAS[id][2], lang), style="dim"))
     return table
 
 
