@@ -56,9 +56,8 @@ class Apart:
 
 def main() -> None:
     """The other end: one snapshot."""
-    answers = child.begin(pickle.load(sys.stdin.buffer))
-    with contextlib.suppress(BrokenPipeError):
-        answer(sys.stdin.buffer, answers)
+    with contextlib.suppress(BrokenPipeError, EOFError):  # who asked is gone
+        answer(sys.stdin.buffer, child.begin(pickle.load(sys.stdin.buffer)))
 
 
 def answer(asks: IO[bytes], answers: IO[bytes]) -> None:
