@@ -196,6 +196,28 @@ def test_a_key_file_that_is_damaged_while_the_server_runs_changes_nothing(tmp_pa
         verifier.verify(tokens.issue(KEY, LI, now=NOW))
 
 
+def test_a_token_that_was_being_read_when_its_key_was_dropped_is_not_remembered(tmp_path, clock, monkeypatch):
+    # Given a verifier that has read a token's signature, while another thread takes the new keys
+    path = tmp_path / "public.jwks"
+    tokens.write_keys(path, [KEY, OTHER_KEY], private=False)
+    verifier = tokens.Verifier(path, clock=clock)
+    old, new = (tokens.issue(key, LI, now=NOW) for key in (KEY, OTHER_KEY))
+    decoded = verifier._decoded
+
+    def overtaken(token, keys):
+        found = decoded(token, keys)
+        monkeypatch.undo()
+        tokens.write_keys(path, [OTHER_KEY], private=False)
+        clock.now += 1
+        verifier.verify(new)
+        return found
+
+    monkeypatch.setattr(verifier, "_decoded", overtaken)
+    assert verifier.verify(old).name == "li"
+    # Then the next one who shows it is asked for a key that is there
+    assert reason(verifier, old) == "TOKEN_INVALID"
+
+
 def test_the_cache_is_bounded(key_file, clock, monkeypatch):
     monkeypatch.setattr(tokens, "CACHED_MAX", 3)
     verifier = tokens.Verifier(key_file, clock=clock)

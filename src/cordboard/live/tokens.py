@@ -17,7 +17,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -198,16 +198,17 @@ class Verifier:
             return caller
         with self._lock:
             self._reread(now)
-            caller = self._known.get(token)
+            caller, keys = self._known.get(token), self._keys
         if caller is None:
             try:
-                caller, starts = self._decoded(token)
+                caller, starts = self._decoded(token, keys)
             except (_Invalid, jwt.InvalidTokenError, InputError, ValueError, RecursionError) as why:
                 raise UnauthenticatedError("TOKEN_INVALID", "the token does not hold") from why
             if starts > now + self._leeway:
                 raise UnauthenticatedError("TOKEN_NOT_YET_VALID", "the token does not hold yet")
             with self._lock:
-                self._known[token] = caller
+                if keys is self._keys:  # otherwise the key may have been dropped meanwhile, and nobody would look again
+                    self._known[token] = caller
                 if len(self._known) > CACHED_MAX:
                     self._known.popitem(last=False)
         if caller.expires <= now:  # the leeway is in it
@@ -216,12 +217,12 @@ class Verifier:
             raise UnauthenticatedError("TOKEN_EXPIRED", "the token has expired")
         return caller
 
-    def _decoded(self, token: str) -> tuple[Caller, float]:
+    def _decoded(self, token: str, keys: Mapping[str, Key]) -> tuple[Caller, float]:
         """Who it is and from when it holds, its signature checked. The algorithm is ours to say, not the token's."""
         if len(token) > TOKEN_CHARACTERS_MAX:
             raise _Invalid(f"longer than {TOKEN_CHARACTERS_MAX} characters")
         kid = jwt.get_unverified_header(token).get("kid")
-        key = self._keys.get(kid) if isinstance(kid, str) else None
+        key = keys.get(kid) if isinstance(kid, str) else None
         if key is None:
             raise _Invalid("signed by an unknown key")
         claims = jwt.decode(
