@@ -193,6 +193,26 @@ def test_a_group_whose_commit_failed_is_applied_only_if_it_is_in_the_journal(
 
 
 @pytest.mark.parametrize("durable", [True, False])
+def test_a_writer_that_fails_while_it_tries_the_store_again_says_so_and_lets_nobody_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    def failing(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("cordboard.live.writer.RETRY_S", 0.2)
+    store = Flaky(tmp_path / "journal.db")
+    store.fails = lambda number: "before" if number == 2 else ""
+    with Engine.open(CENTER, Settings(data=tmp_path, durable=durable), store=store) as engine:
+        engine.submit(queued(0)).result(10)
+        monkeypatch.setattr(engine._archive, "adopt", failing)
+        with pytest.raises(UnavailableError, match="i/o error"):
+            engine.submit(queued(1)).result(10)
+        until(lambda: "a fault of ours" in engine.state.reason)
+        with pytest.raises(UnavailableError):
+            engine.read(lambda acd: acd.counts()).result(10)
+
+
+@pytest.mark.parametrize("durable", [True, False])
 def test_many_faults_in_a_row_leave_journal_and_core_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
 ) -> None:

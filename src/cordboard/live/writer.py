@@ -100,9 +100,7 @@ class Writer:
     def _run(self) -> None:
         while self._inbox.wait(self._patience()):
             with self._turn:
-                if self.fault and time.monotonic() >= self._retry_at:
-                    self._try_again()
-                self._work()
+                self._work(retries=True)
 
     def help(self) -> None:
         """Work off what waits, on the thread of whoever has put something there, unless another one is at it: that one
@@ -121,10 +119,12 @@ class Writer:
             if due is not None and due < self._awake_at:
                 self._inbox.wake()
 
-    def _work(self) -> None:
-        """One round; the turn is held."""
+    def _work(self, *, retries: bool = False) -> None:
+        """One round; the turn is held. ``retries``: a store that failed is tried again before it, if it is time."""
         live = [item for item in self._inbox.take(self._group_events) if item.future.set_running_or_notify_cancel()]
         try:
+            if retries and self.fault and time.monotonic() >= self._retry_at:
+                self._try_again()
             if self.fault:
                 self._refuse(live)
             else:
