@@ -24,6 +24,7 @@ from cordboard.errors import (
     SlowReaderError,
     UnavailableError,
     UnknownNameError,
+    Where,
 )
 from cordboard.journal import told
 from cordboard.live import Entry, Subscription
@@ -212,26 +213,24 @@ class Lines:
     # ---- what the agents are told
 
     async def _dispatch(self, subscription: Subscription) -> None:
-        """Read the entries and tell each agent what concerns it, for as long as there are lines."""
-        engine, bell = self._tenant.engine, self._tenant.bell
-        self._talking = await self._tenant.read(_conversations)
-        while self._lines:
-            ringing = bell.ringing()
-            try:
+        """Read the entries and tell each agent what concerns it, for as long as there are lines. What hinders that ends
+        them all: the next line begins with how things are then, and with another of these."""
+        bell = self._tenant.bell
+        try:
+            self._talking = await self._tenant.read(_conversations)
+            while self._lines:
+                ringing = bell.ringing()
                 entries = subscription.poll()
-            except SlowReaderError as error:
-                log.warning("agents' lines fell behind at revision %d: all are ended", error.revision)
-                self.shut(error)
-                subscription = engine.subscribe()
-                continue
-            except UnavailableError as error:
-                self.shut(error)
-                return
-            if not entries:
-                await asyncio.shield(ringing)
-                continue
-            await self._tell(entries)
-        subscription.close()
+                if entries:
+                    await self._tell(entries)
+                else:
+                    await asyncio.shield(ringing)
+        except CordboardError as error:
+            if not isinstance(error, UnavailableError):
+                log.warning("agents can't be told anything for now, all of their lines are ended: %s", error)
+            self.shut(error)
+        finally:
+            subscription.close()
 
     async def _tell(self, entries: Iterable[Entry]) -> None:
         reasons: dict[str, str] = {}
@@ -243,10 +242,13 @@ class Lines:
                     reasons[agent] = reason or reasons.get(agent, "")
         if not reasons:
             return
-        states = await self._tenant.read(lambda acd: {agent: acd.agent_state(agent) for agent in reasons})
+        states = await self._tenant.read(lambda acd: _states(acd, reasons))
         for agent, state in states.items():
             line = self._lines.get(agent)
-            if line is not None and line.shown != state["state"]:
+            if line is not None and state is None:
+                if agent not in self._talking.values():  # it can hang up until then
+                    line.end(UnknownNameError(f'there is no agent "{agent}"', Where(key="agent")))
+            elif line is not None and state is not None and line.shown != state["state"]:
                 line.shown = state["state"]
                 changed = pb.StateChanged(state=STATES[state["state"]], reason=reasons[agent])
                 changed.state_time.CopyFrom(timestamp(state["since"]))
@@ -305,6 +307,17 @@ class Lines:
                 offer.expire_time.CopyFrom(timestamp(effect["t"] + timeout))
             offer.why.CopyFrom(effect_message(effect).offer.why)
         return offer
+
+
+def _states(acd: Acd, agents: Iterable[str]) -> dict[str, dict[str, Any] | None]:
+    """The states of agents; None for who is in the center no more."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for agent in agents:
+        try:
+            found[agent] = acd.agent_state(agent)
+        except UnknownNameError:
+            found[agent] = None
+    return found
 
 
 def _offers(acd: Acd, agent: str) -> tuple[dict[str, Any], dict[str, str]]:

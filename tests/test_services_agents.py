@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue as queues
 import threading
 import time
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -206,6 +207,27 @@ def test_a_newer_line_takes_over_with_its_offers_and_keeps_the_state(live):
     second.send(accept=pb.ContactAnswer(contact="c1"))
     second.expect("state", lambda state: state.state == STATE.STATE_CONNECTED)
     assert not [entry for entry in entries(live) if entry.event["event"] == "agent_away"]
+
+
+def test_an_agent_who_is_gone_from_the_center_takes_nobody_elses_line_along(live):
+    # Given two agents with lines, of whom one talks
+    ana, ben = Phone(live, "ana").ready(), Phone(live, "ben").ready()
+    enqueue(live, "c1")
+    ana.expect("offer")
+    ana.send(accept=pb.ContactAnswer(contact="c1"))
+    ana.expect("state", lambda state: state.state == STATE.STATE_CONNECTED)
+    # When the center loses her, and then her conversation ends
+    center = live.engine.center
+    live.engine.change_center(replace(center, agents=tuple(one for one in center.agents if one.name != "ana"))).result(20)
+    live.engine.submit({"event": "contact_ended", "contact": "c1"}).result(20)
+    # Then the other one is told what concerns him
+    enqueue(live, "c2")
+    assert ben.expect("offer").contact == "c2"
+    ben.hang_up()
+    # And she is told that there is nothing more for her
+    ana.thread.join(20)
+    assert ana.ended is not None and ana.ended.code() is grpc.StatusCode.NOT_FOUND
+    ana.channel.close()
 
 
 def test_goodbye_logs_out(live):
