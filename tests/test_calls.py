@@ -7,6 +7,7 @@ import pytest
 from cordboard import Acd
 from cordboard.calls.config import Calls
 from cordboard.calls.switchboard import Switchboard
+from cordboard.center import parse_center
 from cordboard.errors import DuplicateError, EventError, LimitError, StaleEventError, UnknownNameError
 from cordboard.media.backend import Cause, Ended
 from cordboard.media.simulated import FarEnd
@@ -261,6 +262,16 @@ def test_a_node_that_drains_takes_no_call_and_lets_go_of_phones_at_rest_while_co
     last = floor.call()
     floor.run(12.0)
     assert floor.hears(last) == {floor.phone("li")}
+
+
+def test_a_node_that_drains_lets_go_of_the_phone_of_an_agent_who_is_gone_from_the_center():
+    floor = Floor(calls=NAILED)
+    floor.ready("li")
+    floor.run(2.0)
+    floor.board.with_center(parse_center(CENTER.replace("[agents.li]\n", "")), floor.board.now)
+    floor.apply("node_draining", node=NODE, on=True)
+    floor.run(1.0)
+    assert not floor.media.legs()
 
 
 def test_a_contact_that_ends_at_the_desk_leaves_the_nailed_up_leg():

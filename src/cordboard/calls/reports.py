@@ -173,7 +173,7 @@ class Reports:
         resting = [leg for leg in self._of(node.name) if leg.nailed and not leg.call and leg.phase != Phase.CLOSING]
         for leg in resting if node.draining else ():
             board.hang_up(leg)
-            if board.acd.agent_state(leg.person)["presence"] == "ready":
+            if leg.person in board.agents and board.acd.agent_state(leg.person)["presence"] == "ready":
                 board.nail_up(leg.person)
 
     def _node_lost(self, event: Event) -> None:
