@@ -42,6 +42,12 @@ def stays_here(uri: str) -> bool:
     return found is not None and is_loopback(found.group(2)) and "maddr" not in found.group(3).lower()
 
 
+def host_of(gateway: str) -> str:
+    """The host of host or host:port, an address of IPv6 without its brackets."""
+    found = re.fullmatch(_HOST, gateway)
+    return found.group(1).strip("[]") if found else gateway
+
+
 def transport_of(uri: str) -> str:
     """What a SIP URI says that it is reached by: udp, tcp or tls; or whatever else it says."""
     found = re.search(r";transport=([^;]*)", uri.lower())

@@ -217,7 +217,7 @@ class _NodeReader(Reader):
         if len(trunks) > TRUNKS_MAX:
             self.wrong.append(Wrong(("trunks",), f"more than {TRUNKS_MAX} trunks", "Use several nodes"))
         recognizers = self.recognizers(self.section(data, "speech", _SPEECH))
-        if not {"udp", "tcp", "tls"} & data.get("sip", {}).keys():
+        if isinstance(data.get("sip", {}), dict) and not {"udp", "tcp", "tls"} & data.get("sip", {}).keys():
             self.wrong.append(Wrong(("sip",), "SIP has no port at all", "Give udp, tcp or tls"))
         made = tuple(self.trunk(name, table) for name, table in trunks.items())
         registrar = self.registrar(got["agents"]) if "agents" in data else None

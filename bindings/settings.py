@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from cordboard.bindings.addresses import is_loopback, networks, sip_uri
+from cordboard.bindings.addresses import host_of, is_loopback, networks, sip_uri
 from cordboard.errors import InputError, Where
 from cordboard.speech.recognizer import Setting
 
@@ -95,7 +95,7 @@ class Trunk:
 
     def networks(self) -> tuple[str, ...]:
         """Where its calls come from."""
-        return self.sources or tuple(each.gateway.rsplit(":", 1)[0] for each in self.destinations)
+        return self.sources or tuple(host_of(each.gateway) for each in self.destinations)
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,18 @@ def test_what_is_wrong_is_told_with_its_line_and_key(folder, old, new, line, key
     assert (raised.value.where.line, raised.value.where.key) == (line, key)
 
 
+def test_a_section_that_is_no_table_is_told(folder):
+    with pytest.raises(NodeFileError, match="5 is not a table") as raised:
+        load(folder, "sip = 5\n")
+    assert raised.value.where.key == "sip"
+
+
+@pytest.mark.parametrize("gateway", ["[::1]:5070", "[::1]"])
+def test_calls_come_from_where_they_go_to_by_ipv6_too(folder, gateway):
+    text = f'[sip]\nudp = 5060\n[trunks.main]\ngateway = "{gateway}"\n'
+    assert load(folder, text).trunks[0].networks() == ("::1",)
+
+
 def test_all_that_is_wrong_is_told_at_once(folder):
     with pytest.raises(NodeFileError) as raised:
         load(folder, WHOLE.replace("udp = 5060", 'udp = "a"').replace("weight = 3", "weight = 0"))
