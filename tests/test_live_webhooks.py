@@ -269,6 +269,10 @@ def test_pauses_double_within_bounds_with_a_random_half_and_heed_retry_after():
         ('url = "https://crm.example"\nsecert = "x"', 'Did you mean "secret"'),
         ('url = "https://crm.example"\nkinds = ["contact_qeued"]', 'Did you mean "contact_queued"'),
         ('url = "https://crm.example"\nattempts = 0', "attempts"),
+        ('url = "https://crm.example"\nattempts = 1.5', "attempts"),
+        ('url = "https://["', "no valid host"),
+        ("url = 5", "can't be used"),
+        ('url = "https://crm.example"\nsecret = "whsec_é"', "not a secret"),
         ('url = "https://crm.example"\ntimeout_s = "long"', "can't be used"),
     ],
 )
@@ -279,6 +283,13 @@ def test_mistakes_in_the_file_are_told_with_their_key(tmp_path, text, expected):
     with pytest.raises(InputError, match=expected) as caught:
         load_endpoints(path)
     assert str(path) in str(caught.value) and "webhooks.crm" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["webhooks = 3", "[[webhooks]]\nurl = 'https://crm.example'"])
+def test_a_file_without_tables_of_endpoints_is_refused(tmp_path, text):
+    (tmp_path / "hooks.toml").write_text(text, "utf-8")
+    with pytest.raises(InputError, match=r"\[webhooks\]: is not a table"):
+        load_endpoints(tmp_path / "hooks.toml")
 
 
 def test_a_good_file_gives_the_endpoints(tmp_path):

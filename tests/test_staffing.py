@@ -87,6 +87,7 @@ def test_a_file_of_intervals_is_sized_line_by_line(day):
         ("calls,aht\n3,0\n", ":2 [aht]"),
         ("calls\n3,4\n", ":2"),
         ("calls,aht\n3\n", ":2 [aht]"),
+        ("calls\n" + "9" * 140_000 + "\n", "field larger"),
     ],
 )
 def test_a_bad_file_of_intervals_is_refused_with_its_line(tmp_path, text, says):

@@ -128,6 +128,13 @@ def read_intervals(path: str | Path, *, period: float, aht: float) -> list[Inter
         line = error.object[: error.start].count(b"\n") + 1
         raise DataError("It is not UTF-8", Where(file, line), "Save it as UTF-8") from None
     rows = csv.DictReader(text.splitlines())
+    try:
+        return _intervals(rows, file, period, aht)
+    except csv.Error as error:
+        raise DataError(f"not a CSV file: {error}", Where(file, rows.line_num), "Write one row a line") from None
+
+
+def _intervals(rows: csv.DictReader[str], file: str, period: float, aht: float) -> list[Interval]:
     columns = rows.fieldnames or []
     if "calls" not in columns:
         hint = f"Name the columns in the first line: {', '.join(FIELDS)}"

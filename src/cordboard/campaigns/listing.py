@@ -76,11 +76,11 @@ def read_rows(stream: TextIO, file: str, number: str = "", time_zone: str = "") 
     """The rows of a CSV file with a head. ``number``, ``time_zone``: names of their columns, if they are not one of
     ``NAMES``; the other columns become ``about``. DataError if there is no such column."""
     reader = csv.DictReader(stream)
-    head = [name.strip().lstrip("\ufeff") for name in reader.fieldnames or []]
-    reader.fieldnames = head
-    of_number = _column(head, number, NAMES["number"], file)
-    of_zone = _column(head, time_zone, NAMES["time_zone"], file) if time_zone else _found(head, NAMES["time_zone"])
     try:
+        head = [name.strip().lstrip("\ufeff") for name in reader.fieldnames or []]
+        reader.fieldnames = head
+        of_number = _column(head, number, NAMES["number"], file)
+        of_zone = _column(head, time_zone, NAMES["time_zone"], file) if time_zone else _found(head, NAMES["time_zone"])
         for row in reader:
             rest = {key: value for key, value in row.items() if key not in (of_number, of_zone) and key and value}
             about = "; ".join(f"{key}={value}" for key, value in rest.items())

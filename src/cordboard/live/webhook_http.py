@@ -7,7 +7,6 @@ rotated: both are valid until the old one is taken out. See standardwebhooks.com
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import http.client
@@ -44,7 +43,7 @@ def key_of(secret: str) -> bytes:
     """The bytes of a secret ``whsec_...`` (Base64 of 24 to 64 bytes). InputError if it is none; it is never shown."""
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one, too
         key = b""
     if not SECRET_BYTES[0] <= len(key) <= SECRET_BYTES[1]:
         hint = f"Write {PREFIX} and Base64 of {SECRET_BYTES[0]} to {SECRET_BYTES[1]} random bytes"
@@ -61,12 +60,12 @@ def signature(keys: Sequence[bytes], id: str, timestamp: int, body: bytes) -> st
 
 def checked_url(url: str) -> SplitResult:
     """The parts of an endpoint's address. InputError unless it is https, or http on this machine."""
-    parts = urlsplit(url)
     where = Where(key="url")
     try:
+        parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise InputError(f"{url!r} has no valid port", where) from None
+        raise InputError(f"{url!r} has no valid host or port", where) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"{url!r} is not an address of the web", where, "Write https://HOST/PATH")
     if parts.username or parts.password:

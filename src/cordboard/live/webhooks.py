@@ -60,7 +60,8 @@ class Retry:
     attempts: int = 12
 
     def __post_init__(self) -> None:
-        if not (0 < self.first_s <= self.most_s <= 86_400 and 1 <= self.attempts <= 100):
+        whole = type(self.attempts) is int  # a fraction would never be reached, and the message tried for ever
+        if not (whole and 0 < self.first_s <= self.most_s <= 86_400 and 1 <= self.attempts <= 100):
             what = "pauses from above 0 to 86,400 seconds and 1 to 100 attempts are possible"
             raise InputError(what, Where(key="retry"))
 
@@ -117,13 +118,15 @@ def load_endpoints(path: str | Path) -> list[Endpoint]:
         tables = tomllib.loads(Path(path).read_text("utf-8")).get("webhooks", {})
     except (OSError, ValueError) as error:
         raise InputError(f"can't be read: {error}", Where(str(path)), "See docs/reference/webhooks.md") from None
+    if not isinstance(tables, dict):
+        raise InputError("is not a table", Where(str(path), key="webhooks"), "Write [webhooks.NAME]")
     found = []
     for name, table in tables.items():
         try:
             found.append(_endpoint(name, table, Path(path).parent))
         except InputError as error:
             raise error.at(Where(str(path), key=f"webhooks.{name}.{error.where.key}")) from None
-        except (TypeError, OSError) as error:
+        except (AttributeError, TypeError, ValueError, OSError) as error:  # a value of another kind than it should be
             raise InputError(f"can't be used: {error}", Where(str(path), key=f"webhooks.{name}")) from None
     return found
 
