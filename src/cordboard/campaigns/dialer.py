@@ -239,7 +239,7 @@ class Dialer:
     def _note(self, effect: dict[str, Any]) -> None:
         """What has happened to an attempt."""
         campaign, kind, t = effect["campaign"], effect["effect"], effect["t"]
-        key = (campaign, int(effect["entry"]) if effect["entry"].isdigit() else -1)
+        key = (campaign, _entry(effect))
         work = self.works.get(campaign)
         if kind == "attempt_dialed":
             count = effect["attempt"] or self._attempts_of(key) + 1
@@ -274,7 +274,7 @@ class Dialer:
 
     def _lead_over(self, effect: dict[str, Any]) -> None:
         """A lead was not dialed: once more later, unless the agent who skipped it decides for good."""
-        campaign, entry, t = effect["campaign"], int(effect["entry"]), effect["t"]
+        campaign, entry, t = effect["campaign"], _entry(effect), effect["t"]
         work = self.works.get(campaign)
         if effect["reason"] in ("expired", "no_answer"):
             self._missed.add(effect["agent"])
@@ -567,6 +567,11 @@ class Dialer:
             self._write()
         except StoreError as error:  # the next one takes it from the journal
             log.warning("the book of campaigns is behind: %s", error)
+
+
+def _entry(effect: dict[str, Any]) -> int:
+    """The entry of a list that an effect speaks of; -1 for one that no book numbered."""
+    return int(effect["entry"]) if effect["entry"].isdecimal() else -1
 
 
 def _id(attempt: Attempt) -> str:

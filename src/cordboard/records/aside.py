@@ -36,7 +36,10 @@ class Aside:
     every method when it can't go on; it is made anew then."""
 
     def __init__(self, settings: Settings, tenant: str, place: str | Path, schema: str) -> None:
-        self._process = child.start(__name__)
+        try:
+            self._process = child.start(__name__)
+        except OSError as error:  # no descriptor or process is free now; that passes
+            raise BookingFault(type(error).__name__, f"no process for the records: {error.strerror}") from None
         assert self._process.stdin is not None and self._process.stdout is not None
         self._to, self._from = self._process.stdin, self._process.stdout
         self.revision = 0

@@ -58,19 +58,21 @@ class Follower:
         return max(0, self._engine.state.revision - self.revision)
 
     def _run(self) -> None:
-        faults = 0
+        faults, stuck = 0, -1
         while True:
             try:
                 engine = self._engine
                 with Aside(engine.settings, engine.tenant, self._place, self._schema) as records:
                     self.revision = records.revision
-                    self.fault, faults = "", 0
+                    self.fault = ""
                     self._keep_up(records)
                 return
             except SlowReaderError:
                 continue
             except (BookingFault, CordboardError) as error:
                 self.fault = error.name if isinstance(error, BookingFault) else type(error).__name__
+                if self.revision != stuck:  # something was booked since the last fault
+                    faults, stuck = 0, self.revision
                 if faults == 0:
                     facts = {"facts": {"tenant": self._engine.tenant, "revision": self.revision}}
                     _log.error("the records stand still at revision %d: %s", self.revision, error, extra=facts)
