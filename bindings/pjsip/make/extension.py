@@ -19,6 +19,7 @@ PARTS = ("pjlib", "pjlib-util", "pjnath", "pjmedia", "pjsip")
 LIBRARIES = ["pjsua", "pjsip-ua", "pjsip-simple", "pjsip", "pjmedia-codec", "pjmedia", "pjmedia-audiodev", "pjsdp"]
 LIBRARIES += ["pjnath", "pjlib-util", "pj"]
 SYSTEM = ["srtp2", "opus", "speexdsp", "ssl", "crypto", "uuid", "m", "pthread"]
+OURS = ["pjmedia_event_subscribe", "pjmedia_event_unsubscribe"]  # see subscriptions.c
 
 SANITIZE = ["-fsanitize=address,undefined"] if os.environ.get("CORDBOARD_SANITIZE") == "1" else []
 
@@ -40,7 +41,7 @@ def main() -> None:
         extra_compile_args=["-O2", "-g1", "-Wall", "-Wno-unused-function", *SANITIZE],
         extra_objects=[archive(name) for name in LIBRARIES],
         libraries=SYSTEM,
-        extra_link_args=["-Wl,-Bsymbolic", *SANITIZE],
+        extra_link_args=["-Wl,-Bsymbolic", *(f"-Wl,--wrap={name}" for name in OURS), *SANITIZE],
     )
     setup(
         name="cordboard-pjsip",
