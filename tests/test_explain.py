@@ -17,7 +17,7 @@ from cordboard.explain import Story, explain
 from cordboard.floor import Floor
 from cordboard.replay import fire_timers
 from cordboard.telling import tell
-from tests.oracle.worlds import Journalist, Seeded, random_center
+from tests.oracle.worlds import Journalist, Seeded, random_center, written
 from tests.test_center_change import changed
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
@@ -266,17 +266,8 @@ def compare_filters(acd: Acd, floor: Floor) -> int:
 def test_every_story_of_a_random_journal_is_told_without_a_gap(seed: int) -> None:
     source = Seeded(6000 + seed)
     center = random_center(source)
-    acd, journalist = Acd(center), Journalist(source, center)
-    events = []
-    for _ in range(80):
-        event = journalist.next_event(acd.next_timer())
-        events.append(json.dumps(event))
-        journalist.note(None, fire_timers(acd, event["t"]))
-        try:
-            journalist.note(event, acd.apply(event))
-        except CordboardError:
-            continue
-    journal = "\n".join(events).encode()
+    journalist = Journalist(source, center)
+    journal = written(journalist, Acd(center), 80)
     for name in [f"c{i}" for i in range(1, journalist.count + 1)]:
         story = explain(Acd(center), center, io.BytesIO(journal), name)
         assert tell(story, "en") and tell(story, "zh")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,15 +14,12 @@ from tests.recorded import IDENTITY, channels
 from tests.sip_peer import RATE, loudness
 
 pytest.importorskip("cordboard.bindings.pjsip.sip", reason="the production build is missing (make media)", exc_type=ModuleNotFoundError)
-from tests import test_media_recording
 from tests.test_media_recording import Talk
 
 
 @pytest.fixture
-def talk(tmp_path, monkeypatch):
-    make = test_media_recording.settings
-    monkeypatch.setattr(test_media_recording, "settings", lambda *args, **more: replace(make(*args, **more), opus=True))
-    made = Talk(tmp_path)
+def talk(tmp_path):
+    made = Talk(tmp_path, opus=True)
     yield made
     made.close()
 

@@ -29,8 +29,8 @@ PATIENCE_S = 20.0
 class Talk:
     """Two telephones that are connected through a media layer, and all that it reports."""
 
-    def __init__(self, folder: Path) -> None:
-        self.media = PjsipMedia(settings(folder, legs_max=8))
+    def __init__(self, folder: Path, **changes: object) -> None:
+        self.media = PjsipMedia(settings(folder, legs_max=8, **changes))
         self.telephone = Telephone()
         self.folder, self.seen = folder / "recordings", []
         for leg in ("a", "b"):

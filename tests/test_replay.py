@@ -14,10 +14,9 @@ import pytest
 from cordboard.acd import Acd
 from cordboard.center import load_center, parse_center
 from cordboard.cli import main
-from cordboard.errors import CordboardError
 from cordboard.journal import read_journal
-from cordboard.replay import Answer, Summary, fire_timers, replay
-from tests.oracle.worlds import Journalist, Seeded, random_center
+from cordboard.replay import Answer, Summary, replay
+from tests.oracle.worlds import Journalist, Seeded, random_center, written
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
 CENTER, JOURNAL = str(EXAMPLES / "center.toml"), str(EXAMPLES / "journal.jsonl")
@@ -199,24 +198,16 @@ def test_timers_before_a_refused_line_fire_and_are_written(capfdbinary: Capture,
 def test_the_summary_of_a_replay_accounts_for_every_contact(seed: int) -> None:
     source = Seeded(seed)
     center = random_center(source)
-    acd, journalist = Acd(center), Journalist(source, center)
-    events = []
-    for _ in range(100):
-        event = journalist.next_event(acd.next_timer())
-        events.append(json.dumps(event))
-        journalist.note(None, fire_timers(acd, event["t"]))
-        try:
-            journalist.note(event, acd.apply(event))
-        except CordboardError:
-            continue
+    journalist = Journalist(source, center)
+    journal = written(journalist, Acd(center), 100)
     again, summary = Acd(center), Summary.of(center)
-    for answer in replay(again, center, io.BytesIO("\n".join(events).encode()), until=journalist.t + 30):
+    for answer in replay(again, center, io.BytesIO(journal), until=journalist.t + 30):
         summary.add(answer)
     tallies = summary.tallies.by_queue.values()
     out = sum(tally.answered + tally.abandoned + tally.timeout + tally.flowout for tally in tallies)
     counts = again.counts()
     assert sum(tally.offered for tally in tallies) == out + counts["waiting"] + counts["offered"]
-    assert summary.lines + summary.skipped == len(events)
+    assert summary.lines + summary.skipped == len(journal.splitlines()) == 100
 
 
 def test_check_reports_all_mistakes_with_their_lines(tmp_path: Path, capfdbinary: Capture) -> None:

@@ -6,11 +6,14 @@ Times lie on a coarse grid most of the time, so that timers coincide with each o
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from cordboard.center import STRATEGIES, Agent, Center, Queue, Reserve, Step, Weights
+from cordboard.errors import CordboardError
+from cordboard.replay import Engine, fire_timers
 
 T = TypeVar("T")
 SKILLS = ("s", "t", "u")
@@ -295,3 +298,17 @@ class Journalist:
             if sometimes(self.source, 60):
                 rule[key] = self.source.whole(1, 3)
         return rule
+
+
+def written(journalist: Journalist, engine: Engine, events: int) -> bytes:
+    """A journal of so many events, of which an engine takes what it can: what it did decides what comes next."""
+    lines = []
+    for _ in range(events):
+        event = journalist.next_event(engine.next_timer())
+        lines.append(json.dumps(event))
+        journalist.note(None, fire_timers(engine, event["t"]))
+        try:
+            journalist.note(event, engine.apply(event))
+        except CordboardError:
+            continue
+    return "\n".join(lines).encode()
