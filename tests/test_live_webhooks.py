@@ -268,6 +268,7 @@ def test_pauses_double_within_bounds_with_a_random_half_and_heed_retry_after():
         ('url = "https://crm.example"\nsecret = "whsec_c2hvcnQ="', "not a secret"),
         ('url = "https://crm.example"\nsecert = "x"', 'Did you mean "secret"'),
         ('url = "https://crm.example"\nkinds = ["contact_qeued"]', 'Did you mean "contact_queued"'),
+        ('url = "https://crm.example"\nkinds = [""]', "neither an event nor an effect"),
         ('url = "https://crm.example"\nattempts = 0', "attempts"),
         ('url = "https://crm.example"\nattempts = 1.5', "attempts"),
         ('url = "https://["', "no valid host"),
@@ -295,10 +296,10 @@ def test_a_file_without_tables_of_endpoints_is_refused(tmp_path, text):
 def test_a_good_file_gives_the_endpoints(tmp_path):
     (tmp_path / "secret").write_text(SECRET + "\n", "utf-8")
     (tmp_path / "hooks.toml").write_text(
-        '[webhooks.crm]\nurl = "https://crm.example/x"\nsecret_file = "secret"\nkinds = ["offer"]\nattempts = 3\n', "utf-8"
+        '[webhooks.crm]\nurl = "https://crm.example/x"\nsecret_file = "secret"\nkinds = ["offer", "leg_ended"]\nattempts = 3\n', "utf-8"
     )
     [endpoint] = load_endpoints(tmp_path / "hooks.toml")
-    assert (endpoint.secrets, endpoint.kinds, endpoint.retry.attempts) == ((SECRET,), {"offer"}, 3)
+    assert (endpoint.secrets, endpoint.kinds, endpoint.retry.attempts) == ((SECRET,), {"offer", "leg_ended"}, 3)
 
 
 def test_the_text_of_a_changed_center_is_not_sent_along(engine):

@@ -33,7 +33,7 @@ from cordboard.errors import (
     UnavailableError,
     Where,
 )
-from cordboard.journal import EVENTS, nearest
+from cordboard.journal import JOURNAL_EVENTS, nearest
 from cordboard.live.entry import Entry
 from cordboard.live.webhook_http import Answer, Poster, checked_url, key_of, signature
 from cordboard.live.webhook_store import DeadLetter, WebhookStore
@@ -45,7 +45,7 @@ ENDPOINTS_MAX = 32
 LOOK_S = 0.5  # so often it is looked for dead letters to be sent again, and whether to stop
 GONE = 410
 RETRY = ("first_s", "most_s", "attempts")
-KINDS = frozenset(EFFECTS) | {"center_changed"} | set(EVENTS)
+KINDS = (frozenset(EFFECTS) - {""}) | set(JOURNAL_EVENTS)
 
 _log = logging.getLogger("cordboard.webhooks")
 
