@@ -76,7 +76,8 @@ class Crowd:
         closed = 0
         while self._shut_until:
             began = time.monotonic()
-            closed += await asyncio.to_thread(self.end_strangers, frozenset(self._shut_until))
+            # Here and not in a thread, which would wait for the interpreter's lock of a busy loop at each descriptor.
+            closed += self.end_strangers(self._shut_until)
             await asyncio.sleep(max(SHUT_LOOK_S, 4 * (time.monotonic() - began)))  # not all of the time
             now = time.monotonic()
             self._shut_until = {share: until for share, until in self._shut_until.items() if until > now}
