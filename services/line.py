@@ -135,6 +135,8 @@ async def call(
         while True:
             frame = await frames.take()
             if frame is None:
+                if saying.done():
+                    saying.result()  # what broke on our side
                 raise failed(grpc.StatusCode.UNAVAILABLE, "the connection broke")
             kind, content = frame
             if kind == STATUS:
@@ -151,8 +153,12 @@ async def call(
 
 
 async def _say(frames: Frames, requests: AsyncIterator[Message]) -> None:
-    async for request in requests:
-        await frames.put(MESSAGE, request.SerializeToString())
+    try:
+        async for request in requests:
+            await frames.put(MESSAGE, request.SerializeToString())
+    except Exception:
+        frames.close()  # and whoever waits for the answers learns of it
+        raise
 
 
 def failed(code: grpc.StatusCode, message: str, status: bytes = b"") -> grpc.aio.AioRpcError:

@@ -131,6 +131,20 @@ def test_what_the_method_refuses_ends_the_line_with_its_status_and_details(serve
     assert found.value.trailing_metadata()["grpc-status-details-bin"]
 
 
+def test_who_breaks_while_he_speaks_hears_of_it_and_not_of_silence(server):
+    # Given a caller whose messages can't be made
+    async def attach() -> None:
+        async def says():
+            yield HELLO
+            raise ZeroDivisionError
+
+        async for _ in call(server.lines + SUFFIX, ATTACH, (), says(), pb.AttachResponse.FromString):
+            pass
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(attach())
+
+
 def test_a_message_that_is_too_long_ends_the_connection_and_nothing_else(server):
     # Given a line that works
     works = line(server).open().send(MESSAGE, HELLO.SerializeToString())

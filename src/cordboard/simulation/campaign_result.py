@@ -119,13 +119,19 @@ class CampaignResult:
         single = self.per_run(id)
         if id == "DROP_WORST_HOUR":
             return interval(single)
-        rows = (self.counts, self.states, self.seconds)
-        total = [one.sum(axis=0) for one in rows]
+        pooled = self._figure(id, self.counts.sum(axis=0), self.states.sum(axis=0), float(self.seconds.sum()))
+        return jackknife(pooled, self.left_out(id))
+
+    def left_out(self, id: str) -> list[float]:
+        """The figure of all replications but one, for each of them; empty where there is only one."""
+        single = self.per_run(id)
         if len(single) < 2:
-            return jackknife(self._figure(id, *total), [])
-        rest = zip(*rows, strict=True)
-        left_out = [self._figure(id, *(t - part for t, part in zip(total, row, strict=True))) for row in rest]
-        return jackknife(self._figure(id, *total), left_out)
+            return []
+        if id == "DROP_WORST_HOUR":  # a mean of replications
+            return [(sum(single) - one) / (len(single) - 1) for one in single]
+        rows = (self.counts, self.states, self.seconds)
+        total, rest = [one.sum(axis=0) for one in rows], zip(*rows, strict=True)
+        return [self._figure(id, *(t - part for t, part in zip(total, row, strict=True))) for row in rest]
 
     @property
     def windows(self) -> dict[str, float]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from cordboard.center import Center
 from cordboard.errors import DataError, Where
 from cordboard.simulation.campaign_result import CAMPAIGN_IDS
-from cordboard.simulation.intervals import Estimate, interval
+from cordboard.simulation.intervals import Estimate, jackknife
 from cordboard.simulation.result import GROUP_IDS, QUEUE_IDS, SimulationResult, plain
 from cordboard.simulation.run import Progress, simulate
 from cordboard.simulation.scenario import Scenario, Trace
@@ -34,7 +34,8 @@ CHANGE = np.dtype([
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure in both centers, and b minus a from replications in pairs."""
+    """A figure of all replications in both centers, and b minus a: its interval is the jackknife over replications in
+    pairs."""
 
     a: Estimate
     b: Estimate
@@ -156,8 +157,8 @@ def compare(
 
 
 def _difference(a: Any, b: Any, id: str) -> Difference:
-    pairs = zip(a.per_run(id), b.per_run(id), strict=True)
-    return Difference(a[id], b[id], interval([y - x for x, y in pairs]))
+    left_out = [y - x for x, y in zip(a.left_out(id), b.left_out(id), strict=True)]
+    return Difference(a[id], b[id], jackknife(b[id].mean - a[id].mean, left_out))
 
 
 def _changes(replication: int, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:

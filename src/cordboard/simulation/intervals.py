@@ -93,7 +93,7 @@ def jackknife(pooled: float, left_out: Sequence[float], confidence: float = 0.95
 
     For ratios, whose mean over replications is not their ratio (Miller, Biometrika 61:1, 1974).
     """
-    seen = [v for v in left_out if not math.isnan(v)]
+    seen, pooled = [v for v in left_out if not math.isnan(v)], float(pooled)
     n = len(seen)
     if n < 2 or math.isnan(pooled):
         return Estimate(pooled, math.nan, n, confidence)

@@ -165,15 +165,22 @@ class QueueResult:
         if id in QUANTILES:
             runs = interval(self.per_run(id))
             return Estimate(quantile(self.waits.sum(axis=0), QUANTILES[id]), runs.half_width, runs.n)
-        total, seconds = _sum_rows(self.rows), float(self.seconds.sum())
-        figure = _known(FIGURES, id)
-        pooled = figure(tally_of(total, self.threshold_s), total, seconds)
-        left_out = []
-        if len(self.rows) > 1:
-            for row, length in zip(self.rows, self.seconds, strict=True):
-                rest = total - row
-                left_out.append(figure(tally_of(rest, self.threshold_s), rest, seconds - float(length)))
-        return jackknife(pooled, left_out)
+        total = _sum_rows(self.rows)
+        pooled = _known(FIGURES, id)(tally_of(total, self.threshold_s), total, float(self.seconds.sum()))
+        return jackknife(pooled, self.left_out(id))
+
+    def left_out(self, id: str) -> list[float]:
+        """The figure of all replications or batches but one, for each of them; empty where there is only one."""
+        if len(self.rows) < 2:
+            return []
+        if id in QUANTILES:
+            all_waits = self.waits.sum(axis=0)
+            return [quantile(all_waits - waits, QUANTILES[id]) for waits in self.waits]
+        figure, total, seconds = _known(FIGURES, id), _sum_rows(self.rows), float(self.seconds.sum())
+        return [
+            figure(tally_of(total - row, self.threshold_s), total - row, seconds - float(length))
+            for row, length in zip(self.rows, self.seconds, strict=True)
+        ]
 
     def per_run(self, id: str) -> list[float]:
         """The figure of each replication or batch; NaN where nothing was observed."""
@@ -211,12 +218,14 @@ class GroupResult:
 
     def __getitem__(self, id: str) -> Estimate:
         figure = _known(_AGENT_FIGURES, id)
-        states, handled = self.states.sum(axis=0), float(self.handled.sum())
-        left_out = []
-        if len(self.states) > 1:
-            for row, count in zip(self.states, self.handled, strict=True):
-                left_out.append(figure(states - row, handled - float(count)))
-        return jackknife(figure(states, handled), left_out)
+        return jackknife(figure(self.states.sum(axis=0), float(self.handled.sum())), self.left_out(id))
+
+    def left_out(self, id: str) -> list[float]:
+        """The figure of all replications but one, for each of them; empty where there is only one."""
+        if len(self.states) < 2:
+            return []
+        figure, states, handled = _known(_AGENT_FIGURES, id), self.states.sum(axis=0), float(self.handled.sum())
+        return [figure(states - row, handled - float(n)) for row, n in zip(self.states, self.handled, strict=True)]
 
     def per_run(self, id: str) -> list[float]:
         """The figure of each replication or batch."""
