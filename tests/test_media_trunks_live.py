@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from cordboard.media.backend import Answer, Answered, Cause, Dial, Ended, HangUp, Incoming, Ringing
+from cordboard.media.backend import Answer, Answered, Cause, Connect, Dial, Ended, HangUp, Incoming, Ringing
 from cordboard.media.simulated import FarEnd
 from tests.sip_peer import Telephone
 from tests.sipp import SIPP, Sipp, answerer, caller
@@ -329,6 +329,27 @@ def test_a_call_by_tls_with_encrypted_audio(make, node, keys, keying):  # noqa: 
     dial(bench)
     ended = talk(bench, other)
     assert ended.cause is Cause.NORMAL and ended.quality.received > 20
+
+
+@pytest.mark.parametrize("keying", ["sdes", "dtls"])
+def test_two_encrypted_legs_get_each_others_packets_under_keys_of_their_own(make, node, keys, keying):  # noqa: F811
+    # Given two calls with encrypted audio to another node, which takes no packet that is not under the keys of its call
+    other = node(tls_node(keys))
+    trunk = to(other.ports[2], transport=Transport.TLS, srtp=Srtp.MANDATORY)
+    bench = make(port=None, tls_port=0, tls=our_tls(keys), keying=(keying,), trunks=(trunk,))
+    for leg in ("d1", "d2"):
+        dial(bench, leg)
+    bench.until(Answered, 2)
+    # When they hear each other alone, then their packets are passed on
+    bench.backend.send([Connect("d1", "d2"), Connect("d2", "d1")])
+    before, end = bench.backend._sip.passed, time.monotonic() + 30.0
+    while bench.backend._sip.passed < before + 400:
+        assert time.monotonic() < end, bench.backend._sip.passed - before
+        bench.rest(0.1)
+    # And the other node takes them
+    bench.backend.send([HangUp("d1"), HangUp("d2")])
+    bench.until(Ended, 2)
+    assert min(other.until("Ended")["received"] for _ in range(2)) > 200
 
 
 def test_encrypted_audio_without_tls_has_keys_by_dtls(make, node, keys):  # noqa: F811

@@ -178,7 +178,7 @@ def test_compare_prints_differences_and_json(files: tuple[str, str, str], capsys
     data = json.loads(capsys.readouterr().out)
     assert data["queues"]["total"]["ABANDON_RATE"]["difference"]["mean"] < 0
     # And what is shown as the difference is that of the two figures beside it
-    for figures in (*data["queues"].values(), {"occupancy": figure for figure in data["occupancy"].values()}):
+    for figures in (*data["queues"].values(), data["occupancy"]):
         for id, one in figures.items():
             if one["a"]["mean"] is not None and one["b"]["mean"] is not None:
                 assert one["difference"]["mean"] == pytest.approx(one["b"]["mean"] - one["a"]["mean"], abs=1e-9), id
