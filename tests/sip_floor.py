@@ -138,9 +138,10 @@ class SipFloor:
         return next(found, None)
 
     def wait_for_talk(self, caller: Call) -> Call:
-        until(lambda: self.talks_to(caller))
-        found = self.talks_to(caller)
-        assert found is not None
+        end = time.monotonic() + PATIENCE_S
+        while (found := self.talks_to(caller)) is None:
+            assert time.monotonic() < end, f"{caller.name} talks to nobody\n{self.telephone.state()}\n{self.journal()[-12:]}"
+            time.sleep(0.05)
         return found
 
     def journal(self) -> list[dict[str, Any]]:

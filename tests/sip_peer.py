@@ -165,6 +165,17 @@ class Telephone:
             there = not call.over and len(call.heard) >= LISTEN and time.monotonic() - call.heard_at < STALE_S
             return there and loudness(call.heard[-LISTEN:], hertz) > 800.0
 
+    def state(self) -> str:
+        """Who hears whom, for whoever looks for the cause of a failure."""
+        with self.lock:
+            calls, now = list(self.calls.values()), time.monotonic()
+            return "\n".join(
+                f"{call.name} {'over' if call.over else 'up' if call.up else 'not up'} sends {call.hertz:.0f} Hz to {call.media} sent {call.sent}"
+                f" got {call.packets}, the last {now - call.heard_at:.1f} s ago, late by {call.late:.2f} s, asked {call.requests}, hears"
+                f" {[one.name for one in calls if loudness(call.heard[-LISTEN:], one.hertz) > 800.0]}"
+                for call in calls
+            )
+
     # ---- messages
 
     def _new(self, call_id: str, far: object, name: str) -> Call:

@@ -98,7 +98,7 @@ def test_a_peers_network_is_its_address_and_a_local_socket_has_none() -> None:
 
 @pytest.mark.parametrize("kind", ["silent", "idle", "streams"])
 def test_a_flood_gets_its_share_and_callers_are_served_meanwhile_and_afterwards(kind: str) -> None:
-    with flooded({"peer_connections": 60}) as server:  # more than a server's own open files
+    with flooded({"peer_connections": 60, "flood_per_s": 20, "flood_burst": 100}) as server:  # more than a server's own open files
         seen = study(server, kind, 120 if kind != "streams" else 10, 4.0, 1)
     assert seen.calls_ms and seen.new_ms and not seen.failed and not seen.new_failed
     assert seen.made > 0 and seen.over > 0

@@ -88,6 +88,7 @@ class Guard:
         self.limits = limits or Limits()
         self._requests = Buckets(self.limits.requests_per_s, self.limits.burst)
         self._refusals = Buckets(self.limits.refusals_per_s, self.limits.refusals_burst)
+        self._floods = Buckets(self.limits.flood_per_s, self.limits.flood_burst)
         self._suppressed: Counter[str] = Counter()
         self._open: Counter[tuple[str, str]] = Counter()
         self._streams: set[Stream] = set()
@@ -157,10 +158,10 @@ class Guard:
         why = error.error if isinstance(error, Refused) else error
         if isinstance(why, AccessError):
             host = host_of(context.peer())
+            if self._floods.take(host, self._clock()) and context.peer() not in self.welcome:
+                self.shut_out(context.peer())
             if self._refusals.take(host, self._clock()):
                 self._suppressed[host] += 1
-                if context.peer() not in self.welcome:
-                    self.shut_out(context.peer())
             else:
                 found = {"cause": str(why.__cause__ or ""), "suppressed_before": self._suppressed.pop(host, 0)}
                 details = {name: value for name, value in found.items() if value}

@@ -22,7 +22,8 @@ class Limits:
 
     ``requests_per_s`` (with bursts of ``burst``) counts unary calls, streams that are opened and messages that are sent
     into them; ``streams`` are those open at once. ``refusals_per_s``: how many refused attempts of one address are
-    audited one by one; the others are counted. ``write_s``: how long a reader may take for one message.
+    audited one by one; the others are counted. ``flood_per_s``: who is refused faster, from one
+    address, is shut out with new connections for a while. ``write_s``: how long a reader may take for one message.
     ``connections``: at once, of everybody together; one more is closed as it comes. ``peer_connections``: of one
     address; the newest beyond it are closed within seconds. ``calls``: rpcs at once, of everybody together.
     ``pending``: rpcs that nobody has looked at yet; gRPC refuses those beyond, whoever's they are. ``idle_s``: until a
@@ -35,6 +36,8 @@ class Limits:
     streams: int = 5000
     refusals_per_s: float = 20.0
     refusals_burst: float = 100.0
+    flood_per_s: float = 500.0
+    flood_burst: float = 2000.0
     write_s: float = 30.0
     connections: int = 10_000
     peer_connections: int = 5_000

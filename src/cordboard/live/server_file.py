@@ -29,8 +29,8 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "audit": ("keys",),
     "privacy": ("master",),
     "limits": (
-        *("requests_per_s", "burst", "streams", "refusals_per_s", "refusals_burst", "write_s"),
-        *("connections", "peer_connections", "calls", "idle_s", "handshake_s"),
+        *("requests_per_s", "burst", "streams", "refusals_per_s", "refusals_burst", "flood_per_s", "flood_burst"),
+        *("connections", "peer_connections", "calls", "pending", "idle_s", "handshake_s", "write_s"),
     ),
     "tenants": (),
 }
